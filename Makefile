@@ -1,0 +1,45 @@
+# One word per need. `make` alone lists them.
+SHELL := /bin/bash
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up test check format lock clean
+
+help: ## List what there is
+	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(STAMP): requirements/dev.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(STAMP) ## Two weeks of a restaurant chain through the real trigger, checked to be exact
+	$(BIN)/libra demo
+
+up: $(STAMP) ## The local stack: Firestore emulator, the function, the relay between them
+	$(BIN)/libra up
+
+test: $(STAMP) ## Every test that belongs in CI
+	$(BIN)/pytest
+
+check: $(STAMP) ## Format, lint, types, import rules, shell
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/shellcheck deploy.sh .ci/run
+
+format: $(STAMP) ## Put the code in shape
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: $(STAMP) ## Resolve the pinned dependencies again, with hashes
+	$(BIN)/uv pip compile pyproject.toml --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header -o functions/requirements.txt
+	$(BIN)/uv pip compile pyproject.toml --extra cli --extra dev -c functions/requirements.txt --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header -o requirements/dev.txt
+
+clean: ## Remove what was built
+	rm -rf build $(VENV) node_modules

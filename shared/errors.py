@@ -1,0 +1,108 @@
+"""Every error Libra raises on purpose.
+
+::
+
+    LibraError
+    ├── SettingError            a setting can not be used; the process must not start
+    ├── DeclarationError        an aggregation or a source is declared wrongly; the same
+    ├── MalformedEventError     an event is not an entry's creation; permanent: record, acknowledge
+    ├── StoreError              Firestore refused or did not answer
+    │   ├── AlreadyExists       a document that was to be created is there: the guard has held
+    │   ├── Invalid             the request itself is wrong; the same request can never succeed
+    │   ├── Denied              credentials, permission, or a missing database: an operator must act
+    │   ├── SnapshotTooOld      the read time is outside the window Firestore keeps
+    │   └── Transient           may succeed if tried again; whether it was applied is unknown
+    │       ├── Contention      aborted: another transaction came first; nothing was applied
+    │       └── Overloaded      refused before anything was sent: this instance's queue is full
+    └── RecomputeError
+        ├── LeaseHeld           another run is under way
+        ├── LeaseLost           this run's lease was taken over or ran out: it may write no more
+        └── BucketsStraddle     the bucket length changed and this watermark would cut a bucket in two
+"""
+
+from datetime import datetime
+
+
+class LibraError(Exception):
+    """The root: whatever Libra raises on purpose."""
+
+
+class SettingError(LibraError):
+    """An environment variable holds a value that can not be used.
+
+    The message names the variable, the value found and what is allowed.
+    """
+
+    def __init__(self, variable: str, value: str, allowed: str) -> None:
+        super().__init__(f"{variable}={value!r}: {allowed}")
+        self.variable = variable
+
+
+class DeclarationError(LibraError):
+    """An aggregation or a source is declared in a way that could not count exactly."""
+
+
+class MalformedEventError(LibraError):
+    """An event that does not describe the creation of an entry, and never will."""
+
+
+class StoreError(LibraError):
+    """Firestore refused a request or did not answer it."""
+
+
+class AlreadyExists(StoreError):  # noqa: N818 - Google's own name for the status
+    """A document that the commit was to create exists; nothing of the commit was applied."""
+
+
+class Invalid(StoreError):  # noqa: N818 - names the status INVALID_ARGUMENT
+    """The request can never succeed as it is; nothing of it was applied."""
+
+
+class Denied(StoreError):  # noqa: N818 - names the status PERMISSION_DENIED
+    """The caller may not do this, or the database is not there. Not the entry's fault."""
+
+
+class SnapshotTooOld(StoreError):  # noqa: N818 - says what it is
+    """The read time lies outside the snapshots that Firestore keeps (one hour, or seven days
+    with point-in-time recovery)."""
+
+
+class Transient(StoreError):  # noqa: N818 - the usual word for it
+    """No answer, or one that may differ next time. A commit may or may not have been applied."""
+
+
+class Contention(Transient):
+    """ABORTED: another transaction came first. Nothing was applied."""
+
+
+class Overloaded(Transient):
+    """This instance already has as many entries waiting as it may hold. Nothing was sent."""
+
+
+class RecomputeError(LibraError):
+    """A recompute could not start or could not go on."""
+
+
+class LeaseHeld(RecomputeError):  # noqa: N818 - says what it is
+    """Another run holds the lease.
+
+    Attributes:
+        run_id: the run that holds it.
+        expires_at: when its lease is over (aware, UTC).
+    """
+
+    def __init__(self, run_id: str, expires_at: datetime) -> None:
+        super().__init__(
+            f"recompute {run_id} holds the lease until {expires_at.isoformat()}: "
+            "wait for it to end, or for the lease to run out"
+        )
+        self.run_id = run_id
+        self.expires_at = expires_at
+
+
+class LeaseLost(RecomputeError):  # noqa: N818 - says what it is
+    """The lease ran out or was taken over while the run was under way; it wrote nothing after that."""
+
+
+class BucketsStraddle(RecomputeError):  # noqa: N818 - says what it is
+    """A document holds a bucket that begins before the watermark and ends after it."""

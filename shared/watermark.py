@@ -1,0 +1,87 @@
+"""Commit-time arithmetic: buckets, their labels, watermarks and freshness. Pure: time is an argument.
+
+Every instant here is an aware datetime. A *bucket* covers ``(end - length, end]``: it is open at the
+start and closed at the end, so that an entry committed exactly at a watermark belongs to the bucket
+which that watermark closes. A *label* names a bucket by its end and its length, as
+``t20250904T191000Z_600``: a field name that Firestore takes unquoted, that sorts by time among labels
+of one length, and that still says what it covers after the setting has changed.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+SAFETY_MARGIN = timedelta(minutes=5)
+"""How much younger than the lag an entry must be to be applied without reading the watermark: room for
+clock skew between instances plus the longest that a commit may be in flight (`ledger.COMMIT_BUDGET`)."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LABEL = re.compile(r"t(\d{4})(\d{2})(\d{2})T(\d{2})(\d{2})(\d{2})Z_(\d{1,6})")
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """The commit times after ``end - length``, up to and including ``end`` (UTC)."""
+
+    end: datetime
+    length: timedelta
+
+    def __post_init__(self) -> None:
+        check_aware(self.end, "a bucket's end")
+
+    @property
+    def label(self) -> str:
+        """The field of ``recent`` that this bucket's increments are filed under."""
+        end = self.end
+        return (
+            f"t{end.year:04}{end.month:02}{end.day:02}T{end.hour:02}{end.minute:02}{end.second:02}Z"
+            f"_{int(self.length.total_seconds())}"
+        )
+
+    def straddles(self, watermark: datetime) -> bool:
+        """True if ``watermark`` lies inside: part of the bucket is closed and part is open."""
+        return self.end - self.length < watermark < self.end
+
+
+def check_aware(instant: datetime, what: str) -> None:
+    """Refuse a naive datetime: it would mean whatever zone the machine is in.
+
+    Raises:
+        ValueError: naming ``what``.
+    """
+    if instant.tzinfo is None:
+        raise ValueError(f"{what} must carry a time zone, found the naive {instant.isoformat()}")
+
+
+def bucket_of(commit_time: datetime, length: timedelta) -> Bucket:
+    """The bucket that an entry committed at ``commit_time`` is filed under: rounded **up**."""
+    check_aware(commit_time, "a commit time")
+    return Bucket(_EPOCH - (_EPOCH - commit_time) // length * length, length)
+
+
+def parse_label(label: str) -> Bucket:
+    """The inverse of `Bucket.label`.
+
+    Raises:
+        ValueError: ``label`` is not one.
+    """
+    match = _LABEL.fullmatch(label)
+    if not match:
+        raise ValueError(f"{label!r} is not a bucket's label such as t20250904T191000Z_600")
+    year, month, day, hour, minute, second, length = map(int, match.groups())
+    return Bucket(datetime(year, month, day, hour, minute, second, tzinfo=UTC), timedelta(seconds=length))
+
+
+def choose_watermark(now: datetime, lag: timedelta, length: timedelta) -> datetime:
+    """The watermark of a recompute that starts at ``now``: ``now - lag``, rounded **down** to a bucket's end."""
+    check_aware(now, "now")
+    return _EPOCH + (now.astimezone(UTC) - lag - _EPOCH) // length * length
+
+
+def is_fresh(commit_time: datetime, now: datetime, lag: timedelta, margin: timedelta = SAFETY_MARGIN) -> bool:
+    """True if no watermark can have passed ``commit_time`` before a commit sent at ``now`` lands.
+
+    Holds as long as the clocks of the trigger and the recompute differ, together with the time that
+    a commit is in flight, by no more than ``margin``. A lag no longer than the margin leaves no entry fresh.
+    """
+    return now - commit_time < lag - margin
