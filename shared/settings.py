@@ -7,6 +7,8 @@ from zoneinfo import ZoneInfo
 
 from shared.errors import SettingError
 
+UTC = ZoneInfo("UTC")
+
 _SECONDS_PER_DAY = 86_400
 
 
@@ -20,7 +22,7 @@ class Settings:
     """`FIRESTORE_DATABASE`."""
     emulator_host: str | None = None
     """`FIRESTORE_EMULATOR_HOST`, as `host:port`; None: the real service."""
-    time_zone: ZoneInfo = ZoneInfo("UTC")
+    time_zone: ZoneInfo = UTC
     """`LIBRA_TIME_ZONE`, an IANA name: the zone of hours and dates."""
     time_action: str | None = "Served"
     """`LIBRA_TIME_ACTION`: the action that hours and dates count; None (`*`): every action."""

@@ -73,7 +73,7 @@ def parse_label(label: str) -> Bucket:
 
 
 def choose_watermark(now: datetime, lag: timedelta, length: timedelta) -> datetime:
-    """The watermark of a recompute that starts at ``now``: ``now - lag``, rounded **down** to a bucket's end."""
+    """The watermark of a recompute that starts at ``now``: ``now - lag`` rounded **down** to a bucket's end."""
     check_aware(now, "now")
     return _EPOCH + (now.astimezone(UTC) - lag - _EPOCH) // length * length
 
