@@ -1,0 +1,30 @@
+"""Fixtures that several kinds of tests share."""
+
+import os
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from cli.emulator import Emulator
+
+
+@pytest.fixture(scope="session")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    """A started Firestore emulator, the one that `FIRESTORE_EMULATOR_HOST` names if it is set.
+
+    Shared by the whole session: a test keeps to its own `project`, and one that stops or restarts
+    the emulator starts its own.
+    """
+    if address := os.environ.get("FIRESTORE_EMULATOR_HOST"):
+        yield Emulator.attach(address)
+        return
+    log = tmp_path_factory.mktemp("emulator") / "emulator.txt"
+    with Emulator.prepare(os.environ, log) as started:
+        yield started
+
+
+@pytest.fixture
+def project() -> str:
+    """The id of a project that no other test uses."""
+    return f"demo-{uuid.uuid4().hex[:12]}"
