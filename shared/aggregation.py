@@ -33,6 +33,10 @@ Key: TypeAlias = Part | tuple[Part, ...]
 MAX_ID_BYTES = 1_500
 """The longest document id (https://firebase.google.com/docs/firestore/quotas, 'Limits', 2026-11)."""
 
+MAX_KEY_BYTES = 65_536
+"""The longest string an entry is counted under. Longer ones are rejected, so that no device can write a
+value that fits an entry but not, with what stands beside it, a total (1 MiB a document, same source)."""
+
 RESERVED_FIELDS = frozenset({"key", "recent", "updated_at"})
 """Fields of a total that no measure may be named after."""
 
@@ -146,6 +150,8 @@ class FieldKey(KeyPart):
             raise Unusable(self.field, "expected a non-empty string, found an empty one")
         if not _is_unicode(value):
             raise Unusable(self.field, "expected a string, found one that is not valid Unicode")
+        if len(value.encode()) > MAX_KEY_BYTES:
+            raise Unusable(self.field, f"expected at most {MAX_KEY_BYTES} bytes, found more")
         return value
 
     def parse(self, text: str) -> str:
@@ -339,10 +345,16 @@ class Aggregation:
 
     def __post_init__(self) -> None:
         names = [measure.name for measure in self.measures]
-        if names[:1] != ["count"] or len(set(names)) < len(names) or RESERVED_FIELDS & set(names):
+        plain = all(re.fullmatch(r"[A-Za-z_][A-Za-z_0-9]*", name) for name in names)
+        if (
+            names[:1] != ["count"]
+            or len(set(names)) < len(names)
+            or RESERVED_FIELDS & set(names)
+            or not plain
+        ):
             raise DeclarationError(
-                f"{self.collection}: measures {names}: `count` comes first, names differ, "
-                f"and none of {sorted(RESERVED_FIELDS)} is one"
+                f"{self.collection}: measures {names}: `count` comes first, names differ, hold letters, "
+                f"digits and _, and none of {sorted(RESERVED_FIELDS)} is one"
             )
         if isinstance(self.key, tuple) and len(self.key) < 2:
             raise DeclarationError(f"{self.collection}: a composite key has two parts or more")

@@ -2,9 +2,10 @@
 
 Every instant here is an aware datetime. A *bucket* covers ``(end - length, end]``: it is open at the
 start and closed at the end, so that an entry committed exactly at a watermark belongs to the bucket
-which that watermark closes. A *label* names a bucket by its end and its length, as
+which that watermark closes. A *label* names a bucket by its end and its length in seconds, as
 ``t20250904T191000Z_600``: a field name that Firestore takes unquoted, that sorts by time among labels
-of one length, and that still says what it covers after the setting has changed.
+of one length, and that still says what it covers after the setting has changed. Counts are filed under
+the bare label, any other measure under the label, ``_`` and the measure's name.
 """
 
 import re
@@ -16,7 +17,9 @@ SAFETY_MARGIN = timedelta(minutes=5)
 clock skew between instances plus the longest that a commit may be in flight (`ledger.COMMIT_BUDGET`)."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_LABEL = re.compile(r"t(\d{4})(\d{2})(\d{2})T(\d{2})(\d{2})(\d{2})Z_(\d{1,6})")
+_LABEL = re.compile(
+    r"t(\d{4})(\d{2})(\d{2})T(\d{2})(\d{2})(\d{2})Z_([1-9]\d{0,5})(?:_([A-Za-z_]\w*))?", re.ASCII
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +32,12 @@ class Bucket:
     def __post_init__(self) -> None:
         check_aware(self.end, "a bucket's end")
 
-    @property
-    def label(self) -> str:
-        """The field of ``recent`` that this bucket's increments are filed under."""
+    def label(self, measure: str = "count") -> str:
+        """The field of ``recent`` that this bucket's increments of ``measure`` are filed under."""
         end = self.end
         return (
             f"t{end.year:04}{end.month:02}{end.day:02}T{end.hour:02}{end.minute:02}{end.second:02}Z"
-            f"_{int(self.length.total_seconds())}"
+            f"_{int(self.length.total_seconds())}" + ("" if measure == "count" else f"_{measure}")
         )
 
     def straddles(self, watermark: datetime) -> bool:
@@ -59,8 +61,8 @@ def bucket_of(commit_time: datetime, length: timedelta) -> Bucket:
     return Bucket(_EPOCH - (_EPOCH - commit_time) // length * length, length)
 
 
-def parse_label(label: str) -> Bucket:
-    """The inverse of `Bucket.label`.
+def parse_label(label: str) -> tuple[Bucket, str]:
+    """The inverse of `Bucket.label`: the bucket and the measure.
 
     Raises:
         ValueError: ``label`` is not one.
@@ -68,12 +70,12 @@ def parse_label(label: str) -> Bucket:
     match = _LABEL.fullmatch(label)
     if not match:
         raise ValueError(f"{label!r} is not a bucket's label such as t20250904T191000Z_600")
-    year, month, day, hour, minute, second, length = map(int, match.groups())
-    return Bucket(datetime(year, month, day, hour, minute, second, tzinfo=UTC), timedelta(seconds=length))
+    *end, length = map(int, match.groups()[:-1])
+    return Bucket(datetime(*end, tzinfo=UTC), timedelta(seconds=length)), match[8] or "count"  # type: ignore[arg-type,misc]  # six numbers
 
 
 def choose_watermark(now: datetime, lag: timedelta, length: timedelta) -> datetime:
-    """The watermark of a recompute that starts at ``now``: ``now - lag`` rounded **down** to a bucket's end."""
+    """The watermark of a recompute starting at ``now``: ``now - lag`` rounded **down** to a bucket's end."""
     check_aware(now, "now")
     return _EPOCH + (now.astimezone(UTC) - lag - _EPOCH) // length * length
 
