@@ -6,6 +6,7 @@
     ├── SettingError            a setting can not be used; the process must not start
     ├── DeclarationError        an aggregation or a source is declared wrongly; the same
     ├── MalformedEventError     an event is not an entry's creation; permanent: record, acknowledge
+    ├── StateError              the book-keeping document holds what Libra never wrote
     ├── StoreError              Firestore refused or did not answer
     │   ├── AlreadyExists       a document that was to be created is there: the guard has held
     │   ├── Invalid             the request itself is wrong; the same request can never succeed
@@ -44,6 +45,10 @@ class DeclarationError(LibraError):
 
 class MalformedEventError(LibraError):
     """An event that does not describe the creation of an entry, and never will."""
+
+
+class StateError(LibraError):
+    """The document that holds the watermark holds something else; the message says what and where."""
 
 
 class StoreError(LibraError):

@@ -35,6 +35,9 @@ class Settings:
     linger: timedelta = timedelta(0)
     """`LIBRA_LINGER_MS`: how long a commit waits for company; bounds the commits a second."""
 
+    log_level: str = "INFO"
+    """`LIBRA_LOG_LEVEL`: the least severe records that are logged."""
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
         """Read and check every variable.
@@ -53,6 +56,7 @@ class Settings:
             bucket=timedelta(seconds=read.bucket("LIBRA_BUCKET_SECONDS")),
             group_size=read.integer("LIBRA_GROUP_SIZE", 300, 1, 500),
             linger=timedelta(milliseconds=read.integer("LIBRA_LINGER_MS", 0, 0, 10_000)),
+            log_level=read.one_of("LIBRA_LOG_LEVEL", ("INFO", "DEBUG", "WARNING", "ERROR")),
         )
 
 
@@ -97,6 +101,13 @@ class _Reader:
             return ZoneInfo(found)
         except (KeyError, ValueError, OSError):  # unknown; not a name; names a folder of the database
             raise SettingError(variable, found, "an IANA time zone such as Europe/Zurich") from None
+
+    def one_of(self, variable: str, allowed: tuple[str, ...]) -> str:
+        """The first of ``allowed`` is the default."""
+        found = self.text(variable) or allowed[0]
+        if found not in allowed:
+            raise SettingError(variable, found, f"one of {', '.join(allowed)}")
+        return found
 
     def action(self, variable: str) -> str | None:
         found = self.text(variable) or "Served"

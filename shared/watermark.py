@@ -9,8 +9,11 @@ the bare label, any other measure under the label, ``_`` and the measure's name.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+
+from shared.errors import StateError
 
 SAFETY_MARGIN = timedelta(minutes=5)
 """How much younger than the lag an entry must be to be applied without reading the watermark: room for
@@ -78,6 +81,21 @@ def choose_watermark(now: datetime, lag: timedelta, length: timedelta) -> dateti
     """The watermark of a recompute starting at ``now``: ``now - lag`` rounded **down** to a bucket's end."""
     check_aware(now, "now")
     return _EPOCH + (now.astimezone(UTC) - lag - _EPOCH) // length * length
+
+
+def stored_watermark(state: Mapping[str, object] | None) -> datetime | None:
+    """The watermark that the fields of a source's state document hold; None before the first recompute.
+
+    Raises:
+        StateError: ``timestamp`` is something else. Taking that for "no watermark" could count twice.
+    """
+    found = (state or {}).get("timestamp")
+    if found is None or isinstance(found, datetime):
+        return found
+    raise StateError(
+        f"the watermark's document holds timestamp={found!r}: expected a Timestamp; "
+        "put back the watermark of the last completed run (see the runs collection)"
+    )
 
 
 def is_fresh(commit_time: datetime, now: datetime, lag: timedelta, margin: timedelta = SAFETY_MARGIN) -> bool:

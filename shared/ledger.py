@@ -1,0 +1,400 @@
+"""How an event becomes increments exactly once: the guarded commit, the late path, group commit."""
+
+import hashlib
+import logging
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+
+from shared.aggregation import Contribution, Entry, Source, add, contribution, document_id
+from shared.errors import AlreadyExists, Contention, Invalid, Overloaded, StoreError, Transient
+from shared.log import logger
+from shared.settings import Settings
+from shared.store import Create, FieldPath, Merge, Store, Write
+from shared.watermark import Bucket, bucket_of, is_fresh, stored_watermark
+
+MARKER_LIFE = timedelta(days=7)
+"""How long a marker is kept. The platform redelivers for 24 hours at most
+(https://cloud.google.com/functions/docs/bestpractices/retries, 2026-11)."""
+
+COMMIT_TIMEOUT = 10.0
+"""Seconds that one attempt to commit may be in flight: small against `watermark.SAFETY_MARGIN`."""
+
+ATTEMPTS = 5
+"""How often a group is tried before the platform is asked to redeliver."""
+
+FIRST_PAUSE = 0.05
+"""Seconds before the second attempt, at most; each later pause may be twice as long."""
+
+MAX_WRITES = 500
+"""The most writes in a commit. Firestore's bound is the request's size; this was its bound on writes until
+2023 and keeps a commit short."""
+
+MAX_BYTES = 8 * 1024 * 1024
+"""The most bytes in a commit, by a generous estimate; Firestore's bound is 10 MiB
+(https://firebase.google.com/docs/firestore/quotas, 2026-11)."""
+
+MAX_WAITING = 10_000
+"""The most entries that may wait in one instance."""
+
+_BYTES_A_WRITE = 512
+
+
+class Outcome(Enum):
+    """What became of an entry. Each of them is final: acknowledge the event."""
+
+    COUNTED = "counted"
+    """This commit counted it, except for what it rejected with the reasons."""
+    DUPLICATE = "duplicate"
+    """It had been counted before."""
+    SUPERSEDED = "superseded"
+    """A recompute has counted it: it was committed at or before the watermark."""
+    REJECTED = "rejected"
+    """Firestore will never take its increments; the reason is recorded."""
+
+
+@dataclass(slots=True)
+class Figures:
+    """What a ledger has done since it was made."""
+
+    commits: int = 0
+    writes: int = 0
+    reads: int = 0
+    retries: int = 0
+    outcomes: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(Outcome, 0))
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """An entry between `Ledger.apply` and its answer."""
+
+    entry: Entry
+    marker: str
+    contribution: Contribution
+    size: int
+    outcome: Outcome | None = None
+    error: StoreError | None = None
+    answered: bool = False
+    wake: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def writes(self) -> int:
+        return 1 + len(self.contribution.deltas) + bool(self.contribution.rejections)
+
+
+class Ledger:
+    """Applies each entry once to the totals of a source.
+
+    **The guard.** Every application is one atomic commit that creates the entries' markers and
+    increments the totals. A marker's id comes from the entry's document name and create time, so
+    whoever tries to apply the entry again (a redelivery, a retry whose first answer was lost, another
+    instance) fails as a whole on the marker. The loser reads the markers of its group once, drops what
+    is applied, and commits the rest. A commit may therefore be retried blindly: it can land only once.
+
+    **The fence.** An entry younger than the lag less a margin can not be behind any watermark: it is
+    committed without a read. A group with an older entry commits in a transaction that reads the
+    watermark first and skips what was committed at or before it: a recompute has counted that. If the
+    watermark moves underneath, the transaction fails and starts again with the new one. Freshness is
+    judged again before every attempt.
+
+    **The group.** Callers of `apply` are threads. The first one to find nobody leading leads: it takes
+    whatever is waiting, within bounds, commits once, answers every member, and hands over to the first
+    of those who came meanwhile. So one commit is under way at a time, an instance writes a hot
+    document once a commit, and there is no thread of the ledger's own: nothing dies in a fork, nothing
+    is buffered beyond the requests that wait for it, and a server that finishes its requests on SIGTERM
+    has drained the ledger. Only the leader touches the store and the figures; the queue and the
+    leadership belong to ``_mutex``.
+
+    An entry is never acknowledged before the commit that holds it is known to have landed. A group whose
+    commit Firestore calls invalid is split until the poisonous entry stands alone; that one is recorded
+    among the rejected.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        source: Source,
+        settings: Settings,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._store = store
+        self._source = source
+        self._settings = settings
+        self._clock = clock
+        self._sleep = sleep
+        self._mutex = threading.Lock()
+        self._queue: deque[_Waiting] = deque()
+        self._leading = False
+        self._full = threading.Event()
+        self.figures = Figures()
+
+    # -- for callers
+
+    def apply(self, entry: Entry) -> Outcome:
+        """Count ``entry`` and return once that is certain.
+
+        Raises:
+            Overloaded: too many entries wait in this instance; nothing was sent.
+            Transient: it is not known to be counted; deliver it again.
+            Denied: Firestore refuses this instance; deliver it again once that is mended.
+            StateError: the watermark's document is damaged; deliver it again once that is mended.
+        """
+        own = self._prepare(entry)
+        if self._enqueue(own) or self._wait_to_lead(own):
+            self._lead()
+        if own.error:
+            # Each member raises an exception of its own: a traceback belongs to one thread.
+            raise type(own.error)(*own.error.args) from own.error
+        if own.outcome is None:
+            raise Transient(f"{entry.path}: the commit of its group was interrupted")
+        return own.outcome
+
+    def refuse(self, event_id: str, reason: str) -> None:
+        """Record an event that describes no entry, so that it does not vanish with its acknowledgement.
+
+        Raises:
+            StoreError: it could not be recorded.
+        """
+        record = Merge(
+            f"{self._source.rejected}/event-{hashlib.sha256(event_id.encode()).hexdigest()[:32]}",
+            fields={("event",): event_id, ("reasons",): [{"reason": reason}]},
+            server_times=(("rejected_at",),),
+        )
+        self._store.commit([record], timeout=COMMIT_TIMEOUT)
+
+    # -- the group
+
+    def _prepare(self, entry: Entry) -> _Waiting:
+        counted = contribution(self._source, entry.fields)
+        size = _BYTES_A_WRITE * (2 + len(counted.rejections))
+        for cell in counted.deltas:
+            size += _BYTES_A_WRITE + 4 * len(str(cell.key)) + len(document_id(cell.key))
+        waiting = _Waiting(entry, marker_id(entry), counted, size)
+        waiting.wake.acquire()
+        return waiting
+
+    def _enqueue(self, own: _Waiting) -> bool:
+        """True if the caller is to lead."""
+        with self._mutex:
+            if len(self._queue) >= MAX_WAITING:
+                raise Overloaded(
+                    f"{MAX_WAITING} entries are waiting in this instance: deliver this one later"
+                )
+            self._queue.append(own)
+            if len(self._queue) >= self._settings.group_size:
+                self._full.set()
+            lead, self._leading = not self._leading, True
+            return lead
+
+    @staticmethod
+    def _wait_to_lead(own: _Waiting) -> bool:
+        own.wake.acquire()
+        return not own.answered
+
+    def _lead(self) -> None:
+        if self._settings.linger:
+            self._full.wait(self._settings.linger.total_seconds())
+        group = self._take()
+        try:
+            self._settle(group)
+        finally:
+            self._hand_over()
+            for member in group:
+                member.answered = True
+                member.wake.release()
+
+    def _take(self) -> list[_Waiting]:
+        with self._mutex:
+            group = [self._queue.popleft()]
+            writes, size = group[0].writes, group[0].size
+            while self._queue and len(group) < self._settings.group_size:
+                writes += self._queue[0].writes
+                size += self._queue[0].size
+                if size > MAX_BYTES or writes > MAX_WRITES:
+                    break
+                group.append(self._queue.popleft())
+            if len(self._queue) < self._settings.group_size:
+                self._full.clear()
+            return group
+
+    def _hand_over(self) -> None:
+        with self._mutex:
+            self._leading = bool(self._queue)
+            if self._leading:
+                self._queue[0].wake.release()
+
+    # -- one group's way to an answer
+
+    def _settle(self, group: Sequence[_Waiting]) -> None:
+        """Give every member an outcome or an error."""
+        first: dict[str, _Waiting] = {}
+        for member in group:
+            first.setdefault(member.marker, member)
+        self._resolve(list(first.values()))
+        for member in group:
+            original = first[member.marker]
+            if member is not original:
+                counted = original.outcome is Outcome.COUNTED
+                member.outcome = Outcome.DUPLICATE if counted else original.outcome
+                member.error = original.error
+            if member.outcome:
+                self.figures.outcomes[member.outcome] += 1
+        self._log_figures()
+
+    def _resolve(self, members: Sequence[_Waiting]) -> None:
+        """Apply entries with different markers; halve what is invalid down to the one that is so."""
+        try:
+            self._apply(members)
+        except Invalid as error:
+            pending = [member for member in members if member.outcome is None]
+            if len(pending) == 1:
+                self._reject(pending[0], error)
+            else:
+                middle = len(pending) // 2
+                self._resolve(pending[:middle])
+                self._resolve(pending[middle:])
+        except StoreError as error:
+            for member in members:
+                member.error = None if member.outcome else error
+
+    def _apply(self, members: Sequence[_Waiting]) -> None:
+        """Commit, again and again while it may help. Members get their outcome as it becomes known."""
+        failure: Transient | None = None
+        for attempt in range(ATTEMPTS):
+            if failure:
+                self._sleep(random.uniform(0, FIRST_PAUSE * 2**attempt))  # noqa: S311 - jitter
+            pending = [member for member in members if member.outcome is None]
+            self.figures.retries += bool(attempt)
+            try:
+                self._commit(pending)
+            except AlreadyExists:
+                self._drop_applied(pending)
+            except Transient as error:
+                failure = error
+            if all(member.outcome for member in members):
+                return
+        raise failure or Contention(f"{len(members)} markers came and went {ATTEMPTS} times")
+
+    def _commit(self, pending: Sequence[_Waiting]) -> None:
+        """One attempt. Members that a watermark has passed get their outcome; so do all, if it lands."""
+        now = self._clock()
+        lag = self._settings.lag
+        transaction = None
+        if not all(is_fresh(member.entry.create_time, now, lag) for member in pending):
+            transaction, (state,) = self._store.begin([self._source.state])
+            self.figures.reads += 1
+            watermark = stored_watermark(state.fields if state else None)
+            for member in pending:
+                if watermark and member.entry.create_time <= watermark:
+                    member.outcome = Outcome.SUPERSEDED
+        applied = [member for member in pending if member.outcome is None]
+        try:
+            if applied:
+                self._send(self._writes(applied, now), transaction)
+        except StoreError:
+            if transaction:
+                self._store.rollback(transaction)
+            raise
+        if transaction and not applied:
+            self._store.rollback(transaction)
+        for member in applied:
+            member.outcome = Outcome.COUNTED
+            self._report(member)
+
+    def _send(self, writes: Sequence[Write], transaction: bytes | None) -> None:
+        self._store.commit(writes, transaction=transaction, timeout=COMMIT_TIMEOUT)
+        self.figures.commits += 1
+        self.figures.writes += len(writes)
+
+    def _drop_applied(self, pending: Sequence[_Waiting]) -> None:
+        markers = self._store.get([f"{self._source.seen}/{member.marker}" for member in pending])
+        self.figures.reads += len(markers)
+        for member, marker in zip(pending, markers, strict=True):
+            if marker:
+                member.outcome = Outcome.DUPLICATE
+
+    def _reject(self, member: _Waiting, error: Invalid) -> None:
+        logger.error("Firestore refuses an entry's increments", extra={"entry": member.entry.path})
+        reasons = [{"reason": f"Firestore refused its increments: {error}"}]
+        try:
+            self._send([self._rejected(member, reasons)], None)
+        except StoreError as failure:
+            member.error = failure
+        else:
+            member.outcome = Outcome.REJECTED
+
+    # -- what is written
+
+    def _writes(self, members: Sequence[_Waiting], now: datetime) -> list[Write]:
+        """Markers first, then the totals, each once with everything that the group adds to it."""
+        writes: list[Write] = [
+            Create(f"{self._source.seen}/{member.marker}", {"expires_at": now + MARKER_LIFE})
+            for member in members
+        ]
+        by_bucket: dict[Bucket, list[_Waiting]] = {}
+        for member in members:
+            bucket = bucket_of(member.entry.create_time, self._settings.bucket)
+            by_bucket.setdefault(bucket, []).append(member)
+        totals: dict[str, tuple[object, dict[FieldPath, int]]] = {}
+        for bucket, bucketed in by_bucket.items():
+            for cell, measures in add(member.contribution.deltas for member in bucketed).items():
+                key = self._source.aggregation(cell.collection).stored_key(cell.key)
+                _, increments = totals.setdefault(cell.path, (key, {}))
+                for measure, amount in measures.items():
+                    increments[(measure,)] = increments.get((measure,), 0) + amount
+                    increments[("recent", bucket.label(measure))] = amount
+        writes += [
+            Merge(path, {("key",): key}, increments, server_times=(("updated_at",),))
+            for path, (key, increments) in totals.items()
+        ]
+        for member in members:
+            if rejections := member.contribution.rejections:
+                reasons = [
+                    {"aggregation": one.aggregation, "field": one.field, "reason": one.reason}
+                    for one in rejections
+                ]
+                writes.append(self._rejected(member, reasons))
+        return writes
+
+    def _rejected(self, member: _Waiting, reasons: list[dict[str, str]]) -> Merge:
+        return Merge(
+            f"{self._source.rejected}/{member.marker}",
+            fields={
+                ("entry",): member.entry.path,
+                ("create_time",): member.entry.create_time,
+                ("reasons",): reasons,
+            },
+            server_times=(("rejected_at",),),
+        )
+
+    def _log_figures(self) -> None:
+        if logger.isEnabledFor(logging.DEBUG):
+            outcomes = {outcome.value: number for outcome, number in self.figures.outcomes.items()}
+            figures = {"commits": self.figures.commits, "writes": self.figures.writes}
+            figures |= {"reads": self.figures.reads, "retries": self.figures.retries}
+            logger.debug("A group is settled; figures since the start", extra=figures | outcomes)
+
+    @staticmethod
+    def _report(member: _Waiting) -> None:
+        for one in member.contribution.rejections:
+            logger.warning(
+                "An entry could not be counted everywhere",
+                extra={
+                    "entry": member.entry.path,
+                    "aggregation": one.aggregation,
+                    "reason": f"{one.field}: {one.reason}",
+                },
+            )
+
+
+def marker_id(entry: Entry) -> str:
+    """The id of an entry's marker: one for all its deliveries, another when its id is created anew."""
+    micros = entry.create_time.astimezone(UTC).isoformat(timespec="microseconds")
+    return hashlib.sha256(f"{entry.path}\0{micros}".encode()).hexdigest()[:32]

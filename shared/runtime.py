@@ -1,0 +1,55 @@
+"""What one process needs to serve: settings, source, store and ledger, made once and fork-safe.
+
+functions-framework loads the code before gunicorn forks, and neither a gRPC channel nor a lock that is
+held survives a fork: the first event would hang for ever. So the environment is read and checked when
+the code is loaded, the store is made on first use, and both are forgotten in a forked child.
+"""
+
+import os
+import threading
+from dataclasses import dataclass
+
+from shared import log
+from shared.aggregation import Source
+from shared.catalog import libra
+from shared.ledger import Ledger
+from shared.settings import Settings
+from shared.store import FirestoreStore
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """The parts of one process."""
+
+    settings: Settings
+    source: Source
+    store: FirestoreStore
+    ledger: Ledger
+
+
+class Process:
+    """Makes the `Runtime` of the current process on first use. Threads may call it at once."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.source = libra(settings)
+        log.configure(settings.log_level)
+        self._forget()
+        os.register_at_fork(after_in_child=self._forget)
+
+    def _forget(self) -> None:
+        self._lock = threading.Lock()
+        self._runtime: Runtime | None = None
+
+    def runtime(self) -> Runtime:
+        """The runtime of this process.
+
+        Raises:
+            SettingError: no project is named and the credentials know none.
+        """
+        with self._lock:
+            if self._runtime is None:
+                store = FirestoreStore.connect(self.settings)
+                ledger = Ledger(store, self.source, self.settings)
+                self._runtime = Runtime(self.settings, self.source, store, ledger)
+            return self._runtime
