@@ -1,0 +1,91 @@
+"""Buckets round up, watermarks round down, and labels say what they cover."""
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from shared.errors import StateError
+from shared.watermark import (
+    SAFETY_MARGIN,
+    Bucket,
+    bucket_of,
+    choose_watermark,
+    is_fresh,
+    parse_label,
+    stored_watermark,
+)
+
+TEN_MINUTES = timedelta(minutes=10)
+MICROSECOND = timedelta(microseconds=1)
+W = datetime(2025, 9, 4, 19, 10, tzinfo=UTC)
+
+
+def test_an_entry_at_the_watermark_belongs_to_the_bucket_it_closes() -> None:
+    """Committed exactly at W, a microsecond before and after."""
+    assert bucket_of(W, TEN_MINUTES).end == W
+    assert bucket_of(W - MICROSECOND, TEN_MINUTES).end == W
+    assert bucket_of(W + MICROSECOND, TEN_MINUTES).end == W + TEN_MINUTES
+
+
+def test_labels_are_readable_and_read_back() -> None:
+    """A label names the end and the length; other measures than the count add their name."""
+    bucket = Bucket(W, TEN_MINUTES)
+    assert bucket.label() == "t20250904T191000Z_600"
+    assert parse_label(bucket.label()) == (bucket, "count")
+    assert parse_label(bucket.label("milli_grams")) == (bucket, "milli_grams")
+
+
+@pytest.mark.parametrize(
+    "label", ["", "2025", "t20250904T191000Z", "t20250904T191000Z_0", "t20251304T191000Z_600", "x" * 30]
+)
+def test_what_is_no_label_is_refused(label: str) -> None:
+    """A field that something else wrote into `recent` is not taken for a bucket."""
+    with pytest.raises(ValueError, match=r"is not a bucket's label|month must be|day is out of range"):
+        parse_label(label)
+
+
+def test_the_watermark_trails_the_clock_and_closes_a_bucket() -> None:
+    """`now - lag`, rounded down; an exact boundary stays."""
+    now = datetime(2025, 9, 4, 19, 27, 3, 5, tzinfo=UTC)
+    assert choose_watermark(now, TEN_MINUTES, TEN_MINUTES) == W
+    assert choose_watermark(W + TEN_MINUTES, TEN_MINUTES, TEN_MINUTES) == W
+    elsewhere = now.astimezone(timezone(timedelta(hours=5, minutes=45)))
+    assert choose_watermark(elsewhere, TEN_MINUTES, TEN_MINUTES) == W
+
+
+def test_a_bucket_is_cut_by_a_watermark_inside_it_only() -> None:
+    """At its start and its end a bucket is wholly open or wholly closed."""
+    bucket = Bucket(W, TEN_MINUTES)
+    assert bucket.straddles(W - MICROSECOND)
+    assert bucket.straddles(W - TEN_MINUTES + MICROSECOND)
+    assert not bucket.straddles(W)
+    assert not bucket.straddles(W - TEN_MINUTES)
+
+
+def test_freshness_keeps_the_margin() -> None:
+    """Younger than the lag less the margin; a short lag leaves nothing fresh, even from the future."""
+    assert is_fresh(W, W + timedelta(minutes=5) - MICROSECOND, TEN_MINUTES)
+    assert not is_fresh(W, W + timedelta(minutes=5), TEN_MINUTES)
+    assert not is_fresh(W, W, SAFETY_MARGIN)
+    assert is_fresh(W + timedelta(minutes=1), W, TEN_MINUTES)
+
+
+def test_a_naive_time_is_refused() -> None:
+    """It would mean whatever zone the machine is in."""
+    naive = datetime(2025, 9, 4)  # noqa: DTZ001 - naive on purpose
+    for ask in (
+        lambda: bucket_of(naive, TEN_MINUTES),
+        lambda: choose_watermark(naive, TEN_MINUTES, TEN_MINUTES),
+        lambda: Bucket(naive, TEN_MINUTES),
+    ):
+        with pytest.raises(ValueError, match="must carry a time zone"):
+            ask()
+
+
+def test_the_stored_watermark_is_a_timestamp_or_nothing() -> None:
+    """Before the first recompute there is none; anything else is damage, not 'none'."""
+    assert stored_watermark(None) is None
+    assert stored_watermark({"lease": {}}) is None
+    assert stored_watermark({"timestamp": W}) == W
+    with pytest.raises(StateError, match="expected a Timestamp"):
+        stored_watermark({"timestamp": "2025-09-04"})
