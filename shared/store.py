@@ -7,6 +7,7 @@ what, and what to do about a lost answer, is decided by the ledger and the recom
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, NoReturn, Protocol, TypeAlias
@@ -33,6 +34,9 @@ from shared.values import Message, decode_fields, encode, encode_fields, instant
 
 READ_TIMEOUT = 60.0
 """Seconds that a read may take before it counts as unanswered."""
+
+ROLLBACK_TIMEOUT = 5.0
+"""Seconds that giving up a transaction may take."""
 
 FieldPath: TypeAlias = tuple[str, ...]
 """Names from the document's root to a field. Every name but the last is a map's."""
@@ -257,8 +261,9 @@ class FirestoreStore:
     def rollback(self, transaction: bytes) -> None:
         """See `Store.rollback`."""
         request = _RollbackRequest(database=self.database, transaction=transaction)
-        # Nobody waits for the answer: without it the locks time out by themselves.
-        self._rollback.future(request, timeout=READ_TIMEOUT, metadata=self._metadata)
+        # Without an answer the locks time out by themselves: that delays others, and harms nothing.
+        with suppress(grpc.RpcError):
+            self._rollback(request, timeout=ROLLBACK_TIMEOUT, metadata=self._metadata)
 
     def query(self, query: Query, *, read_time: datetime | None = None) -> Iterator[Document]:
         """See `Store.query`."""

@@ -84,6 +84,7 @@ def test_the_time_action_is_a_setting() -> None:
     assert "aggregates_time_hours" not in counted(refilled, SERVED)
 
 
+NAIVE = datetime(2025, 9, 4)  # noqa: DTZ001 - naive on purpose
 NO_TIME = {"aggregates_categories", "aggregates_actions"}
 ALL = NO_TIME | {"aggregates_time_hours", "aggregates_time_dates"}
 
@@ -96,7 +97,7 @@ ALL = NO_TIME | {"aggregates_time_hours", "aggregates_time_dates"}
         ({"timestamp": 1757012249}, NO_TIME, ("timestamp", "expected a Timestamp, found an integer")),
         ({"timestamp": {"seconds": 1}}, NO_TIME, ("timestamp", "expected a Timestamp, found a map")),
         (
-            {"timestamp": datetime(2025, 9, 4)},
+            {"timestamp": NAIVE},
             NO_TIME,
             ("timestamp", "expected a Timestamp, found a Timestamp"),
         ),

@@ -85,7 +85,7 @@ def test_a_time_with_nanoseconds_is_cut_to_microseconds() -> None:
         ("text", "its data is str, expected protobuf bytes or a JSON object"),
         ({}, "is not one of the collection 'libra'"),
         ({"value": []}, "is not one of the collection 'libra'"),
-        ({"value": "text"}, "its data is no Firestore document event"),
+        ({"value": 5}, "its data is no Firestore document event"),
         ({"value": {"name": 5}}, "its data is no Firestore document event"),
         ({"value": {"name": NAME}}, "has no create time"),
         ({"value": {"name": NAME, "createTime": "yesterday"}}, "its data is no Firestore document event"),

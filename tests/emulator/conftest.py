@@ -1,0 +1,19 @@
+"""Fixtures of the tests that need the real Firestore emulator."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from cli.emulator import Emulator
+from shared.settings import Settings
+from shared.store import FirestoreStore
+from tests.kitchen import Kitchen
+
+
+@pytest.fixture
+def kitchen(emulator: Emulator, project: str) -> Iterator[Kitchen]:
+    """A kitchen in a project of the test's own, with the default settings."""
+    settings = Settings(project=project, emulator_host=f"{emulator.host}:{emulator.port}")
+    store = FirestoreStore.connect(settings)
+    yield Kitchen(store, settings)
+    store.close()
