@@ -156,6 +156,28 @@ class Store(Protocol):
     def count(self, query: Query, *, read_time: datetime | None = None) -> int:
         """Count the documents of a query on the server, as of ``read_time`` if given."""
 
+    def scan(
+        self,
+        collection: str,
+        fields: Sequence[str],
+        *,
+        after: str | None,
+        until: str | None,
+        limit: int,
+        read_time: datetime,
+    ) -> Iterator[tuple[str, Mapping[str, object]]]:
+        """Stream ids and ``fields`` (dotted paths) of a collection's documents in the order of their ids.
+
+        At most ``limit`` of those whose id is behind ``after`` and not behind ``until``; None: no bound.
+        What `query` does, without what makes a `Document` of each.
+        """
+
+    def cuts(self, collection: str, parts: int, *, read_time: datetime) -> list[str]:
+        """Ascending ids that cut a collection into about ``parts`` ranges of a like size.
+
+        Fewer, or none, where the collection is small or the server can not say.
+        """
+
 
 # --- the real one -------------------------------------------------------------------------------
 
@@ -164,6 +186,7 @@ _BatchGetDocumentsRequest = raw(_rpc.BatchGetDocumentsRequest)
 _RunQueryRequest = raw(_rpc.RunQueryRequest)
 _RunAggregationQueryRequest = raw(_rpc.RunAggregationQueryRequest)
 _RollbackRequest = raw(_rpc.RollbackRequest)
+_PartitionQueryRequest = raw(_rpc.PartitionQueryRequest)
 _Write = raw(_write.Write)
 
 _SERVICE = "/google.firestore.v1.Firestore/"
@@ -197,6 +220,9 @@ class FirestoreStore:
         )
         self._commit = self._unary("Commit", _CommitRequest, raw(_rpc.CommitResponse))
         self._rollback = self._unary("Rollback", _RollbackRequest, Empty)
+        self._partition_query = self._unary(
+            "PartitionQuery", _PartitionQueryRequest, raw(_rpc.PartitionQueryResponse)
+        )
         self._batch_get = self._streaming(
             "BatchGetDocuments", _BatchGetDocumentsRequest, raw(_rpc.BatchGetDocumentsResponse)
         )
@@ -287,6 +313,49 @@ class FirestoreStore:
         for response in self._stream(self._run_aggregation_query, request, f"count of {query.collection}"):
             counted += response.result.aggregate_fields["count"].integer_value
         return counted
+
+    def scan(
+        self,
+        collection: str,
+        fields: Sequence[str],
+        *,
+        after: str | None,
+        until: str | None,
+        limit: int,
+        read_time: datetime,
+    ) -> Iterator[tuple[str, Mapping[str, object]]]:
+        """See `Store.scan`."""
+        bounds: tuple[tuple[str | None, Operator], ...] = ((after, ">"), (until, "<="))
+        where = tuple(Filter(DOCUMENT_ID, operator, f"{collection}/{end}") for end, operator in bounds if end)
+        query = Query(collection, where, (DOCUMENT_ID,), limit=limit, select=tuple(fields))
+        request = _RunQueryRequest(parent=self.root)
+        self._encode_query(request.structured_query, query)
+        set_instant(request.read_time, read_time)
+        skip = len(self.name(collection)) + 1
+        for response in self._stream(self._run_query, request, f"scan of {collection}"):
+            if response.HasField("document"):
+                yield response.document.name[skip:], decode_fields(response.document.fields)
+
+    def cuts(self, collection: str, parts: int, *, read_time: datetime) -> list[str]:
+        """See `Store.cuts`. The emulator has no PartitionQuery, and cuts nothing."""
+        # The server partitions a collection group only: cuts in other places are no ids of this collection.
+        request = _PartitionQueryRequest(parent=self.root, partition_count=max(1, parts - 1))
+        set_instant(request.read_time, read_time)
+        request.structured_query.from_.add(collection_id=collection, all_descendants=True)
+        request.structured_query.order_by.add(direction="ASCENDING").field.field_path = DOCUMENT_ID
+        try:
+            response = self._partition_query(request, timeout=READ_TIMEOUT, metadata=self._metadata)
+        except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+                return []
+            _raise(error, f"partition of {collection}")
+        names = [cursor.values[0].reference_value for cursor in response.partitions]
+        prefix = self.name(collection) + "/"
+        return sorted(
+            name.removeprefix(prefix)
+            for name in names
+            if name.startswith(prefix) and "/" not in name[len(prefix) :]
+        )
 
     # -- calls
 
