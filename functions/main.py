@@ -7,9 +7,9 @@ from cloudevents.http import CloudEvent
 from werkzeug.exceptions import ServiceUnavailable
 
 from events import decode_entry
-from shared.errors import MalformedEventError, Overloaded
+from shared.errors import MalformedEventError, StateError, StoreError
 from shared.log import logger, traced
-from shared.runtime import Process
+from shared.runtime import Process, Runtime
 from shared.settings import Settings
 
 process = Process(Settings.from_environment(os.environ))
@@ -17,13 +17,23 @@ process = Process(Settings.from_environment(os.environ))
 
 @functions_framework.cloud_event
 def on_libra_created(event: CloudEvent) -> None:
-    """Count a created entry. Returning acknowledges the event; raising has the platform redeliver it."""
+    """Count a created entry. Returning acknowledges the event; a 503 has the platform redeliver it."""
     runtime = process.runtime()
     with traced(runtime.settings.project, event.get("traceparent")):
         try:
-            runtime.ledger.apply(decode_entry(event, runtime.source))
-        except MalformedEventError as error:
-            logger.error("A malformed event is set aside", extra={"event": event["id"], "reason": str(error)})
-            runtime.ledger.refuse(event["id"], str(error))
-        except Overloaded as error:
+            _count(runtime, event)
+        except (StoreError, StateError) as error:
+            logger.error("An entry is not counted yet: to be redelivered", extra=_about(event, error))
             raise ServiceUnavailable(str(error)) from error
+
+
+def _count(runtime: Runtime, event: CloudEvent) -> None:
+    try:
+        runtime.ledger.apply(decode_entry(event, runtime.source))
+    except MalformedEventError as error:
+        logger.error("A malformed event is set aside", extra=_about(event, error))
+        runtime.ledger.refuse(event["id"], str(error))
+
+
+def _about(event: CloudEvent, error: Exception) -> dict[str, str]:
+    return {"event": event["id"], "error": type(error).__name__, "reason": str(error)}
