@@ -4,7 +4,7 @@
 call through (None), or names what is to happen to it.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, TypeAlias, TypeVar
@@ -14,7 +14,7 @@ from shared.store import Document, Query, Store, Write
 
 T = TypeVar("T")
 
-Method: TypeAlias = Literal["get", "begin", "commit", "rollback", "query", "count"]
+Method: TypeAlias = Literal["get", "begin", "commit", "rollback", "query", "count", "scan", "cuts"]
 Fault: TypeAlias = Literal["request lost", "reply lost", "contention"]
 
 
@@ -91,6 +91,31 @@ class Seams:
     def count(self, query: Query, *, read_time: datetime | None = None) -> int:
         """See `Store.count`."""
         return self._through(Call("count", (query,)), lambda: self.inner.count(query, read_time=read_time))
+
+    def scan(
+        self,
+        collection: str,
+        fields: Sequence[str],
+        *,
+        after: str | None,
+        until: str | None,
+        limit: int,
+        read_time: datetime,
+    ) -> Iterator[tuple[str, Mapping[str, object]]]:
+        """See `Store.scan`. A fault strikes before the first document, or after the last."""
+        yield from self._through(
+            Call("scan", (collection, after, until)),
+            lambda: list(
+                self.inner.scan(
+                    collection, fields, after=after, until=until, limit=limit, read_time=read_time
+                )
+            ),
+        )
+
+    def cuts(self, collection: str, parts: int, *, read_time: datetime) -> list[str]:
+        """See `Store.cuts`."""
+        call = Call("cuts", (collection,))
+        return self._through(call, lambda: self.inner.cuts(collection, parts, read_time=read_time))
 
     def _planned(self, call: Call) -> Fault | None:
         fault = self.plan(call)

@@ -26,6 +26,7 @@ from shared.store import (
     FieldPath,
     Filter,
     Merge,
+    Operator,
     Query,
     Write,
 )
@@ -116,6 +117,31 @@ class MemoryStore:
     def count(self, query: Query, *, read_time: datetime | None = None) -> int:
         """See `Store.count`."""
         return len(self._run(query, read_time))
+
+    def scan(
+        self,
+        collection: str,
+        fields: Sequence[str],
+        *,
+        after: str | None,
+        until: str | None,
+        limit: int,
+        read_time: datetime,
+    ) -> Iterator[tuple[str, Fields]]:
+        """See `Store.scan`."""
+        bounds: tuple[tuple[str | None, Operator], ...] = ((after, ">"), (until, "<="))
+        where = tuple(Filter(DOCUMENT_ID, operator, f"{collection}/{end}") for end, operator in bounds if end)
+        query = Query(collection, where, (DOCUMENT_ID,), limit=limit, select=tuple(fields))
+        for document in self.query(query, read_time=read_time):
+            yield document.path.removeprefix(f"{collection}/"), document.fields
+
+    def cuts(self, collection: str, parts: int, *, read_time: datetime) -> list[str]:
+        """See `Store.cuts`: every id that stands at an equal step, so that even few documents are cut."""
+        documents = self._run(Query(collection), read_time)
+        step = max(1, len(documents) // parts)
+        return [document.path.removeprefix(f"{collection}/") for document in documents[step::step]][
+            : parts - 1
+        ]
 
     def _check_read_time(self, read_time: datetime | None) -> None:
         now = max(self.clock(), self._last)

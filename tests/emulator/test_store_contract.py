@@ -513,3 +513,27 @@ def test_a_count_is_the_length_of_the_query(shelf: Store) -> None:
         Query("none"),
     ):
         assert shelf.count(query) == len(list(shelf.query(query)))
+
+
+def test_a_scan_streams_ids_and_fields_of_a_range(store: Store) -> None:
+    """Behind `after`, up to and with `until`, by id, no more than the limit, as of the snapshot."""
+    writes = [Create(f"libra/e{n}", {"n": n, "device": {"model": "V0", "x": 1}, "y": 2}) for n in range(6)]
+    at = commit(store, *writes, Create("libra/f", {}))
+    commit(store, Delete("libra/e2"))
+
+    def scanned(after: str | None, until: str | None, limit: int) -> list[tuple[str, object]]:
+        fields = ("n", "device.model")
+        return list(store.scan("libra", fields, after=after, until=until, limit=limit, read_time=at))
+
+    whole = [(f"e{n}", {"n": n, "device": {"model": "V0"}}) for n in range(6)]
+    assert scanned(None, None, 100) == [*whole, ("f", {})]
+    assert scanned("e1", "e4", 100) == whole[2:5]
+    assert scanned("e1", None, 2) == whole[2:4]
+
+
+def test_cuts_are_ascending_ids(store: Store) -> None:
+    """However many there are, cuts ascend and divide the collection without a rest."""
+    at = commit(store, *(Create(f"libra/{n:02}", {}) for n in range(20)))
+    cuts = store.cuts("libra", 4, read_time=at)
+    assert cuts == sorted(set(cuts))
+    assert len(cuts) < 4
