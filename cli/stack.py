@@ -1,0 +1,279 @@
+"""The local stack: the real emulator, the real function under functions-framework, the relay between.
+
+What is deployed is what runs: `functions/main.py` as it is, served as the platform serves it.
+"""
+
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+
+from cli.emulator import Emulator
+from cli.errors import StackError
+from cli.process import Child, free_port, wait_until
+from cli.relay import PROBE, Faults
+from shared.settings import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCE = ROOT / "functions" / "main.py"
+TRIGGER = "libra-created"
+START_SECONDS = 60
+PROBE_SECONDS = 10
+QUIET_SECONDS = 0.3
+DRAIN_SECONDS = 10
+
+
+class Served:
+    """A function served by functions-framework in a process of its own, always on the same port."""
+
+    def __init__(self, target: str, signature: str, log: Path, environment: Mapping[str, str]) -> None:
+        """Nothing is started yet."""
+        self.port = free_port()
+        self._name = f"the function {target}"
+        self._log = log
+        self._environment = environment
+        self._command = [
+            *(sys.executable, "-m", "functions_framework", "--source", str(SOURCE), "--target", target),
+            *("--signature-type", signature, "--host", "127.0.0.1", "--port", str(self.port)),
+        ]
+        self._child: Child | None = None
+
+    @property
+    def address(self) -> str:
+        """Where it listens, as `host:port`."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> Path:
+        """The file its output goes to."""
+        return self._log
+
+    def launch(self) -> None:
+        """Start it without waiting."""
+        self._child = Child(self._name, self._command, self._log, self._environment)
+
+    def wait_healthy(self) -> None:
+        """Wait until it answers.
+
+        Raises:
+            StackError: it ended or stayed silent; the message shows the end of its log.
+        """
+        if self._child:
+            self._child.wait_healthy(
+                lambda: _answers(f"http://{self.address}/robots.txt"), seconds=START_SECONDS
+            )
+
+    def start(self) -> None:
+        """Start it and wait until it answers; raises what `wait_healthy` raises."""
+        self.launch()
+        self.wait_healthy()
+
+    def stop(self) -> None:
+        """Let it finish its requests, then end it."""
+        if self._child:
+            self._child.stop()
+
+    def kill(self) -> None:
+        """End it as a crash would, between any two instructions."""
+        if self._child:
+            self._child.kill()
+
+
+def _answers(url: str) -> bool:
+    with suppress(httpx.TransportError):
+        httpx.get(url, timeout=5)
+        return True
+    return False
+
+
+class LocalStack:
+    """Everything Libra needs, on this machine. A context manager: up inside, gone after.
+
+    Start it from the main thread (see `cli.process.Child`).
+
+    Attributes:
+        project: the project its documents live in.
+        emulator: the Firestore emulator.
+        function: the trigger's function.
+        relay: the address of the relay, `host:port`.
+        folder: where the logs are; it goes with the stack, unless it was given or a start failed.
+    """
+
+    def __init__(
+        self,
+        *,
+        project: str = "demo-libra",
+        settings: Mapping[str, str] | None = None,
+        faults: Faults | None = None,
+        concurrency: int = 80,
+        relay_port: int | None = None,
+        emulator_port: int | None = None,
+        rules: Path | None = None,
+        folder: Path | None = None,
+        environment: Mapping[str, str] = os.environ,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Nothing is started yet.
+
+        Args:
+            project: the project; a `demo-` name never reaches a real one.
+            settings: the function's `LIBRA_*` variables, on top of the environment's.
+            faults: what the relay does wrong from the start.
+            concurrency: events in the function at once, and its threads, as when deployed.
+            relay_port: where the emulator is to send events; a free port by default.
+            emulator_port: the emulator's port; a free one by default.
+            rules: the security rules the emulator applies.
+            folder: where logs go; a temporary one by default.
+            environment: the variables the processes are given.
+            say: told what takes a while.
+
+        Raises:
+            SettingError: a setting can not be used.
+        """
+        self.project = project
+        self.relay = f"127.0.0.1:{relay_port or free_port()}"
+        self.folder = folder or Path(tempfile.mkdtemp(prefix="libra-"))
+        self._own_folder = folder is None
+        self._faults = faults or Faults()
+        self._concurrency = concurrency
+        self._say = say
+        self._environment = dict(environment) | dict(settings or {}) | {"GOOGLE_CLOUD_PROJECT": project}
+        self._stop = ExitStack()
+        self.emulator = self._find_emulator(emulator_port, rules)
+        self._environment |= {
+            "FIRESTORE_EMULATOR_HOST": self.emulator.address,
+            "THREADS": str(concurrency),
+            "PYTHONPATH": str(ROOT),
+        }
+        self.settings = Settings.from_environment(self._environment)
+        self.function = Served("on_libra_created", "cloudevent", self._log("function"), self._environment)
+
+    def _find_emulator(self, port: int | None, rules: Path | None) -> Emulator:
+        if address := self._environment.get("FIRESTORE_EMULATOR_HOST"):
+            return Emulator.attach(address)
+        log = self._log("emulator")
+        return Emulator.prepare(
+            self._environment, log, port=port, functions=self.relay, rules=rules, say=self._say
+        )
+
+    def _log(self, name: str) -> Path:
+        return self.folder / f"{name}.txt"
+
+    def __enter__(self) -> Self:
+        """Start everything and wait until it is healthy.
+
+        Raises:
+            StackError: something did not start. What had started is stopped; its logs are kept.
+        """
+        with ExitStack() as started:
+            started.callback(self.emulator.stop)
+            self.function.launch()
+            started.callback(self.function.stop)
+            relay = self._launch_relay()
+            started.callback(relay.stop, seconds=DRAIN_SECONDS + 5)
+            self.emulator.start()
+            self.function.wait_healthy()
+            relay.wait_healthy(lambda: _answers(f"http://{self.relay}/relay"), seconds=START_SECONDS)
+            self._register()
+            self._stop = started.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop in order: the relay delivers what it holds, then the function ends, then the emulator."""
+        self._stop.close()
+        if self._own_folder:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _launch_relay(self) -> Child:
+        port = self.relay.rpartition(":")[2]
+        command = [sys.executable, "-m", "cli.relay", "--port", port, "--target", self.function.address]
+        command += ["--concurrency", str(self._concurrency), "--drain", str(DRAIN_SECONDS)]
+        for name, value in asdict(self._faults).items():
+            command += [f"--{name.replace('_', '-')}", str(value)]
+        return Child("the relay", command, self._log("relay"), self._environment)
+
+    def _register(self) -> None:
+        if not self.emulator.ours:
+            self._probe()
+        self.emulator.register_trigger(self.project, TRIGGER, "libra/{entryId}", self.settings.database)
+
+    def _probe(self) -> None:
+        """An emulator that was found running may send its events elsewhere or nowhere, and says nothing."""
+        before = self.relay_state()["probes"]
+        self.emulator.register_trigger(self.project, PROBE, "libra_probe/{id}", self.settings.database)
+        self.emulator.touch(self.project, "libra_probe/probe", self.settings.database)
+        try:
+            wait_until(lambda: self.relay_state()["probes"] > before, seconds=PROBE_SECONDS, what="an event")
+        except StackError:
+            raise StackError(
+                f"the emulator at {self.emulator.address} sends no events to the relay at {self.relay}: "
+                f"start it with --functions_emulator {self.relay} and name the same --relay-port here, "
+                "or unset FIRESTORE_EMULATOR_HOST to have one started"
+            ) from None
+
+    def relay_state(self) -> dict[str, Any]:
+        """The relay's counters; see `cli.relay.Relay.state`."""
+        state: dict[str, Any] = httpx.get(f"http://{self.relay}/relay", timeout=30).json()
+        return state
+
+    def set_faults(self, **faults: float) -> None:
+        """Change what the relay does wrong, for events to come; see `cli.relay.Faults`.
+
+        Raises:
+            ValueError: there is no such fault, or it can not have this value.
+        """
+        answer = httpx.put(f"http://{self.relay}/relay/faults", json=faults, timeout=30)
+        if answer.is_error:
+            raise ValueError(answer.json()["error"])
+
+    def wait_until_quiet(self, received: int | None = None, *, seconds: float = 120) -> dict[str, Any]:
+        """Wait until the relay has nothing left to deliver, and return its counters.
+
+        Args:
+            received: how many events it must have received at least, since it started. Without it, it is
+                quiet when nothing has come for 0.3 seconds: less sure, as the emulator may be slow.
+            seconds: how long to wait.
+
+        Raises:
+            StackError: it was not quiet in time; the message has its counters.
+        """
+        since, seen = time.monotonic(), -1
+
+        def quiet() -> bool:
+            nonlocal since, seen
+            state = self.relay_state()
+            if state["received"] != seen:
+                since, seen = time.monotonic(), state["received"]
+            enough = seen >= received if received is not None else time.monotonic() - since > QUIET_SECONDS
+            return enough and state["in_flight"] == 0
+
+        try:
+            wait_until(quiet, seconds=seconds, what="the relay quiet")
+        except StackError as error:
+            raise StackError(f"{error}: {self.relay_state()}") from None
+        return self.relay_state()
+
+    def restart_emulator(self) -> None:
+        """Stop the emulator and start it again on the same port: its data is gone, the trigger is back."""
+        self.emulator.restart()
+        self._register()
+
+    def kill_function(self) -> None:
+        """Kill the function; `start_function` starts it again on the same port."""
+        self.function.kill()
+
+    def start_function(self) -> None:
+        """Start the function again.
+
+        Raises:
+            StackError: it did not start.
+        """
+        self.function.start()
