@@ -18,7 +18,7 @@ import random
 import signal
 import sys
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import blake2b
@@ -149,7 +149,7 @@ class Counters:
     redelivered: int = 0
     expired: int = 0
     probes: int = 0
-    failed: Counter[str] = field(default_factory=Counter)
+    failed: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True, eq=False)
@@ -289,7 +289,8 @@ class Relay:
             self._latencies.append(now - delivery.since)
             self._live.discard(delivery)
             return
-        self.counters.failed["no answer" if status == NO_ANSWER else str(status)] += 1
+        failure = "no answer" if status == NO_ANSWER else str(status)
+        self.counters.failed[failure] = self.counters.failed.get(failure, 0) + 1
         if now - delivery.since > self._delivering.oldest_seconds:
             self.counters.expired += 1
             self._live.discard(delivery)
