@@ -1,0 +1,157 @@
+"""Writing entries to whatever Firestore the environment names: in batches, create-only, at a bounded rate."""
+
+import os
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+
+from google.auth.exceptions import GoogleAuthError
+
+from cli.errors import StackError
+from shared.catalog import libra
+from shared.errors import AlreadyExists, Invalid, Transient
+from shared.settings import Settings
+from shared.store import Create, FirestoreStore, Store
+
+BATCH = 200
+COMMIT_SECONDS = 60.0
+ATTEMPTS = 8
+FIRST_PAUSE_SECONDS = 0.1
+
+
+@dataclass
+class Tally:
+    """What became of entries.
+
+    Attributes:
+        created: written.
+        existing: left as they were, because a document of that id was there.
+        refused: never to be taken by Firestore; its reason by the entry's name.
+    """
+
+    created: int = 0
+    existing: int = 0
+    refused: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Item:
+    """An entry to write.
+
+    Attributes:
+        name: what messages call it: its id, or its place in a file.
+        id: the document's id.
+        fields: the document.
+    """
+
+    name: str
+    id: str
+    fields: Mapping[str, object]
+
+
+@contextmanager
+def named_store(real_project: str | None) -> Iterator[tuple[FirestoreStore, Settings]]:
+    """The Firestore that the environment names.
+
+    Args:
+        real_project: the project that may be written to although it is a real one.
+
+    Raises:
+        SettingError: a variable can not be used.
+        StackError: it is a real project and not the one named, or there are no credentials for it.
+    """
+    settings = Settings.from_environment(os.environ)
+    try:
+        store = FirestoreStore.connect(settings)
+    except GoogleAuthError as error:
+        raise StackError(
+            f"no credentials for Firestore: {error}; for the emulator of `libra up`, "
+            "set FIRESTORE_EMULATOR_HOST and GOOGLE_CLOUD_PROJECT as it says"
+        ) from error
+    try:
+        _refuse_real(settings, store.database.split("/")[1], real_project)
+        yield store, settings
+    finally:
+        store.close()
+
+
+def _refuse_real(settings: Settings, project: str, named: str | None) -> None:
+    if settings.emulator_host is None and named != project:
+        raise StackError(
+            f"this would write to the real project {project!r} (FIRESTORE_EMULATOR_HOST is not set): "
+            f"if that is what you want, say so with --real-project {project}"
+        )
+
+
+def write(
+    store: Store,
+    settings: Settings,
+    items: Iterator[Item],
+    *,
+    rate: float = 0,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Tally:
+    """Write entries, create-only: a document that exists is left alone and tallied.
+
+    Args:
+        store: where to.
+        settings: names the source's collection.
+        items: the entries; taken as they are needed.
+        rate: entries a second at most; 0 for no bound.
+        progress: told how many entries are dealt with, batch by batch.
+
+    Raises:
+        StoreError: Firestore refused for good, or did not answer for half a minute.
+    """
+    tally = Tally()
+    collection = libra(settings).collection
+    size = max(1, min(BATCH, int(rate / 5))) if rate else BATCH
+    started, dealt = time.monotonic(), 0
+    while batch := list(islice(items, size)):
+        _write_batch(store, collection, batch, tally)
+        dealt += len(batch)
+        progress(len(batch))
+        if rate:
+            time.sleep(max(0.0, started + dealt / rate - time.monotonic()))
+    return tally
+
+
+def _write_batch(store: Store, collection: str, batch: Sequence[Item], tally: Tally) -> None:
+    """Halve what Firestore calls invalid, down to the one entry that is."""
+    try:
+        _create(store, collection, batch, tally)
+    except Invalid as error:
+        if len(batch) == 1:
+            tally.refused[batch[0].name] = str(error)
+            return
+        middle = len(batch) // 2
+        _write_batch(store, collection, batch[:middle], tally)
+        _write_batch(store, collection, batch[middle:], tally)
+
+
+def _create(store: Store, collection: str, batch: Sequence[Item], tally: Tally) -> None:
+    """One commit for all; those that exist are found and left out, a lost answer is asked for again.
+
+    An answer that was lost after the commit was applied makes its entries count as existing: they are
+    there, once.
+    """
+    for attempt in range(ATTEMPTS):
+        try:
+            store.commit([Create(f"{collection}/{i.id}", i.fields) for i in batch], timeout=COMMIT_SECONDS)
+        except AlreadyExists:
+            found = store.get([f"{collection}/{item.id}" for item in batch])
+            left = [item for item, document in zip(batch, found, strict=True) if document is None]
+            tally.existing += len(batch) - len(left)
+            batch = left
+        except Transient:
+            if attempt == ATTEMPTS - 1:
+                raise
+            time.sleep(FIRST_PAUSE_SECONDS * 2**attempt * random.uniform(0.5, 1))
+        else:
+            tally.created += len(batch)
+            return
+        if not batch:
+            return
