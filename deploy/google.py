@@ -1,0 +1,136 @@
+"""The two things that gcloud has no command for: which permissions the caller has, and security rules.
+
+Both use the token that gcloud prints (in `LIBRA_TOKEN`) and the endpoints that gcloud would use
+(`CLOUDSDK_API_ENDPOINT_OVERRIDES_...`).
+"""
+
+import argparse
+import json
+import os
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+RULES = Path(__file__).resolve().parent.parent / "firestore.rules"
+
+NEEDED = {
+    "serviceusage.services.enable": "roles/serviceusage.serviceUsageAdmin",
+    "resourcemanager.projects.setIamPolicy": "roles/resourcemanager.projectIamAdmin",
+    "iam.serviceAccounts.create": "roles/iam.serviceAccountAdmin",
+    "iam.serviceAccounts.actAs": "roles/iam.serviceAccountUser",
+    "datastore.databases.create": "roles/datastore.owner",
+    "datastore.indexes.create": "roles/datastore.owner",
+    "cloudfunctions.functions.create": "roles/cloudfunctions.admin",
+    "run.services.setIamPolicy": "roles/run.admin",
+    "cloudscheduler.jobs.create": "roles/cloudscheduler.admin",
+    "firebaserules.rulesets.create": "roles/firebaserules.admin",
+}
+"""What `up` does that needs a permission, and a role that has it."""
+
+Json = dict[str, Any]
+
+
+class ApiError(Exception):
+    """Google refused; the message is Google's own."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def call(environment: Mapping[str, str], method: str, api: str, path: str, body: Json | None = None) -> Json:
+    """One request to `https://API.googleapis.com/PATH`.
+
+    Raises:
+        ApiError: it was refused or not answered.
+    """
+    base = (
+        environment.get(f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{api.upper()}") or f"https://{api}.googleapis.com/"
+    )
+    request = urllib.request.Request(  # noqa: S310 - a constant scheme, or the operator's own override
+        base.rstrip("/") + "/" + path,
+        method=method,
+        data=json.dumps(body).encode() if body is not None else None,
+        headers={
+            "Authorization": f"Bearer {environment['LIBRA_TOKEN']}",
+            "Content-Type": "application/json",
+        },
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - see above
+            return dict(json.load(answer))
+    except urllib.error.HTTPError as error:
+        with error:
+            raise ApiError(error.code, error.read().decode(errors="replace")[:2000]) from None
+    except OSError as error:
+        raise ApiError(0, f"{base}: {error}") from error
+
+
+def lacking(environment: Mapping[str, str], project: str) -> dict[str, str]:
+    """The permissions that the caller has not, and a role that has each."""
+    path = f"v1/projects/{project}:testIamPermissions"
+    answer = call(environment, "POST", "cloudresourcemanager", path, {"permissions": list(NEEDED)})
+    granted = set(answer.get("permissions", []))
+    return {permission: role for permission, role in NEEDED.items() if permission not in granted}
+
+
+def release_rules(environment: Mapping[str, str], project: str, database: str, *, replace: bool) -> str:
+    """Put the rules in force where there are none, or in place of what is there; say what was done.
+
+    Rules that are there and differ stay as they are unless `replace`: they may guard more than Libra.
+    """
+    name = "cloud.firestore" if database == "(default)" else f"cloud.firestore/{database}"
+    release, text = f"projects/{project}/releases/{name}", RULES.read_text(encoding="utf-8")
+    in_force = _in_force(environment, release)
+    if in_force == text:
+        return "the rules in force are these already"
+    if in_force is not None and not replace:
+        return (
+            "other rules are in force and were left as they are: merge firestore.rules into them, "
+            "or replace them with --rules replace"
+        )
+    source = {"source": {"files": [{"name": RULES.name, "content": text}]}}
+    ruleset = call(environment, "POST", "firebaserules", f"v1/projects/{project}/rulesets", source)["name"]
+    wanted = {"name": release, "rulesetName": ruleset}
+    if in_force is None:
+        call(environment, "POST", "firebaserules", f"v1/projects/{project}/releases", wanted)
+        return "the rules are in force"
+    call(environment, "PATCH", "firebaserules", f"v1/{release}", {"release": wanted})
+    return "the rules are in force, in place of others"
+
+
+def _in_force(environment: Mapping[str, str], release: str) -> str | None:
+    try:
+        ruleset = call(environment, "GET", "firebaserules", f"v1/{release}")["rulesetName"]
+    except ApiError as error:
+        if error.code == 404:
+            return None
+        raise
+    files = call(environment, "GET", "firebaserules", f"v1/{ruleset}")["source"]["files"]
+    return "\n".join(file["content"] for file in files)
+
+
+def main() -> None:
+    """`permissions PROJECT` or `rules PROJECT DATABASE create|replace`."""
+    parser = argparse.ArgumentParser(prog="deploy.google")
+    parser.add_argument("what", choices=["permissions", "rules"])
+    parser.add_argument("project")
+    parser.add_argument("database", nargs="?", default="(default)")
+    parser.add_argument("mode", nargs="?", default="create", choices=["create", "replace"])
+    said = parser.parse_args()
+    try:
+        if said.what == "permissions":
+            for permission, role in lacking(os.environ, said.project).items():
+                print(f"{permission} (as in {role})")  # noqa: T201 - what deploy.sh reads
+        else:
+            replace = said.mode == "replace"
+            print(release_rules(os.environ, said.project, said.database, replace=replace))  # noqa: T201
+    except ApiError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""In which order a change of `LIBRA_LAG_SECONDS` is safe.
+
+The trigger applies an entry without reading the watermark if it is younger than its LAG (less a margin):
+no watermark can have passed it. That holds while the trigger's LAG is no longer than that of any
+recompute which has set a watermark. So, for a new LAG:
+
+- **shorter**: the trigger goes first. The recompute follows once no instance with the old, longer LAG is
+  left: such an instance would take an entry for fresh that the new watermark has passed already.
+- **longer**: the recompute goes first. The trigger follows once the last watermark of the old, shorter
+  LAG is older than the new LAG: else the trigger would take an entry for fresh that it has passed.
+
+One run of `up` takes one step. The next one, later, takes the other.
+"""
+
+import argparse
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+DRAIN = timedelta(minutes=20)
+"""How long an instance of an old revision may live: 15 minutes idle, and a request's timeout before
+(https://cloud.google.com/run/docs/about-instance-autoscaling, 2026-11), rounded up."""
+LONGEST_RUN = timedelta(hours=1)
+"""The recompute's timeout: a run with the old LAG may still be under way that long after a deployment."""
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A deployed function's LAG and when it was last deployed."""
+
+    lag: timedelta
+    since: datetime
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The LAG to deploy each function with now, and what is still to do, or nothing."""
+
+    trigger: timedelta
+    recompute: timedelta
+    pending: str = ""
+
+
+def plan(wanted: timedelta, trigger: Deployed | None, recompute: Deployed | None, now: datetime) -> Plan:
+    """What is safe to deploy at `now`, given what is deployed."""
+    if recompute and wanted < recompute.lag and not (trigger and _settled(trigger, wanted, DRAIN, now)):
+        since = trigger.since if trigger and trigger.lag <= wanted else now
+        return Plan(wanted, recompute.lag, _later("recompute", wanted, since + DRAIN))
+    settling = wanted + LONGEST_RUN
+    if trigger and wanted > trigger.lag and not (recompute and _settled_up(recompute, wanted, settling, now)):
+        since = recompute.since if recompute and recompute.lag >= wanted else now
+        return Plan(trigger.lag, wanted, _later("trigger", wanted, since + settling))
+    return Plan(wanted, wanted)
+
+
+def _settled(trigger: Deployed, wanted: timedelta, wait: timedelta, now: datetime) -> bool:
+    return trigger.lag <= wanted and now - trigger.since >= wait
+
+
+def _settled_up(recompute: Deployed, wanted: timedelta, wait: timedelta, now: datetime) -> bool:
+    return recompute.lag >= wanted and now - recompute.since >= wait
+
+
+def _later(which: str, wanted: timedelta, when: datetime) -> str:
+    return (
+        f"LIBRA_LAG_SECONDS={wanted.total_seconds():.0f} is not yet deployed to the {which}: "
+        f"run ./deploy.sh up again after {when.isoformat(timespec='minutes')}"
+    )
+
+
+def _deployed(text: str) -> Deployed | None:
+    """`SECONDS TIME`, as gcloud says it; nothing where there is no function."""
+    seconds, _, time = text.partition(" ")
+    return (
+        Deployed(timedelta(seconds=int(seconds)), datetime.fromisoformat(time)) if seconds and time else None
+    )
+
+
+def main() -> None:
+    """Print the trigger's LAG, the recompute's and what is pending, a line each."""
+    parser = argparse.ArgumentParser(prog="deploy.lag")
+    parser.add_argument("wanted", type=int)
+    parser.add_argument("trigger")
+    parser.add_argument("recompute")
+    said = parser.parse_args()
+    wanted = timedelta(seconds=said.wanted)
+    done = plan(wanted, _deployed(said.trigger), _deployed(said.recompute), datetime.now(UTC))
+    for value in (
+        f"{done.trigger.total_seconds():.0f}",
+        f"{done.recompute.total_seconds():.0f}",
+        done.pending,
+    ):
+        print(value)  # noqa: T201 - what deploy.sh reads
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,158 @@
+"""Staging: `build/functions`, the one folder that gcloud, Firebase and the emulator suite all take.
+
+`functions/` alone can not be deployed, because it needs `shared/` beside it: gcloud drops linked
+folders, and Firebase runs no predeploy hook in the emulator. So what is deployed is copied together,
+always the same for the same sources (names, bytes, modes, times), and checked by importing every entry
+point in an interpreter that has nothing but the deployed requirements.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from deploy.parameters import ParameterError, read
+
+ROOT = Path(__file__).resolve().parent.parent
+STAGED = ROOT / "build" / "functions"
+CONFIG = ROOT / "build" / "config"
+VENV = ROOT / "build" / "venv"
+DATE = 946_684_800  # 2000-01-01: archives of the same sources are the same bytes
+GCLOUDIGNORE = (
+    "# `make emulate` links an interpreter here: never uploaded.\nvenv\n__pycache__/\n.gcloudignore\n"
+)
+EMULATOR_REGION = "us-central1"
+
+IMPORT = """
+import importlib, json, sys
+sys.path.insert(0, sys.argv[1])
+main = importlib.import_module("main")
+missing = [name for name in json.loads(sys.argv[2]) if not callable(getattr(main, name, None))]
+sys.exit(f"main.py has no entry point {', '.join(missing)}" if missing else 0)
+"""
+
+
+class StageError(Exception):
+    """What is to be deployed would not start."""
+
+
+def sources() -> Iterator[tuple[str, bytes]]:
+    """Every file that is deployed: its path in the staged folder and its bytes, in order."""
+    functions, shared = ROOT / "functions", ROOT / "shared"
+    files = [*functions.glob("*.py"), functions / "functions.yaml", functions / "requirements.txt"]
+    named = {file.relative_to(functions).as_posix(): file.read_bytes() for file in files}
+    named |= {file.relative_to(ROOT).as_posix(): file.read_bytes() for file in shared.rglob("*.py")}
+    named[".gcloudignore"] = GCLOUDIGNORE.encode()
+    yield from sorted(named.items())
+
+
+def fingerprint() -> str:
+    """A digest of everything that is deployed; the same sources give the same on every machine."""
+    digest = hashlib.sha256()
+    for path, content in sources():
+        digest.update(f"{path}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()
+
+
+def stage() -> None:
+    """Lay out the folder anew."""
+    shutil.rmtree(STAGED, ignore_errors=True)
+    for path, content in sources():
+        file = STAGED / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+        file.chmod(0o644)
+    for staged in [*STAGED.rglob("*"), STAGED]:
+        os.utime(staged, (DATE, DATE))
+
+
+def configure(values: Mapping[str, str]) -> None:
+    """Write the parameters as Firebase reads them, beside the folder and never in it.
+
+    `.env` holds what was decided. `.env.local` is for the emulator alone, which needs a region too.
+    """
+    CONFIG.mkdir(parents=True, exist_ok=True)
+    firebase = _declared(r"^  - { name: (\w+),")
+    decided = [f"{name}={json.dumps(values[name])}" for name in firebase if values[name]]
+    local = [f'{name}="{EMULATOR_REGION}"' for name in ("LIBRA_REGION", "LIBRA_LOCATION") if not values[name]]
+    (CONFIG / ".env").write_text("\n".join(decided) + "\n", encoding="utf-8")
+    (CONFIG / ".env.local").write_text("\n".join(local) + "\n", encoding="utf-8")
+
+
+def make_venv() -> Path:
+    """An interpreter with nothing but the deployed requirements; kept until they change.
+
+    Raises:
+        StageError: the requirements can not be installed.
+    """
+    requirements = ROOT / "functions" / "requirements.txt"
+    wanted = hashlib.sha256(sys.version.encode() + requirements.read_bytes()).hexdigest()
+    stamp, python = VENV / ".requirements", VENV / "bin" / "python"
+    if stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
+        return python
+    _run(sys.executable, "-m", "venv", "--clear", str(VENV))
+    quietly = ("--quiet", "--disable-pip-version-check", "--no-input")
+    _run(str(python), "-m", "pip", "install", *quietly, "--require-hashes", "-r", str(requirements))
+    stamp.write_text(wanted, encoding="utf-8")
+    return python
+
+
+def check(python: Path) -> None:
+    """Import every entry point as the platform would: only the folder, only its requirements.
+
+    Raises:
+        StageError: one can not be imported or is not there.
+    """
+    _run(str(python), "-I", "-B", "-c", IMPORT, str(STAGED), json.dumps(entry_points()))
+
+
+def entry_points() -> list[str]:
+    """The functions that `functions.yaml` names."""
+    return _declared(r"^    entryPoint: (\w+)$")
+
+
+def _declared(pattern: str) -> list[str]:
+    """A pattern does where only the standard library is: the file is ours, and a test reads it as YAML."""
+    return re.findall(
+        pattern, (ROOT / "functions" / "functions.yaml").read_text(encoding="utf-8"), re.MULTILINE
+    )
+
+
+def _run(*command: str) -> None:
+    clean = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
+    pip = {
+        name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_", "REQUESTS_"))
+    }
+    done = subprocess.run(command, env=clean | pip, capture_output=True, text=True, check=False)  # noqa: S603 - our own
+    if done.returncode:
+        raise StageError(f"{' '.join(command[:4])} ... failed:\n{done.stderr.strip() or done.stdout.strip()}")
+
+
+def main() -> None:
+    """`python -m deploy.stage`: stage and check; with `--fingerprint`, print the digest alone."""
+    parser = argparse.ArgumentParser(prog="deploy.stage")
+    parser.add_argument("--fingerprint", action="store_true")
+    parser.add_argument("--env-file", default="deploy.env")
+    said = parser.parse_args()
+    if said.fingerprint:
+        print(fingerprint())  # noqa: T201 - what deploy.sh reads
+        return
+    try:
+        values = read({}, os.environ, Path(said.env_file))
+        stage()
+        configure(values)
+        check(make_venv())
+    except (StageError, ParameterError) as error:
+        sys.exit(f"deploy.sh: staging failed: {error}")
+    size = sum(len(content) for _, content in sources())
+    sys.stderr.write(f"staged {STAGED.relative_to(ROOT)}: {size / 1024:.0f} KiB, every entry point imports\n")
+
+
+if __name__ == "__main__":
+    main()

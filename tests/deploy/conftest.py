@@ -1,0 +1,70 @@
+"""`deploy.sh` with the real gcloud, whose every endpoint is a recorder on loopback."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.deploy.google_apis import GoogleApis
+
+ROOT = Path(__file__).resolve().parents[2]
+WHERE = ("--project=kitchen-1", "--region=europe-west6", "--time-zone=Europe/Zurich")
+
+Deploy = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def gcloud() -> str:
+    """The real gcloud."""
+    found = shutil.which("gcloud")
+    assert found, "these tests drive the real gcloud: https://cloud.google.com/sdk/docs/install"
+    return found
+
+
+@pytest.fixture(scope="module")
+def apis() -> Iterator[GoogleApis]:
+    """Google's APIs with an empty project, shared by a module."""
+    with GoogleApis().serving() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def deploy(apis: GoogleApis, gcloud: str, tmp_path_factory: pytest.TempPathFactory) -> Deploy:
+    """Runs `deploy.sh` against the module's APIs, in an environment that names no other."""
+    return deployer(apis, gcloud, tmp_path_factory.mktemp("gcloud"))
+
+
+def deployer(apis: GoogleApis, gcloud: str, folder: Path) -> Deploy:
+    """What runs `deploy.sh` against these APIs."""
+    token = folder / "token"
+    token.write_text("a-token-of-nobody", encoding="utf-8")
+    environment = {
+        "PATH": os.pathsep.join((str(Path(gcloud).parent), os.environ["PATH"])),
+        "HOME": str(folder),
+        "PYTHON": sys.executable,
+        "CLOUDSDK_CONFIG": str(folder / "config"),
+        "CLOUDSDK_AUTH_ACCESS_TOKEN_FILE": str(token),
+        "CLOUDSDK_CORE_DISABLE_USAGE_REPORTING": "true",
+        "CLOUDSDK_COMPONENT_MANAGER_DISABLE_UPDATE_CHECK": "true",
+        "LIBRA_SECONDS_BETWEEN": "0",
+        **{name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_"))},
+        **apis.environment(),
+    }
+
+    def run(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+        no_file = f"--env-file={folder / 'none.env'}"
+        return subprocess.run(
+            [ROOT / "deploy.sh", *arguments, no_file],
+            cwd=cwd,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=170,
+            check=False,
+        )
+
+    return run

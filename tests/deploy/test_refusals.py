@@ -1,0 +1,108 @@
+"""What `deploy.sh` refuses, before it changes anything."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.deploy.conftest import WHERE, Deploy, deployer
+from tests.deploy.google_apis import GoogleApis
+
+
+@pytest.fixture
+def fresh() -> Iterator[GoogleApis]:
+    """An empty project of the test's own."""
+    with GoogleApis().serving() as started:
+        yield started
+
+
+@pytest.fixture
+def deploy_fresh(fresh: GoogleApis, gcloud: str, tmp_path: Path) -> Deploy:
+    """`deploy.sh` on that project."""
+    return deployer(fresh, gcloud, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["up"], "--project (GOOGLE_CLOUD_PROJECT) is missing"),
+        (["up", "--project=kitchen-1"], "--region (LIBRA_REGION) is missing"),
+        (
+            ["up", "--project=Kitchen!", "--region=europe-west6"],
+            "--project (GOOGLE_CLOUD_PROJECT) is 'Kitchen!'",
+        ),
+        (["up", "--project=kitchen-1", "--region=zurich"], "--region (LIBRA_REGION) is 'zurich'"),
+        (["up", *WHERE, "--location=nam5"], "--region europe-west6 with --location nam5"),
+        (["up", *WHERE, "--time-zone=Zurich"], "--time-zone: LIBRA_TIME_ZONE='Zurich': an IANA time zone"),
+        (["up", *WHERE, "--bucket-seconds=7"], "--bucket-seconds: LIBRA_BUCKET_SECONDS='7'"),
+        (["up", *WHERE, "--schedule=nightly"], "--schedule (LIBRA_SCHEDULE) is 'nightly'"),
+        (["up", *WHERE, "--secrets=key"], "--secrets (LIBRA_SECRETS) is 'key'"),
+        (["up", *WHERE, "--only=everything"], "--only everything: there is no such step"),
+        (["up", *WHERE, "--regoin=x"], "unrecognized arguments: --regoin=x"),
+        (["deploy", *WHERE], "invalid choice: 'deploy'"),
+    ],
+)
+def test_a_wrong_parameter_is_refused_before_the_first_call(
+    deploy_fresh: Deploy, fresh: GoogleApis, arguments: list[str], message: str
+) -> None:
+    """The message names the flag, what was found and what is allowed, and no request is sent."""
+    done = deploy_fresh(*arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert fresh.requests == []
+
+
+def test_a_missing_permission_is_named_before_any_change(deploy_fresh: Deploy, fresh: GoogleApis) -> None:
+    """Every missing permission is named at once, with a role that has it."""
+    fresh.lacking |= {"cloudscheduler.jobs.create", "datastore.indexes.create"}
+    done = deploy_fresh("up", *WHERE)
+    assert done.returncode == 1
+    assert "cloudscheduler.jobs.create (as in roles/cloudscheduler.admin)" in done.stderr
+    assert "datastore.indexes.create (as in roles/datastore.owner)" in done.stderr
+    assert fresh.changes() == []
+
+
+def test_a_project_without_billing_is_refused(deploy_fresh: Deploy, fresh: GoogleApis) -> None:
+    """Functions need a billing account: `up` says so, and how to link one."""
+    fresh.resources["cloudbilling/v1/projects/kitchen-1/billingInfo"] = {"billingEnabled": False}
+    done = deploy_fresh("up", *WHERE)
+    assert done.returncode == 1
+    assert "gcloud billing projects link kitchen-1" in done.stderr
+    assert fresh.changes() == []
+
+
+def test_an_unknown_project_is_refused(deploy_fresh: Deploy, fresh: GoogleApis) -> None:
+    """A mistyped project is named."""
+    done = deploy_fresh("up", "--project=kitchen-2", "--region=europe-west6")
+    assert done.returncode == 1
+    assert "--project kitchen-2: there is no such active project" in done.stderr
+    assert fresh.changes() == []
+
+
+def test_a_region_that_does_not_exist_is_refused(deploy_fresh: Deploy, fresh: GoogleApis) -> None:
+    """A mistyped region is named with those that there are, before anything but services is touched."""
+    done = deploy_fresh("up", "--project=kitchen-1", "--region=europe-west66")
+    assert done.returncode == 1
+    assert "--region europe-west66: there is no such region; there are europe-west1" in done.stderr
+    assert {it.api for it in fresh.changes()} == {"serviceusage"}
+
+
+@pytest.mark.parametrize(
+    ("database", "message"),
+    [
+        (
+            {"locationId": "eur3", "type": "FIRESTORE_NATIVE"},
+            "is in eur3, not in europe-west6: pass --location eur3",
+        ),
+        ({"locationId": "europe-west6", "type": "DATASTORE_MODE"}, "is of type DATASTORE_MODE"),
+    ],
+)
+def test_a_database_that_can_not_serve_is_refused(
+    deploy_fresh: Deploy, fresh: GoogleApis, database: dict[str, str], message: str
+) -> None:
+    """A database elsewhere, or in the other mode, is named: it can not be moved or changed."""
+    fresh.resources["firestore/v1/projects/kitchen-1/databases/(default)"] = {**database}
+    done = deploy_fresh("up", *WHERE, "--only=database")
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert fresh.changes() == []
