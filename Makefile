@@ -24,7 +24,7 @@ up: $(STAMP) ## The local stack: Firestore emulator, the function, the relay bet
 	$(BIN)/libra up
 
 test: $(STAMP) ## Every test that belongs in CI
-	$(BIN)/pytest
+	$(BIN)/pytest --cov --cov-fail-under=100
 
 check: $(STAMP) ## Format, lint, types, import rules, shell
 	$(BIN)/ruff format --check .
