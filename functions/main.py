@@ -1,10 +1,11 @@
 """The entry points, and nothing else: decode, call, answer."""
 
+import asyncio
 import os
 
-import functions_framework
+import functions_framework.aio
 from cloudevents.http import CloudEvent
-from werkzeug.exceptions import ServiceUnavailable
+from starlette.exceptions import HTTPException
 
 from events import decode_entry
 from shared.errors import MalformedEventError, StateError, StoreError
@@ -15,24 +16,24 @@ from shared.settings import Settings
 process = Process(Settings.from_environment(os.environ))
 
 
-@functions_framework.cloud_event
-def on_libra_created(event: CloudEvent) -> None:
+@functions_framework.aio.cloud_event
+async def on_libra_created(event: CloudEvent) -> None:
     """Count a created entry. Returning acknowledges the event; a 503 has the platform redeliver it."""
     runtime = process.runtime()
     with traced(runtime.settings.project, event.get("traceparent")):
         try:
-            _count(runtime, event)
+            await _count(runtime, event)
         except (StoreError, StateError) as error:
             logger.error("An entry is not counted yet: to be redelivered", extra=_about(event, error))
-            raise ServiceUnavailable(str(error)) from error
+            raise HTTPException(503, str(error)) from error
 
 
-def _count(runtime: Runtime, event: CloudEvent) -> None:
+async def _count(runtime: Runtime, event: CloudEvent) -> None:
     try:
-        runtime.ledger.apply(decode_entry(event, runtime.source))
+        await runtime.ledger.apply_async(decode_entry(event, runtime.source))
     except MalformedEventError as error:
         logger.error("A malformed event is set aside", extra=_about(event, error))
-        runtime.ledger.refuse(event["id"], str(error))
+        await asyncio.to_thread(runtime.ledger.refuse, event["id"], str(error))
 
 
 def _about(event: CloudEvent, error: Exception) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """How an event becomes increments exactly once: the guarded commit, the late path, group commit."""
 
+import asyncio
 import hashlib
 import logging
 import random
@@ -12,7 +13,15 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 
 from shared.aggregation import Contribution, Entry, Source, add, contribution, document_id
-from shared.errors import AlreadyExists, Contention, Invalid, Overloaded, StoreError, Transient
+from shared.errors import (
+    AlreadyExists,
+    Contention,
+    Invalid,
+    Overloaded,
+    StateError,
+    StoreError,
+    Transient,
+)
 from shared.log import logger
 from shared.settings import Settings
 from shared.store import Create, FieldPath, Merge, Store, Write
@@ -71,16 +80,17 @@ class Figures:
 
 @dataclass(slots=True)
 class _Waiting:
-    """An entry between `Ledger.apply` and its answer."""
+    """An entry between its arrival and its answer."""
 
     entry: Entry
     marker: str
     contribution: Contribution
     size: int
+    wake: Callable[[], object]
+    """Tells whoever waits that it is answered or, a thread only, that it is to lead."""
     outcome: Outcome | None = None
-    error: StoreError | None = None
+    error: StoreError | StateError | None = None
     answered: bool = False
-    wake: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def writes(self) -> int:
@@ -102,13 +112,14 @@ class Ledger:
     watermark moves underneath, the transaction fails and starts again with the new one. Freshness is
     judged again before every attempt.
 
-    **The group.** Callers of `apply` are threads. The first one to find nobody leading leads: it takes
-    whatever is waiting, within bounds, commits once, answers every member, and hands over to the first
-    of those who came meanwhile. So one commit is under way at a time, an instance writes a hot
-    document once a commit, and there is no thread of the ledger's own: nothing dies in a fork, nothing
-    is buffered beyond the requests that wait for it, and a server that finishes its requests on SIGTERM
-    has drained the ledger. Only the leader touches the store and the figures; the queue and the
-    leadership belong to ``_mutex``.
+    **The group.** Whoever finds nobody leading leads: it takes whatever is waiting, within bounds,
+    commits once, and answers every member. So one commit is under way at a time, an instance writes a
+    hot document once a commit, an idle instance makes nobody wait, nothing is buffered beyond the
+    requests that wait for it, and a server that finishes its requests on SIGTERM has drained the ledger.
+    Only the leader touches the store and the figures; the queue and the leadership belong to ``_mutex``.
+    Callers are threads (`apply`) or the coroutines of one event loop (`apply_async`), not both at once. A
+    thread that leads hands over to the first of those who came meanwhile. In a loop, a task leads until
+    nobody waits and makes its calls in the loop's executor: a request given up takes nobody with it.
 
     An entry is never acknowledged before the commit that holds it is known to have landed. A group whose
     commit Firestore calls invalid is split until the poisonous entry stands alone; that one is recorded
@@ -146,15 +157,28 @@ class Ledger:
             Denied: Firestore refuses this instance; deliver it again once that is mended.
             StateError: the watermark's document is damaged; deliver it again once that is mended.
         """
-        own = self._prepare(entry)
-        if self._enqueue(own) or self._wait_to_lead(own):
+        turn = threading.Lock()
+        turn.acquire()
+        own = self._prepare(entry, turn.release)
+        if not self._enqueue(own):
+            turn.acquire()
+        if not own.answered:
             self._lead()
-        if own.error:
-            # Each member raises an exception of its own: a traceback belongs to one thread.
-            raise type(own.error)(*own.error.args) from own.error
-        if own.outcome is None:
-            raise Transient(f"{entry.path}: the commit of its group was interrupted")
-        return own.outcome
+        return self._answer(own)
+
+    async def apply_async(self, entry: Entry) -> Outcome:
+        """See `apply`."""
+        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def wake() -> None:
+            if not answered.done():  # it is, where the request was given up
+                answered.set_result(None)
+
+        own = self._prepare(entry, wake)
+        if self._enqueue(own):
+            self._leader = asyncio.create_task(self._lead_in_loop())
+        await answered
+        return self._answer(own)
 
     def refuse(self, event_id: str, reason: str) -> None:
         """Record an event that describes no entry, so that it does not vanish with its acknowledgement.
@@ -171,14 +195,12 @@ class Ledger:
 
     # -- the group
 
-    def _prepare(self, entry: Entry) -> _Waiting:
+    def _prepare(self, entry: Entry, wake: Callable[[], object]) -> _Waiting:
         counted = contribution(self._source, entry.fields)
         size = _BYTES_A_WRITE * (2 + len(counted.rejections))
         for cell in counted.deltas:
             size += _BYTES_A_WRITE + 4 * len(str(cell.key)) + len(document_id(cell.key))
-        waiting = _Waiting(entry, marker_id(entry), counted, size)
-        waiting.wake.acquire()
-        return waiting
+        return _Waiting(entry, marker_id(entry), counted, size, wake)
 
     def _enqueue(self, own: _Waiting) -> bool:
         """True if the caller is to lead."""
@@ -193,22 +215,55 @@ class Ledger:
             lead, self._leading = not self._leading, True
             return lead
 
-    @staticmethod
-    def _wait_to_lead(own: _Waiting) -> bool:
-        own.wake.acquire()
-        return not own.answered
-
     def _lead(self) -> None:
-        if self._settings.linger:
-            self._full.wait(self._settings.linger.total_seconds())
-        group = self._take()
+        group = self._gather()
         try:
             self._settle(group)
         finally:
-            self._hand_over()
-            for member in group:
-                member.answered = True
-                member.wake.release()
+            with self._mutex:
+                self._leading = bool(self._queue)
+                if self._leading:
+                    self._queue[0].wake()
+            self._wake(group)
+
+    async def _lead_in_loop(self) -> None:
+        in_executor = asyncio.get_running_loop().run_in_executor
+        leading = True
+        while leading:
+            group = await in_executor(None, self._gather) if self._settings.linger else self._gather()
+            try:
+                await in_executor(None, self._settle, group)
+            except Exception:  # noqa: BLE001 - logged; a thread would raise it, but a task has nobody to tell
+                logger.exception("A group was interrupted")
+            finally:
+                with self._mutex:
+                    leading = self._leading = bool(self._queue)
+                self._wake(group)
+
+    @staticmethod
+    def _wake(group: Sequence[_Waiting]) -> None:
+        for member in group:
+            member.answered = True
+            member.wake()
+
+    @staticmethod
+    def _answer(own: _Waiting) -> Outcome:
+        """What the caller is told, and what is logged of its entry: in the context of its own request."""
+        if own.error:
+            # Each member raises an exception of its own: a traceback belongs to one caller.
+            raise type(own.error)(*own.error.args) from own.error
+        if own.outcome is None:
+            raise Transient(f"{own.entry.path}: the commit of its group was interrupted")
+        if own.outcome is Outcome.REJECTED:
+            logger.error("Firestore refuses an entry's increments", extra={"entry": own.entry.path})
+        if own.outcome is Outcome.COUNTED:
+            _log_rejections(own)
+        return own.outcome
+
+    def _gather(self) -> list[_Waiting]:
+        if self._settings.linger:
+            self._full.wait(self._settings.linger.total_seconds())
+        return self._take()
 
     def _take(self) -> list[_Waiting]:
         with self._mutex:
@@ -223,12 +278,6 @@ class Ledger:
             if len(self._queue) < self._settings.group_size:
                 self._full.clear()
             return group
-
-    def _hand_over(self) -> None:
-        with self._mutex:
-            self._leading = bool(self._queue)
-            if self._leading:
-                self._queue[0].wake.release()
 
     # -- one group's way to an answer
 
@@ -260,7 +309,7 @@ class Ledger:
                 middle = len(pending) // 2
                 self._resolve(pending[:middle])
                 self._resolve(pending[middle:])
-        except StoreError as error:
+        except (StoreError, StateError) as error:
             for member in members:
                 member.error = None if member.outcome else error
 
@@ -306,7 +355,6 @@ class Ledger:
             self._store.rollback(transaction)
         for member in applied:
             member.outcome = Outcome.COUNTED
-            self._report(member)
 
     def _send(self, writes: Sequence[Write], transaction: bytes | None) -> None:
         self._store.commit(writes, transaction=transaction, timeout=COMMIT_TIMEOUT)
@@ -321,7 +369,6 @@ class Ledger:
                 member.outcome = Outcome.DUPLICATE
 
     def _reject(self, member: _Waiting, error: Invalid) -> None:
-        logger.error("Firestore refuses an entry's increments", extra={"entry": member.entry.path})
         reasons = [{"reason": f"Firestore refused its increments: {error}"}]
         try:
             self._send([self._rejected(member, reasons)], None)
@@ -381,17 +428,17 @@ class Ledger:
             figures |= {"reads": self.figures.reads, "retries": self.figures.retries}
             logger.debug("A group is settled; figures since the start", extra=figures | outcomes)
 
-    @staticmethod
-    def _report(member: _Waiting) -> None:
-        for one in member.contribution.rejections:
-            logger.warning(
-                "An entry could not be counted everywhere",
-                extra={
-                    "entry": member.entry.path,
-                    "aggregation": one.aggregation,
-                    "reason": f"{one.field}: {one.reason}",
-                },
-            )
+
+def _log_rejections(member: _Waiting) -> None:
+    for one in member.contribution.rejections:
+        logger.warning(
+            "An entry could not be counted everywhere",
+            extra={
+                "entry": member.entry.path,
+                "aggregation": one.aggregation,
+                "reason": f"{one.field}: {one.reason}",
+            },
+        )
 
 
 def marker_id(entry: Entry) -> str:
