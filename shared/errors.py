@@ -18,6 +18,9 @@
     └── RecomputeError
         ├── LeaseHeld           another run is under way
         ├── LeaseLost           this run's lease was taken over or ran out: it may write no more
+        ├── WatermarkAhead      the stored watermark is later than the lag allows: wait
+        ├── StrategyUnsupported the strategy asked for can not count these declarations or data exactly
+        ├── IndexMissing        a query needs an index that is not deployed
         └── BucketsStraddle     the bucket length changed and this watermark would cut a bucket in two
 """
 
@@ -111,3 +114,15 @@ class LeaseLost(RecomputeError):  # noqa: N818 - says what it is
 
 class BucketsStraddle(RecomputeError):  # noqa: N818 - says what it is
     """A document holds a bucket that begins before the watermark and ends after it."""
+
+
+class WatermarkAhead(RecomputeError):  # noqa: N818 - says what it is
+    """The stored watermark is later than this run may set one, and another run may have corrected at it."""
+
+
+class StrategyUnsupported(RecomputeError):  # noqa: N818 - says what it is
+    """The strategy that was asked for can not count exactly what is declared or stored; another can."""
+
+
+class IndexMissing(RecomputeError):  # noqa: N818 - says what it is
+    """A query of the index strategy needs an index that is not there; the message names it."""

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from shared.errors import StateError
+from shared.errors import StateError, WatermarkAhead
 
 SAFETY_MARGIN = timedelta(minutes=5)
 """How much younger than the lag an entry must be to be applied without reading the watermark: room for
@@ -95,6 +95,43 @@ def stored_watermark(state: Mapping[str, object] | None) -> datetime | None:
     raise StateError(
         f"the watermark's document holds timestamp={found!r}: expected a Timestamp; "
         "put back the watermark of the last completed run (see the runs collection)"
+    )
+
+
+def next_watermark(
+    now: datetime, stored: datetime | None, lag: timedelta, length: timedelta
+) -> tuple[datetime, str | None]:
+    """The watermark that a recompute starting at ``now`` seals, and a note if the stored one is set back.
+
+    A watermark does not move back: a run may have corrected at the stored one. So where the stored one is
+    the later, it is used again once it is ``lag`` old (the bucket length was changed). Younger, it would
+    still be passed by fresh commits, and the run has to wait. Only one that lies in the future can be set
+    back: no run has corrected at it, for there is no snapshot of the future. What the ledger skipped because
+    of it is counted by this run or the next.
+
+    Args:
+        now: by Firestore's clock.
+        stored: the watermark there is; None before the first run.
+        lag: how far a watermark trails the clock, at least.
+        length: of a bucket.
+
+    Raises:
+        WatermarkAhead: saying when to run again.
+    """
+    chosen = choose_watermark(now, lag, length)
+    if stored is None or stored <= chosen:
+        return chosen, None
+    if stored > now:
+        return (
+            chosen,
+            f"the watermark {stored.isoformat()} lay in the future: set back to {chosen.isoformat()}",
+        )
+    if stored <= now - lag:
+        return stored, None
+    raise WatermarkAhead(
+        f"the watermark {stored.isoformat()} is later than LIBRA_LAG_SECONDS={lag.total_seconds():.0f} "
+        "allows now: it was sealed under a shorter lag, or written by hand. Nothing was changed; run again "
+        f"after {(stored + lag).isoformat()}"
     )
 
 

@@ -1,0 +1,104 @@
+"""Two exact counters, one answer: `index` counts by the indexes, `scan` by reading every entry.
+
+Both count a `Snapshot` and give a `Counted`; which of them ran can not be told from it. `plan` chooses.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal, TypeAlias, get_args
+
+from shared.aggregation import FieldKey, TimeKey, look_up
+from shared.counting.cells import first_instant
+from shared.counting.cost import choose, index_cost, scan_cost
+from shared.counting.index import index, time_groups, unsupported
+from shared.counting.scan import scan
+from shared.counting.snapshot import Counted, Snapshot
+from shared.errors import StrategyUnsupported
+from shared.store import Filter, Query
+
+Strategy: TypeAlias = Literal["auto", "index", "scan"]
+STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
+
+__all__ = ["STRATEGIES", "Counted", "Plan", "Snapshot", "Strategy", "plan"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a snapshot will be counted."""
+
+    strategy: str
+    """``index`` or ``scan``."""
+    why: str
+    asked: bool
+    """Whether the caller insisted on it."""
+    ceiling: float = float("inf")
+    """The reads at which the indexes are given up."""
+
+    def count(self, snapshot: Snapshot) -> tuple[Counted, "Plan"]:
+        """Count, and say how that was done in the end.
+
+        Raises:
+            StrategyUnsupported: the strategy was asked for, and the data does not allow it.
+            IndexMissing: the indexes were asked for, or chosen, and one is not deployed.
+            StoreError: Firestore can not be read.
+        """
+        if self.strategy == "scan":
+            return scan(snapshot), self
+        try:
+            return index(snapshot, ceiling=self.ceiling), self
+        except StrategyUnsupported as error:
+            if self.asked:
+                raise
+            return scan(snapshot), Plan("scan", f"{error} (index was chosen: {self.why})", asked=False)
+
+
+def plan(snapshot: Snapshot, asked: Strategy) -> Plan:
+    """Choose how to count.
+
+    Raises:
+        StrategyUnsupported: ``index`` is asked for and can not prove what is declared.
+        StoreError: Firestore can not be read.
+    """
+    reason = unsupported(snapshot.source)
+    if asked == "scan":
+        return Plan("scan", "asked for", asked=True)
+    if asked == "index" and reason:
+        raise StrategyUnsupported(f"the strategy index can not be used: {reason}; use scan, or auto")
+    if asked == "index":
+        return Plan("index", "asked for", asked=True)
+    if reason:
+        return Plan("scan", f"index can not be used: {reason}", asked=False)
+    return _cheaper(snapshot)
+
+
+def _cheaper(snapshot: Snapshot) -> Plan:
+    source = snapshot.source
+    entries = snapshot.count(Query(source.collection))
+    keys = [
+        _stored(snapshot, each.collection) for each in source.aggregations if isinstance(each.key, FieldKey)
+    ]
+    hours = [min(entries, _hours(snapshot, number)) for number in range(len(time_groups(source)))]
+    scanned = scan_cost(entries)
+    strategy, why = choose(scanned, index_cost(entries, keys, hours, snapshot.workers))
+    return Plan(strategy, why, asked=False, ceiling=snapshot.reads + scanned.reads)
+
+
+def _stored(snapshot: Snapshot, collection: str) -> int:
+    """How many totals there are, about: a guess at the number of keys."""
+    return snapshot.count(Query(collection))
+
+
+def _hours(snapshot: Snapshot, number: int) -> int:
+    """About how many hours hold entries: 24 for each date that has a total, else since the first entry."""
+    group = time_groups(snapshot.source)[number]
+    key = group[0].key
+    assert isinstance(key, TimeKey)  # noqa: S101 - tells the type checker what `time_groups` made sure of
+    dates = [each.collection for each in group if isinstance(each.key, TimeKey) and each.key.grain == "date"]
+    if dates and (stored := _stored(snapshot, dates[0])):
+        return 24 * stored
+    since = Filter(key.field, ">=", first_instant(key.zone))  # a comparison with a time matches times only
+    first = snapshot.first(Query(snapshot.source.collection, (since,), (key.field,), limit=1))
+    begun = look_up(first.fields, key.field) if first else None
+    if not isinstance(begun, datetime):
+        return 0
+    return max(0, int((snapshot.read_time - begun) / timedelta(hours=1)))

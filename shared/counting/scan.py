@@ -1,0 +1,205 @@
+"""Count by reading: the snapshot's entries, projected to what the declarations need, in key ranges.
+
+It counts whatever can be declared, by the same pure code as the trigger, and costs one read an entry.
+
+Most entries look alike to a declaration: a few hundred ingredients, a handful of actions, and times that
+fall into the same hour. So a page is first tallied by what each aggregation can see of an
+entry, and only one entry of a kind is taken through `contribution`, times the number of its kind. A tally
+never holds more kinds than a page has entries: memory does not grow with the collection.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import NamedTuple
+
+from shared.aggregation import MAX_KEY_BYTES, Source, TimeKey, Unusable, contribution
+from shared.counting.snapshot import Counted, Snapshot, Step, Totals
+
+PAGE = 5_000
+"""Entries that one request reads: short enough to be read again when an answer breaks off, and to keep
+the lease alive; long enough that the round trip does not count."""
+
+RANGES_A_WORKER = 4
+"""Key ranges for each worker, so that none is left alone with a large last one."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_STRETCHES = (timedelta(hours=1), timedelta(minutes=15))  # of UTC; many zones are off by half an hour
+_MICROSECOND = timedelta(microseconds=1)
+
+# Where the server can not cut: ids that Firestore makes itself are spread evenly over A-Z, a-z and 0-9.
+_EVEN_CUTS = ("G", "W", "m")
+
+
+def scan(snapshot: Snapshot, *, page: int = PAGE) -> Counted:
+    """Count every total of the source by reading each entry."""
+    collection = snapshot.source.collection
+    parts = snapshot.workers * RANGES_A_WORKER
+
+    def cut() -> list[str]:
+        return snapshot.store.cuts(collection, parts, read_time=snapshot.read_time)
+
+    cuts: Sequence[str] = (snapshot.retry(cut) or _EVEN_CUTS) if parts > RANGES_A_WORKER else ()
+    views = _views(snapshot.source)
+    return snapshot.run(
+        partial(_page, snapshot, views, after, until, page)
+        for after, until in zip([None, *cuts], [*cuts, None], strict=True)
+    )
+
+
+def _page(
+    snapshot: Snapshot, views: Sequence["_View"], after: str | None, until: str | None, limit: int
+) -> Step:
+    """Read and add up one page of a range; the next page follows from it."""
+
+    def once() -> tuple[int, str | None, Tally]:
+        tally = Tally(views)
+        read, last = 0, after
+        for last, fields in snapshot.page(tally.fields, after, until, limit):  # noqa: B007 - used behind the loop
+            tally.add(fields)
+            read += 1
+        return read, last, tally
+
+    read, last, tally = snapshot.retry(once)
+    more = [partial(_page, snapshot, views, last, until, limit)] if read == limit else []
+    return Step(tally.totals(), read, more)
+
+
+class _View(NamedTuple):
+    """What some aggregations of a source read of an entry."""
+
+    source: Source
+    """These aggregations only."""
+    paths: tuple[tuple[str, ...], ...]
+    """The fields, each as its names from the root."""
+    times: tuple[TimeKey, ...]
+
+
+def _views(source: Source) -> tuple[_View, ...]:
+    """One for each set of fields that aggregations have in common."""
+    by_fields: dict[frozenset[str], list[int]] = {}
+    for number, aggregation in enumerate(source.aggregations):
+        by_fields.setdefault(aggregation.fields, []).append(number)
+    views = []
+    for fields, numbers in by_fields.items():
+        aggregations = tuple(source.aggregations[number] for number in numbers)
+        times = {part for each in aggregations for part in each.parts if isinstance(part, TimeKey)}
+        paths = tuple(tuple(name.split(".")) for name in sorted(fields))
+        views.append(_View(replace(source, aggregations=aggregations), paths, tuple(times)))
+    return tuple(views)
+
+
+class Tally:
+    """Entries, counted by what the aggregations can see of them."""
+
+    def __init__(self, views: Sequence[_View]) -> None:
+        self._views = views
+        self._kinds: list[dict[tuple[object, ...], int]] = [{} for _ in views]
+        self._alike: dict[tuple[datetime, timedelta], bool] = {}
+        self._times = tuple({time for view in views for time in view.times})
+        self.fields = sorted({".".join(path) for view in views for path in view.paths})
+
+    @classmethod
+    def of(cls, source: Source) -> "Tally":
+        """An empty tally for a source."""
+        return cls(_views(source))
+
+    def add(self, fields: Mapping[str, object]) -> None:
+        """Count an entry."""
+        for view, kinds in zip(self._views, self._kinds, strict=True):
+            kind = tuple([self._seen(fields, path) for path in view.paths])
+            kinds[kind] = kinds.get(kind, 0) + 1
+
+    def totals(self) -> Totals:
+        """What all of them add up to."""
+        totals: Totals = {}
+        for view, kinds in zip(self._views, self._kinds, strict=True):
+            for kind, number in kinds.items():
+                for cell, measures in contribution(view.source, _entry(view, kind)).deltas.items():
+                    into = totals.setdefault(cell, {})
+                    for name, amount in measures.items():
+                        into[name] = into.get(name, 0) + number * amount
+        return totals
+
+    def _seen(self, fields: Mapping[str, object], path: tuple[str, ...]) -> object:
+        """The value at a path, boxed where equal Python values are different to a declaration."""
+        value: object = fields
+        for name in path:
+            value = value.get(name, _MISSING) if isinstance(value, Mapping) else _MISSING
+        kind = type(value)
+        if kind is str:
+            return value if len(value) <= MAX_KEY_BYTES else _TOO_LONG  # type: ignore[arg-type]  # a str
+        if kind is datetime:
+            return self._time(value)  # type: ignore[arg-type]  # it is one
+        if value is _MISSING or value is None:
+            return value
+        return _Box(kind, value if isinstance(value, int | float) else None)
+
+    def _time(self, instant: datetime) -> datetime:
+        """An instant that no declaration can tell from this one: the start of its hour (or quarter of an
+        hour) of UTC, where the first and last instants of that have the same hours and dates."""
+        for stretch in _STRETCHES:
+            begin = instant - (instant - _EPOCH) % stretch
+            alike = self._alike.get((begin, stretch))
+            if alike is None:
+                alike = all(_constant(time, begin, stretch) for time in self._times)
+                self._alike[begin, stretch] = alike
+            if alike:
+                return begin
+        return instant
+
+
+def _constant(time: TimeKey, begin: datetime, stretch: timedelta) -> bool:
+    try:
+        first, last = (time.of(_nested(time.field, end)) for end in (begin, begin + stretch - _MICROSECOND))
+    except (Unusable, OverflowError):  # at the edges of years 1 and 9999
+        return False
+    return first == last
+
+
+_MISSING = object()
+_TOO_LONG = "x" * (MAX_KEY_BYTES + 1)
+"""Stands for every string that is too long for a key, so that a tally need not hold them."""
+
+
+class _Box(NamedTuple):
+    """A value that is neither a string nor a time: True, 1 and 1.0 are equal and not the same.
+
+    A declaration reads nothing of what is no number: that it is a list, say, is all it can see.
+    """
+
+    kind: type
+    value: float | None
+
+    @property
+    def plain(self) -> object:
+        """The value, or what looks as little like a key or a number. A map is made anew: it may be filled."""
+        if self.value is not None:
+            return self.value
+        return {} if self.kind is dict else _OTHER
+
+
+_OTHER = object()
+
+
+def _entry(view: _View, kind: tuple[object, ...]) -> dict[str, object]:
+    """The smallest entry that looks like this to the view's aggregations."""
+    entry: dict[str, object] = {}
+    for path, seen in zip(view.paths, kind, strict=True):
+        if seen is not _MISSING:
+            _put(entry, path, seen.plain if isinstance(seen, _Box) else seen)
+    return entry
+
+
+def _put(entry: dict[str, object], path: Sequence[str], value: object) -> None:
+    into = entry
+    for name in path[:-1]:
+        into = into.setdefault(name, {})  # type: ignore[assignment]  # a map of the entry's own
+    into[path[-1]] = value
+
+
+def _nested(field: str, value: object) -> dict[str, object]:
+    entry: dict[str, object] = {}
+    _put(entry, field.split("."), value)
+    return entry

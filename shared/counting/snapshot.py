@@ -1,0 +1,172 @@
+"""The reading side that both strategies share: one source at one read time, retried, bounded, accounted."""
+
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from datetime import datetime
+from threading import Lock
+from typing import TypeAlias, TypeVar
+
+from shared.aggregation import Cell, Deltas, Source
+from shared.counting.billing import ENTRIES_A_READ
+from shared.errors import Transient
+from shared.store import Document, Query, Store
+
+ATTEMPTS = 6
+"""How often a read is tried."""
+
+FIRST_PAUSE = 0.1
+"""Seconds before the second attempt, at most; each later pause may be twice as long."""
+
+BEAT = 2.0
+"""Seconds after which `Snapshot.run` looks up from waiting, so that the lease is renewed in time."""
+
+T = TypeVar("T")
+Totals: TypeAlias = dict[Cell, dict[str, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one task found, and the tasks that follow from it."""
+
+    deltas: Deltas = field(default_factory=dict)
+    entries: int = 0
+    more: Sequence["Task"] = ()
+
+
+Task: TypeAlias = Callable[[], Step]
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Every total of a source, exactly as of a read time."""
+
+    totals: Mapping[Cell, Mapping[str, int]]
+    """No cell is missing; one that is not there is 0."""
+    entries: int
+    """How many documents the source's collection held."""
+
+
+class Snapshot:
+    """A source as of ``read_time``. Every read is retried while it may help, and accounted as it is billed.
+
+    Reads run in at most ``workers`` threads; with one, in the caller's own, in an order that repeats.
+    ``beat`` is called by the caller's thread between results, with the number of entries covered so far:
+    whoever holds a lease renews it there, and what it raises ends the work.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        source: Source,
+        read_time: datetime,
+        *,
+        workers: int = 8,
+        beat: Callable[[int], None] = lambda _: None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.store = store
+        self.source = source
+        self.read_time = read_time
+        self.workers = workers
+        self.reads = 0
+        """Documents and index entries read so far, as Firestore bills them; retries are billed too."""
+        self._beat = beat
+        self._sleep = sleep
+        self._lock = Lock()
+
+    # -- reads
+
+    def count(self, query: Query) -> int:
+        """How many documents match."""
+
+        def once() -> int:
+            counted = self.store.count(query, read_time=self.read_time)
+            self.bill(-(-counted // ENTRIES_A_READ))
+            return counted
+
+        return self.retry(once)
+
+    def first(self, query: Query) -> Document | None:
+        """The first document of a query whose limit is 1."""
+
+        def once() -> Document | None:
+            self.bill(1)
+            return next(self.store.query(query, read_time=self.read_time), None)
+
+        return self.retry(once)
+
+    def page(
+        self, fields: Sequence[str], after: str | None, until: str | None, limit: int
+    ) -> Iterator[tuple[str, Mapping[str, object]]]:
+        """See `Store.scan`. Not retried: whoever adds up a page starts it again as a whole."""
+        read = 0
+        try:
+            for found in self.store.scan(
+                self.source.collection,
+                fields,
+                after=after,
+                until=until,
+                limit=limit,
+                read_time=self.read_time,
+            ):
+                read += 1
+                yield found
+        finally:
+            self.bill(read)
+
+    def bill(self, reads: int) -> None:
+        """Account for a query; Firestore bills one read at least."""
+        with self._lock:
+            self.reads += max(1, reads)
+
+    def retry(self, once: Callable[[], T]) -> T:
+        """Call ``once`` again, with pauses, as long as it fails with `Transient` and attempts are left."""
+        for attempt in range(1, ATTEMPTS):
+            try:
+                return once()
+            except Transient:
+                self._sleep(random.uniform(0, FIRST_PAUSE * 2**attempt))  # noqa: S311 - jitter
+        return once()
+
+    # -- tasks
+
+    def run(self, tasks: Iterable[Task]) -> Counted:
+        """Work off ``tasks`` and what follows from them; the sum of what they found."""
+        totals: Totals = {}
+        entries = 0
+        steps = self._threaded(deque(tasks)) if self.workers > 1 else self._inline(deque(tasks))
+        for step in steps:
+            entries += step.entries
+            for cell, measures in step.deltas.items():
+                into = totals.setdefault(cell, {})
+                for name, amount in measures.items():
+                    into[name] = into.get(name, 0) + amount
+            self._beat(entries)
+        return Counted(totals, entries)
+
+    def _inline(self, waiting: deque[Task]) -> Iterator[Step]:
+        while waiting:
+            step = waiting.popleft()()
+            waiting.extend(step.more)
+            yield step
+
+    def _threaded(self, waiting: deque[Task]) -> Iterator[Step]:
+        running: set[Future[Step]] = set()
+        pool = ThreadPoolExecutor(self.workers)
+        try:
+            while waiting or running:
+                while waiting and len(running) < self.workers:
+                    running.add(pool.submit(waiting.popleft()))
+                done, running = wait(running, timeout=BEAT, return_when=FIRST_COMPLETED)
+                if not done:
+                    yield Step()  # nothing yet: time to beat
+                for future in done:
+                    step = future.result()
+                    waiting.extend(step.more)
+                    yield step
+        finally:
+            pool.shutdown(cancel_futures=True)

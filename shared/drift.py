@@ -1,0 +1,195 @@
+"""What a stored total says, how far that is from the truth, and what puts it right. Pure.
+
+A total's ``count`` is everything ever added to it; ``recent`` says which of that was added for entries of
+which commit-time bucket. So ``applied = count - sum of recent[label > W]`` is what was added for entries
+committed at or before the watermark W, all corrections included. Once W is sealed no increment for such an
+entry can commit any more, while one for a later entry moves ``count`` and an open bucket alike: ``applied``
+stands still while the triggers keep running, and ``drift = exact - applied`` can be added whenever.
+
+The same holds for every measure. What is written is an increment and the removal of closed buckets,
+neither of which minds what triggers write in between. Only a total whose numbers are no whole numbers
+has to be set (`Correction.rebuild`), and that takes a transaction that has read it.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from shared.aggregation import Aggregation, Part, decode_id, type_name
+from shared.errors import BucketsStraddle
+from shared.watermark import Bucket, parse_label
+
+FAR = timedelta(days=1)
+"""A bucket that ends later than this from now holds no commit: Firestore's clock made the commit times."""
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """What is wrong with one total at a watermark. Falsy if nothing is, and nothing is to be tidied up."""
+
+    path: str
+    key: Part | dict[str, Part] | None
+    """What ``key`` is to be set to; None to leave it."""
+    applied: Mapping[str, int]
+    """What the total says of the entries up to the watermark, by measure."""
+    exact: Mapping[str, int]
+    """What is true of them."""
+    closed: tuple[str, ...] = ()
+    """Labels to remove: closed buckets, and what is no bucket."""
+    open: Mapping[str, int] | None = None
+    """If the total is to be rebuilt: all that ``recent`` may keep. None: increments will do."""
+    notes: tuple[str, ...] = ()
+    """What was found that Libra never writes."""
+
+    @property
+    def drift(self) -> dict[str, int]:
+        """What to add, by measure; measures that are right are not in it."""
+        return {
+            measure: exact - self.applied[measure]
+            for measure, exact in self.exact.items()
+            if exact != self.applied[measure]
+        }
+
+    @property
+    def rebuild(self) -> bool:
+        """Whether increments can not put it right."""
+        return self.open is not None
+
+    def __bool__(self) -> bool:
+        return bool(self.drift or self.closed or self.rebuild or self.key is not None)
+
+    @property
+    def size(self) -> int:
+        """Bytes that its write may take, generously."""
+        return 512 + 2 * len(self.path) + 4 * len(str(self.key)) + sum(len(each) + 16 for each in self.closed)
+
+    def rebuilt(self) -> dict[str, object]:
+        """The fields to set if it is to be rebuilt."""
+        kept = self.open or {}
+        fields: dict[str, object] = {
+            measure: exact + sum(amount for label, amount in kept.items() if parse_label(label)[1] == measure)
+            for measure, exact in self.exact.items()
+        }
+        return fields | {"recent": dict(kept)}
+
+
+def compare(
+    aggregation: Aggregation,
+    document: str,
+    stored: Mapping[str, object],
+    exact: Mapping[str, int],
+    *,
+    key: Part | dict[str, Part] | None,
+    watermark: datetime,
+    now: datetime,
+) -> Correction:
+    """Compare a total with what was counted at ``watermark``.
+
+    Args:
+        aggregation: whose total it is.
+        document: its path.
+        stored: its fields; none if it is not there.
+        exact: what was counted, by measure; a measure that is not in it is 0.
+        key: what its ``key`` should hold; None if no entry has this key.
+        watermark: at which ``exact`` was counted.
+        now: to tell buckets that can not be.
+
+    Raises:
+        BucketsStraddle: the watermark lies inside one of its buckets.
+    """
+    reading = _Reading(document, stored, watermark, now + FAR)
+    measures = [measure.name for measure in aggregation.measures]
+    applied = {name: reading.applied(name) for name in measures}
+    if key is None:
+        key = _own_key(aggregation, document, reading)
+    return Correction(
+        document,
+        None if key is None or _same(stored.get("key"), key) else key,
+        applied,
+        {name: exact.get(name, 0) for name in measures},
+        tuple(reading.closed),
+        reading.open if reading.broken else None,
+        tuple(reading.notes),
+    )
+
+
+def _own_key(aggregation: Aggregation, document: str, reading: "_Reading") -> Part | dict[str, Part] | None:
+    """The key that a total's id stands for; None if that can not be told, or the document is no total."""
+    try:
+        return aggregation.stored_key(decode_id(document.rpartition("/")[2], aggregation.parts))
+    except ValueError:
+        if aggregation.parse_stored_key(reading.stored.get("key")) is None:
+            reading.notes.append(f"{document}: its id is no key of {aggregation.collection}")
+        return None
+
+
+def _same(stored: object, key: object) -> bool:
+    return type(stored) is type(key) and stored == key
+
+
+class _Reading:
+    """A stored total, taken apart. What Libra never writes is noted, and never stops a run."""
+
+    def __init__(
+        self, document: str, stored: Mapping[str, object], watermark: datetime, far: datetime
+    ) -> None:
+        self.document = document
+        self.stored = stored
+        self.open: dict[str, int] = {}
+        self.closed: list[str] = []
+        self.notes: list[str] = []
+        self.broken = False
+        self._sums: dict[str, int] = {}
+        recent = stored.get("recent", {})
+        if isinstance(recent, Mapping):
+            for label, amount in recent.items():
+                self._file(label, amount, watermark, far)
+        else:
+            self._note("recent", recent)
+            self.broken = True
+
+    def applied(self, measure: str) -> int:
+        """What was added for entries up to the watermark."""
+        return self._number(measure, self.stored.get(measure, 0)) - self._sums.get(measure, 0)
+
+    def _file(self, label: str, amount: object, watermark: datetime, far: datetime) -> None:
+        bucket = _bucket(label)
+        if bucket is None or bucket[0].end > far:
+            self._note(f"recent.{label}", amount)
+            self.closed.append(label)
+        elif bucket[0].end <= watermark:
+            self.closed.append(label)
+        elif bucket[0].straddles(watermark):
+            raise BucketsStraddle(
+                f"{self.document} holds the bucket {label}, which begins before the watermark "
+                f"{watermark.isoformat()} and ends after it: LIBRA_BUCKET_SECONDS was changed. Nothing was "
+                f"corrected; run again when LIBRA_LAG_SECONDS have passed since {bucket[0].end.isoformat()}"
+            )
+        else:
+            number = self._number(f"recent.{label}", amount)
+            if not isinstance(amount, float):
+                self.open[label] = number
+            self._sums[bucket[1]] = self._sums.get(bucket[1], 0) + number
+
+    def _number(self, field: str, value: object) -> int:
+        """What an increment would add to: 0 for what is no number."""
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+        self._note(field, value)
+        if not isinstance(value, float):
+            return 0
+        self.broken = True  # an increment would leave it a floating-point number
+        return round(value) if math.isfinite(value) else 0
+
+    def _note(self, field: str, value: object) -> None:
+        self.notes.append(
+            f"{self.document}: {field} holds {type_name(value)}, which Libra never writes there"
+        )
+
+
+def _bucket(label: str) -> tuple[Bucket, str] | None:
+    try:
+        return parse_label(label)
+    except (ValueError, OverflowError):
+        return None
