@@ -23,8 +23,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import blake2b
 
-from cli.wire import NO_ANSWER, Connection, Request, post, serve
+from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector, web
 
+NO_ANSWER = 0
+LARGEST_EVENT = 16 << 20  # a document is at most 1 MiB, an event's body twice that before base64
+KEEP_SECONDS = 1.0  # gunicorn closes an idle connection after 2 seconds (its setting `keepalive`)
 # Eventarc pushes through Pub/Sub, for which these acknowledge and every other status, 4xx too, is a
 # reason to deliver again: https://cloud.google.com/pubsub/docs/push
 ACKNOWLEDGED = frozenset({102, 200, 201, 202, 204})
@@ -157,7 +160,8 @@ class Delivery:
     """One copy of an event on its way."""
 
     event: str
-    request: bytes
+    headers: dict[str, str]
+    body: bytes
     since: float
     attempts: int = 0
 
@@ -174,38 +178,47 @@ class Relay:
         self.faults = faults
         self.counters = Counters()
         self._delivering = delivering
-        self._host = f"{delivering.host}:{delivering.port}"
+        self._url = f"http://{delivering.host}:{delivering.port}/"
         self._queue: asyncio.Queue[Delivery] = asyncio.Queue()
         self._live: set[Delivery] = set()
         self._held: list[Delivery] = []
         self._release: asyncio.TimerHandle | None = None
         self._latencies: deque[float] = deque(maxlen=LATENCIES_KEPT)
         self._chance = random.Random(faults.seed)
-        self._workers: list[asyncio.Task[None]] = []
+        self._deliveries: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Start the deliveries; call it in the event loop."""
-        self._workers = [asyncio.create_task(self._work()) for _ in range(self._delivering.concurrency)]
+        self._deliveries = asyncio.create_task(self._deliver())
+
+    async def _deliver(self) -> None:
+        async with ClientSession(
+            connector=TCPConnector(limit=0, keepalive_timeout=KEEP_SECONDS),
+            cookie_jar=DummyCookieJar(),
+            timeout=ClientTimeout(total=self._delivering.timeout_seconds),
+        ) as session:
+            await asyncio.gather(*(self._work(session) for _ in range(self._delivering.concurrency)))
 
     async def stop(self, *, drain_seconds: float) -> list[str]:
         """Deliver what is left for that long, then stop; returns the events that were not delivered."""
         deadline = time.monotonic() + drain_seconds
         while self._live and time.monotonic() < deadline:
             await asyncio.sleep(0.02)
-        for worker in self._workers:
-            worker.cancel()
-        await asyncio.gather(*self._workers, return_exceptions=True)
+        if self._deliveries:
+            self._deliveries.cancel()
+            await asyncio.gather(self._deliveries, return_exceptions=True)
         return sorted(delivery.event for delivery in self._live)
 
-    def handle(self, request: Request) -> tuple[int, bytes]:
-        """Answer one request: an event, or a question about the relay."""
-        if request.path == "/relay" and request.method == "GET":
-            return 200, json.dumps(self.state()).encode()
-        if request.path == "/relay/faults" and request.method == "PUT":
-            return self._set_faults(request.body)
-        if request.method == "POST":
-            return self._take(request)
-        return 404, b'{"error": "GET /relay, PUT /relay/faults, or POST an event"}'
+    def application(self) -> web.Application:
+        """What it answers: events, and questions about itself."""
+        application = web.Application(client_max_size=LARGEST_EVENT)
+        application.router.add_get("/relay", self._tell)
+        application.router.add_put("/relay/faults", self._set_faults)
+        application.router.add_post("/{event:.*}", self._take)
+        return application
+
+    async def _tell(self, _: web.Request) -> web.Response:
+        return web.json_response(self.state())
 
     def state(self) -> dict[str, object]:
         """The counters, how many deliveries are in flight, latencies in milliseconds, and the faults."""
@@ -220,35 +233,35 @@ class Relay:
         ordered = sorted(self._latencies)
         return round(ordered[int(share * (len(ordered) - 1))] * 1000, 1) if ordered else 0.0
 
-    def _set_faults(self, body: bytes) -> tuple[int, bytes]:
+    async def _set_faults(self, request: web.Request) -> web.Response:
         try:
-            self.faults = self.faults.changed(json.loads(body))
+            self.faults = self.faults.changed(await request.json())
         except ValueError as error:
-            return 400, json.dumps({"error": str(error)}).encode()
-        return 200, json.dumps(asdict(self.faults)).encode()
+            return web.json_response({"error": str(error)}, status=400)
+        return web.json_response(asdict(self.faults))
 
-    def _take(self, request: Request) -> tuple[int, bytes]:
+    async def _take(self, request: web.Request) -> web.Response:
         if request.path.endswith(f"/triggers/{PROBE}"):
             self.counters.probes += 1
-            return 200, b"{}"
+            return web.json_response({})
         try:
-            body = base64.b64decode(request.body, validate=True)
+            body = base64.b64decode(await request.read(), validate=True)
         except binascii.Error as error:
             self.counters.refused += 1
-            return 400, json.dumps({"error": f"the body is not base64: {error}"}).encode()
+            return web.json_response({"error": f"the body is not base64: {error}"}, status=400)
         self.counters.received += 1
-        event = request.headers.get("ce-document") or request.headers.get("ce-id", "")
-        kept = {name: value for name, value in request.headers.items() if name.startswith("ce-")}
+        event: str = request.headers.get("ce-document", "") or request.headers.get("ce-id", "")
+        kept = {name: value for name, value in request.headers.items() if name.lower().startswith("ce-")}
         kept["content-type"] = request.headers.get("content-type", "application/protobuf")
-        self._plan(event, post(self._host, kept, body))
-        return 200, b"{}"
+        self._plan(event, kept, body)
+        return web.json_response({})
 
-    def _plan(self, event: str, request: bytes) -> None:
+    def _plan(self, event: str, headers: dict[str, str], body: bytes) -> None:
         delays = self.faults.plan(event)
         self.counters.dropped += not delays
         self.counters.duplicated += max(0, len(delays) - 1)
         for delay in delays:
-            delivery = Delivery(event, request, time.monotonic())
+            delivery = Delivery(event, headers, body, time.monotonic())
             self._live.add(delivery)
             if delay:
                 asyncio.get_running_loop().call_later(delay, self._hold, delivery)
@@ -272,15 +285,19 @@ class Relay:
             self._held[at], self._held[-1] = self._held[-1], self._held[at]
             self._queue.put_nowait(self._held.pop())
 
-    async def _work(self) -> None:
-        to = self._delivering
-        connection = Connection(to.host, to.port, to.timeout_seconds)
+    async def _work(self, session: ClientSession) -> None:
+        while True:
+            delivery = await self._queue.get()
+            self._settle(delivery, await self._send(session, delivery))
+
+    async def _send(self, session: ClientSession, delivery: Delivery) -> int:
+        """Deliver once; the answer's status, `NO_ANSWER` if there was none in time."""
         try:
-            while True:
-                delivery = await self._queue.get()
-                self._settle(delivery, await connection.send(delivery.request))
-        finally:
-            connection.close()
+            async with session.post(self._url, data=delivery.body, headers=delivery.headers) as answer:
+                await answer.read()
+                return answer.status
+        except (ClientError, OSError):  # TimeoutError is an OSError
+            return NO_ANSWER
 
     def _settle(self, delivery: Delivery, status: int) -> None:
         now = time.monotonic()
@@ -310,10 +327,12 @@ async def run(port: int, delivering: Delivering, faults: Faults, drain_seconds: 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
     relay = Relay(delivering, faults)
-    server = await serve(relay.handle, "127.0.0.1", port)
+    runner = web.AppRunner(relay.application(), access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port, backlog=1024).start()
     relay.start()
     await ended.wait()
-    server.close()
+    await runner.cleanup()
     left = await relay.stop(drain_seconds=drain_seconds)
     summary = {"message": "relay stopped", "undelivered": len(left), "events": left[:UNDELIVERED_NAMED]}
     print(json.dumps({"severity": "WARNING" if left else "INFO", **summary, **relay.state()}), flush=True)  # noqa: T201 - its log is its output
