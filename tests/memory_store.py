@@ -69,8 +69,6 @@ class _Draft:
     fields: Fields | None
     created: bool = False
     """Whether it begins anew in this commit."""
-    touched: bool = False
-    last_was_delete: bool = False
 
 
 @dataclass(slots=True)
@@ -193,21 +191,20 @@ class MemoryStore:
         version = self._version(path)
         return version.time if version else None
 
-    def _close(self, transaction: bytes) -> None:
-        """A transaction ends with its commit, whatever comes of it."""
-        found = self._transactions.pop(transaction, None)
+    def _check_transaction(self, transaction: bytes) -> None:
+        found = self._transactions.get(transaction)
         if found is None or self.clock() - found.used > TRANSACTION_IDLE:
             raise Contention("commit: the transaction is unknown, closed or expired")
         changed = [path for path, stamp in found.reads.items() if self._stamp(path) != stamp]
         if changed:
             raise Contention(f"commit: {changed[0]} has changed since the transaction read it")
 
-    def _meet_locks(self, writes: Sequence[Write]) -> None:
+    def _meet_locks(self, writes: Sequence[Write], own: bytes | None) -> None:
         if not self._transactions:
             return
         now, written = self.clock(), {write.path for write in writes}
-        for other in self._transactions.values():
-            if now - other.used <= TRANSACTION_IDLE:
+        for transaction, other in self._transactions.items():
+            if transaction != own and now - other.used <= TRANSACTION_IDLE:
                 for path in written & other.reads.keys():
                     if self.locks_win(path):
                         raise Contention(f"commit: {path} is locked by another transaction")
@@ -221,23 +218,32 @@ class MemoryStore:
         transaction: bytes | None = None,
         timeout: float,  # noqa: ARG002 - the protocol's; a seam in front of the store is what makes it late
     ) -> datetime:
-        """See `Store.commit`."""
+        """See `Store.commit`. A transaction ends with its commit, unless that is invalid."""
         with self._lock:
             for write in writes:
                 _check_write(write)
-            if transaction:
-                self._close(transaction)
-            self._meet_locks(writes)
-            now = max(self.clock(), self._last + _MICROSECOND)
-            drafts: dict[str, _Draft] = {}
-            for write in writes:
-                self._apply(drafts, write, now)
-            for path, draft in drafts.items():
-                _check_size(self.name(path), draft.fields)
-            self._last = now
-            for path, draft in drafts.items():
-                self._store(path, draft, now)
-            return now
+            try:
+                return self._commit(writes, transaction)
+            except (AlreadyExists, Contention):
+                self.rollback(transaction or b"")
+                raise
+
+    def _commit(self, writes: Sequence[Write], transaction: bytes | None) -> datetime:
+        if transaction:
+            self._check_transaction(transaction)
+        _check_sequence(writes)
+        self._meet_locks(writes, transaction)
+        now = max(self.clock(), self._last + _MICROSECOND)
+        drafts: dict[str, _Draft] = {}
+        for write in writes:
+            self._apply(drafts, write, now)
+        for path, draft in drafts.items():
+            _check_size(self.name(path), draft.fields)
+        self.rollback(transaction or b"")
+        self._last = now
+        for path, draft in drafts.items():
+            self._store(path, draft, now)
+        return now
 
     def _apply(self, drafts: dict[str, _Draft], write: Write, now: datetime) -> None:
         draft = drafts.get(write.path)
@@ -245,14 +251,12 @@ class MemoryStore:
             version = self._version(write.path)
             draft = drafts[write.path] = _Draft(version.fields if version else None)
         if isinstance(write, Delete):
-            draft.fields, draft.last_was_delete = None, True
+            draft.fields = None
         elif isinstance(write, Create):
             _create(draft, write)
         else:
             draft.created = draft.created or draft.fields is None
             draft.fields = _merge(draft.fields or _ABSENT, write, now)
-        draft.touched = True
-        draft.last_was_delete = isinstance(write, Delete)
 
     def _store(self, path: str, draft: _Draft, now: datetime) -> None:
         versions = self._versions.setdefault(path, [])
@@ -266,8 +270,6 @@ class MemoryStore:
 
 
 def _create(draft: _Draft, write: Create) -> None:
-    if draft.touched and not draft.last_was_delete:
-        raise Invalid(f"commit: {write.path} is written and then created in the same request")
     if draft.fields is not None:
         raise AlreadyExists(f"commit: {write.path} exists already")
     draft.fields, draft.created = _plain_map(write.fields), True
@@ -363,6 +365,14 @@ def _check_path(path: str) -> None:
     bad = [n for n in names if not n or _RESERVED.fullmatch(n) or len(n.encode()) > MAX_ID_BYTES]
     if len(names) % 2 or bad:
         raise Invalid(f"{path!r} is not the path of a document")
+
+
+def _check_sequence(writes: Sequence[Write]) -> None:
+    last: dict[str, Write] = {}
+    for write in writes:
+        if isinstance(write, Create) and not isinstance(last.get(write.path), Delete | None):
+            raise Invalid(f"commit: {write.path} is written and then created in the same request")
+        last[write.path] = write
 
 
 def _check_write(write: Write) -> None:
