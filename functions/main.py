@@ -6,7 +6,10 @@ import os
 import functions_framework.aio
 from cloudevents.http import CloudEvent
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
 
+from answers import answer
 from events import decode_entry
 from shared.errors import MalformedEventError, StateError, StoreError
 from shared.log import logger, traced
@@ -38,3 +41,13 @@ async def _count(runtime: Runtime, event: CloudEvent) -> None:
 
 def _about(event: CloudEvent, error: Exception) -> dict[str, str]:
     return {"event": event["id"], "error": type(error).__name__, "reason": str(error)}
+
+
+@functions_framework.aio.http
+async def recompute(request: Request) -> JSONResponse:
+    """Recompute the totals, as the JSON options in the body say, and answer the report."""
+    if request.method != "POST":
+        return JSONResponse({"error": "MethodNotAllowed"}, 405, {"Allow": "POST"})
+    body = await request.body()
+    with traced(process.settings.project, request.headers.get("traceparent")):
+        return JSONResponse(*await asyncio.to_thread(answer, body, lambda: process.runtime().recompute))

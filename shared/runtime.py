@@ -13,6 +13,7 @@ from shared import log
 from shared.aggregation import Source
 from shared.catalog import libra
 from shared.ledger import Ledger
+from shared.recompute import Recompute
 from shared.settings import Settings
 from shared.store import FirestoreStore
 
@@ -25,6 +26,7 @@ class Runtime:
     source: Source
     store: FirestoreStore
     ledger: Ledger
+    recompute: Recompute
 
 
 class Process:
@@ -51,5 +53,6 @@ class Process:
             if self._runtime is None:
                 store = FirestoreStore.connect(self.settings)
                 ledger = Ledger(store, self.source, self.settings)
-                self._runtime = Runtime(self.settings, self.source, store, ledger)
+                recompute = Recompute(store, self.source, self.settings)
+                self._runtime = Runtime(self.settings, self.source, store, ledger, recompute)
             return self._runtime
