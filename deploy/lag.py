@@ -41,23 +41,29 @@ class Plan:
 
 
 def plan(wanted: timedelta, trigger: Deployed | None, recompute: Deployed | None, now: datetime) -> Plan:
-    """What is safe to deploy at `now`, given what is deployed."""
-    if recompute and wanted < recompute.lag and not (trigger and _settled(trigger, wanted, DRAIN, now)):
-        since = trigger.since if trigger and trigger.lag <= wanted else now
-        return Plan(wanted, recompute.lag, _later("recompute", wanted, since + DRAIN))
-    settling = wanted + LONGEST_RUN
-    if trigger and wanted > trigger.lag and not (recompute and _settled_up(recompute, wanted, settling, now)):
-        since = recompute.since if recompute and recompute.lag >= wanted else now
-        return Plan(trigger.lag, wanted, _later("trigger", wanted, since + settling))
-    return Plan(wanted, wanted)
+    """What is safe to deploy at `now`, given what is deployed.
+
+    Shortening the trigger's and lengthening the recompute's is always safe; the other way each must wait
+    for the other function to have had its new LAG for long enough.
+    """
+    trigger_lag = recompute_lag = wanted
+    pending = ""
+    if recompute and wanted < recompute.lag:
+        ready = _ready(trigger, trigger is not None and trigger.lag <= wanted, DRAIN, now)
+        if now < ready:
+            recompute_lag, pending = recompute.lag, _later("recompute", wanted, ready)
+    if trigger and wanted > trigger.lag:
+        ready = _ready(
+            recompute, recompute is not None and recompute.lag >= wanted, wanted + LONGEST_RUN, now
+        )
+        if now < ready:
+            trigger_lag, pending = trigger.lag, _later("trigger", wanted, ready)
+    return Plan(trigger_lag, recompute_lag, pending)
 
 
-def _settled(trigger: Deployed, wanted: timedelta, wait: timedelta, now: datetime) -> bool:
-    return trigger.lag <= wanted and now - trigger.since >= wait
-
-
-def _settled_up(recompute: Deployed, wanted: timedelta, wait: timedelta, now: datetime) -> bool:
-    return recompute.lag >= wanted and now - recompute.since >= wait
+def _ready(other: Deployed | None, agrees: bool, wait: timedelta, now: datetime) -> datetime:
+    """When the other function has had its LAG for long enough; it gets it now if it does not agree yet."""
+    return (other.since if other and agrees else now) + wait
 
 
 def _later(which: str, wanted: timedelta, when: datetime) -> str:

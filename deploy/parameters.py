@@ -145,10 +145,10 @@ PARAMETERS = (
     Parameter("LIBRA_LOG_LEVEL", "--log-level", "INFO", r".+", "DEBUG, INFO, WARNING or ERROR", runtime=True),
     Parameter(
         "THREADS",
-        "--threads",
+        "--concurrency",
         "80",
-        r"[1-9]\d{0,2}",
-        "events at once in one instance of the trigger: its threads and its concurrency",
+        r"[1-9]\d{0,2}|1000",
+        "events at once in one instance of the trigger, and the threads of a server that uses them",
     ),
     Parameter("LIBRA_MEMORY", "--memory", "512Mi", _MEMORY, "the trigger's memory"),
     Parameter("LIBRA_CPU", "--cpu", "1", r"[1248]", "CPUs of each function"),

@@ -21,6 +21,8 @@ FUNCTIONS = "cloudfunctions/v2/projects/kitchen-1/locations/europe-west6/functio
 DATABASE = r"firestore/v1/projects/kitchen-1/databases/\(default\)"
 URL = "https://libra-recompute-abc123-oa.a.run.app"
 
+pytestmark = pytest.mark.usefixtures("deployed")
+
 
 def account(name: str) -> str:
     """A service account of the project."""
@@ -28,7 +30,7 @@ def account(name: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def deployed(deploy: Deploy, apis: GoogleApis) -> subprocess.CompletedProcess[str]:
+def deployed(deploy: Deploy) -> subprocess.CompletedProcess[str]:
     """The first `up` on an empty project."""
     done = deploy("up", *WHERE)
     assert done.returncode == 0, done.stderr
@@ -36,8 +38,9 @@ def deployed(deploy: Deploy, apis: GoogleApis) -> subprocess.CompletedProcess[st
 
 
 @pytest.fixture(scope="module")
-def functions(deployed: object, apis: GoogleApis) -> dict[str, Json]:
+def functions(deployed: subprocess.CompletedProcess[str], apis: GoogleApis) -> dict[str, Json]:
     """The functions as they were asked for, by entry point."""
+    assert "Libra is deployed" in deployed.stdout
     asked = [it.body for it in apis.changes() if it.api == "cloudfunctions" and it.method == "POST"]
     return {it["buildConfig"]["entryPoint"]: it for it in asked}
 
@@ -98,7 +101,7 @@ def test_functions_are_given_the_settings(functions: dict[str, Json], entry_poin
     assert settings.emulator_host is None
 
 
-def test_what_is_uploaded_is_the_staged_folder(deployed: object, apis: GoogleApis) -> None:
+def test_what_is_uploaded_is_the_staged_folder(apis: GoogleApis) -> None:
     """gcloud uploads every staged file and nothing else: it would drop links and ignored files silently."""
     staged = ROOT / "build" / "functions"
     expected = {it.relative_to(staged).as_posix() for it in staged.rglob("*.*") if it.is_file()}
@@ -107,7 +110,7 @@ def test_what_is_uploaded_is_the_staged_folder(deployed: object, apis: GoogleApi
             assert {it for it in archive.namelist() if not it.endswith("/")} == expected - {".gcloudignore"}
 
 
-def test_each_account_holds_one_role_in_the_project(deployed: object, apis: GoogleApis) -> None:
+def test_each_account_holds_one_role_in_the_project(apis: GoogleApis) -> None:
     """Least privilege: the scheduler's account holds none at all, and no account more than one."""
     bindings = apis.policies["cloudresourcemanager/v1/projects/kitchen-1"]["bindings"]
     assert {it["role"]: it["members"] for it in bindings} == {
@@ -120,9 +123,7 @@ def test_each_account_holds_one_role_in_the_project(deployed: object, apis: Goog
 @pytest.mark.parametrize(
     ("service", "caller"), [("libra-on-created", "libra-trigger"), ("libra-recompute", "libra-scheduler")]
 )
-def test_one_account_may_call_each_function(
-    deployed: object, apis: GoogleApis, service: str, caller: str
-) -> None:
+def test_one_account_may_call_each_function(apis: GoogleApis, service: str, caller: str) -> None:
     """Events call the trigger, the schedule calls the recompute; nobody else calls either."""
     policy = apis.policies[f"run/v1/projects/kitchen-1/locations/europe-west6/services/{service}"]
     assert [(it["role"], it["members"]) for it in policy["bindings"]] == [
@@ -130,7 +131,7 @@ def test_one_account_may_call_each_function(
     ]
 
 
-def test_the_schedule_calls_the_recompute_with_its_own_token(deployed: object, apis: GoogleApis) -> None:
+def test_the_schedule_calls_the_recompute_with_its_own_token(apis: GoogleApis) -> None:
     """Nightly at two in the configured zone, with an OIDC token for exactly that service, and retries."""
     job = apis.change("POST", "cloudscheduler/.*/locations/europe-west6/jobs").body
     assert (job["schedule"], job["timeZone"]) == ("0 2 * * *", "Europe/Zurich")
@@ -143,7 +144,7 @@ def test_the_schedule_calls_the_recompute_with_its_own_token(deployed: object, a
     assert job["retryConfig"]["retryCount"] == 3
 
 
-def test_the_database_is_created_in_native_mode_and_protected(deployed: object, apis: GoogleApis) -> None:
+def test_the_database_is_created_in_native_mode_and_protected(apis: GoogleApis) -> None:
     """An empty project gets a database in the functions' region that can not be deleted by accident."""
     request = apis.change("POST", r"firestore/v1/projects/kitchen-1/databases")
     assert request.query["databaseId"] == ["(default)"]
@@ -152,7 +153,7 @@ def test_the_database_is_created_in_native_mode_and_protected(deployed: object, 
     assert request.body["deleteProtectionState"] == "DELETE_PROTECTION_ENABLED"
 
 
-def test_the_index_the_exemptions_and_the_policy_are_declared(deployed: object, apis: GoogleApis) -> None:
+def test_the_index_the_exemptions_and_the_policy_are_declared(apis: GoogleApis) -> None:
     """What is written on every event is not indexed, markers expire, and the index counter has its index."""
     source = libra(Settings())
     index = apis.change("POST", f"{DATABASE}/collectionGroups/libra/indexes").body
@@ -170,7 +171,7 @@ def test_the_index_the_exemptions_and_the_policy_are_declared(deployed: object, 
     assert [it.path.split("/")[6::2] for it in policies] == [[source.seen, "expires_at"]]
 
 
-def test_rules_are_put_in_force_where_there_are_none(deployed: object, apis: GoogleApis) -> None:
+def test_rules_are_put_in_force_where_there_are_none(apis: GoogleApis) -> None:
     """A project without rules gets Libra's."""
     files = apis.change("POST", "firebaserules/.*/rulesets").body["source"]["files"]
     assert files[0]["content"] == (ROOT / "firestore.rules").read_text(encoding="utf-8")
@@ -197,7 +198,7 @@ def test_plan_prints_what_up_does_and_asks_nothing(
     assert [it.replace("https://THE-URL-OF-libra-recompute.run.app", URL) for it in printed] == ran
 
 
-def test_a_second_run_changes_nothing(deployed: object, deploy: Deploy, apis: GoogleApis) -> None:
+def test_a_second_run_changes_nothing(deploy: Deploy, apis: GoogleApis) -> None:
     """`up` on what `up` left asks for no change at all."""
     before = len(apis.changes())
     again = deploy("up", *WHERE)
@@ -205,9 +206,7 @@ def test_a_second_run_changes_nothing(deployed: object, deploy: Deploy, apis: Go
     assert apis.changes()[before:] == []
 
 
-def test_a_changed_parameter_redeploys_what_it_touches(
-    deployed: object, deploy: Deploy, apis: GoogleApis
-) -> None:
+def test_a_changed_parameter_redeploys_what_it_touches(deploy: Deploy, apis: GoogleApis) -> None:
     """Only the trigger knows of its instances, so only the trigger is deployed again."""
     before = len(apis.changes())
     changed = deploy("up", *WHERE, "--max-instances=9", "--only=functions")
@@ -217,7 +216,7 @@ def test_a_changed_parameter_redeploys_what_it_touches(
     assert patches[0].body["serviceConfig"]["maxInstanceCount"] == 9
 
 
-def test_a_shorter_lag_reaches_the_trigger_first(deployed: object, deploy: Deploy, apis: GoogleApis) -> None:
+def test_a_shorter_lag_reaches_the_trigger_first(deploy: Deploy, apis: GoogleApis) -> None:
     """The recompute keeps its longer LAG for now, and the run says what is still to do."""
     done = deploy("up", *WHERE, "--lag-seconds=400", "--only=functions")
     assert done.returncode == 0, done.stderr
@@ -231,9 +230,7 @@ def test_a_shorter_lag_reaches_the_trigger_first(deployed: object, deploy: Deplo
     assert "NOT YET DONE: LIBRA_LAG_SECONDS=400 is not yet deployed to the recompute" in done.stdout
 
 
-def test_other_rules_are_left_alone_unless_replaced(
-    deployed: object, deploy: Deploy, apis: GoogleApis
-) -> None:
+def test_other_rules_are_left_alone_unless_replaced(deploy: Deploy, apis: GoogleApis) -> None:
     """Rules may guard more than Libra: they are replaced only when told."""
     ruleset = apis.resources["firebaserules/v1/projects/kitchen-1/releases/cloud.firestore"]["rulesetName"]
     theirs = "rules_version = '2'; // theirs"
@@ -246,11 +243,9 @@ def test_other_rules_are_left_alone_unless_replaced(
     assert [it.method for it in apis.changes()[before:]] == ["POST", "PATCH"]
 
 
-def test_options_bring_recovery_backups_and_secrets(
-    deployed: object, deploy: Deploy, apis: GoogleApis
-) -> None:
+def test_options_bring_recovery_backups_and_secrets(deploy: Deploy, apis: GoogleApis) -> None:
     """Point-in-time recovery, a daily backup and a secret's reader are there once asked for."""
-    secret = "secretmanager/v1/projects/kitchen-1/secrets/webhook-key"
+    home = "secretmanager/v1/projects/kitchen-1/secrets/webhook-key"
     done = deploy(
         "up",
         *WHERE,
@@ -264,10 +259,10 @@ def test_options_bring_recovery_backups_and_secrets(
     recovery = apis.change("PATCH", DATABASE).body
     assert recovery["pointInTimeRecoveryEnablement"] == "POINT_IN_TIME_RECOVERY_ENABLED"
     assert apis.change("POST", f"{DATABASE}/backupSchedules").body["retention"] == "1209600s"
-    assert apis.policies[secret]["bindings"][0]["members"] == [f"serviceAccount:{account('libra-runtime')}"]
+    assert apis.policies[home]["bindings"][0]["members"] == [f"serviceAccount:{account('libra-runtime')}"]
 
 
-def test_status_says_what_is_deployed(deployed: object, deploy: Deploy, apis: GoogleApis) -> None:
+def test_status_says_what_is_deployed(deploy: Deploy, apis: GoogleApis) -> None:
     """One look shows the functions, retries, the schedule, the database, the index and the policy."""
     before = len(apis.changes())
     told = deploy("status", *WHERE)
@@ -281,7 +276,7 @@ def test_status_says_what_is_deployed(deployed: object, deploy: Deploy, apis: Go
     assert "ACTIVE" in lines["time-to-live"]
 
 
-def test_down_removes_what_up_made_and_no_data(deployed: object, deploy: Deploy, apis: GoogleApis) -> None:
+def test_down_removes_what_up_made_and_no_data(deploy: Deploy, apis: GoogleApis) -> None:
     """The functions, the schedule, the accounts and their roles go; the database and its settings stay."""
     done = deploy("down", *WHERE)
     assert done.returncode == 0, done.stderr
@@ -294,9 +289,7 @@ def test_down_removes_what_up_made_and_no_data(deployed: object, deploy: Deploy,
     assert kept == {"collectionGroups", "backupSchedules"}
 
 
-def test_down_deletes_indexes_and_data_only_when_named(
-    deployed: object, deploy: Deploy, apis: GoogleApis
-) -> None:
+def test_down_deletes_indexes_and_data_only_when_named(deploy: Deploy, apis: GoogleApis) -> None:
     """The database goes when it is named, its protection first; another name is refused before any call."""
     before = len(apis.requests)
     refused = deploy("down", *WHERE, "--delete-database=customers")

@@ -1,0 +1,189 @@
+"""`functions.yaml`, `deploy.sh`, `firebase.json`, the rules, the indexes and the code say the same."""
+
+import ast
+import inspect
+import json
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+import yaml
+
+from deploy import indexes, parameters, stage
+from deploy.google import RULES
+from shared.catalog import libra
+from shared.settings import Settings
+from tests.deploy.conftest import ROOT, WHERE
+
+MANIFEST: dict[str, Any] = yaml.safe_load((ROOT / "functions" / "functions.yaml").read_text(encoding="utf-8"))
+FIREBASE: dict[str, Any] = json.loads((ROOT / "firebase.json").read_text(encoding="utf-8"))
+ENDPOINTS: dict[str, Any] = MANIFEST["endpoints"]
+
+
+class Asked(Mapping[str, str]):
+    """An empty environment that remembers what it was asked for."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
+    def __getitem__(self, name: str) -> str:
+        self.names.add(name)
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+@pytest.fixture(scope="module")
+def planned() -> dict[str, dict[str, str]]:
+    """The flags of each command of `deploy.sh plan`, by the command's first words."""
+    done = subprocess.run(
+        [ROOT / "deploy.sh", "plan", *WHERE, "--env-file=none.env"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PATH": "/usr/bin:/bin:/usr/local/bin"},
+    )
+    commands = [shlex.split(line) for line in done.stdout.splitlines() if line.startswith("gcloud")]
+    return {
+        " ".join(word for word in words if not word.startswith("--")): dict(
+            word.removeprefix("--").partition("=")[::2] for word in words if word.startswith("--")
+        )
+        for words in commands
+    }
+
+
+def function(planned: dict[str, dict[str, str]], name: str) -> dict[str, str]:
+    """The flags with which gcloud deploys a function."""
+    return planned[f"gcloud functions deploy {name}"]
+
+
+def test_the_manifest_names_the_entry_points_of_the_code() -> None:
+    """Every function that is deployed is in main.py, and every entry point there is deployed."""
+    tree = ast.parse((ROOT / "functions" / "main.py").read_text(encoding="utf-8"))
+    decorated = {
+        it.name
+        for it in tree.body
+        if isinstance(it, ast.FunctionDef | ast.AsyncFunctionDef) and it.decorator_list
+    }
+    assert {it["entryPoint"] for it in ENDPOINTS.values()} == decorated
+    assert stage.entry_points() == [it["entryPoint"] for it in ENDPOINTS.values()]
+
+
+@pytest.mark.parametrize("name", ENDPOINTS)
+def test_gcloud_deploys_what_firebase_would(planned: dict[str, dict[str, str]], name: str) -> None:
+    """Entry point, time, memory, concurrency, instances, ingress and account are the same in both."""
+    flags, endpoint = function(planned, name), ENDPOINTS[name]
+    said = parameters.read({}, {}, ROOT / "none.env")
+
+    def resolved(value: object) -> str:
+        return re.sub(r"\{\{ params\.(\w+) \}\}", lambda match: said[match[1]], str(value))
+
+    megabytes = {"512Mi": "512", "1Gi": "1024"}
+    assert flags["entry-point"] == endpoint["entryPoint"]
+    assert flags["timeout"] == f"{endpoint['timeoutSeconds']}s"
+    assert megabytes[flags["memory"]] == resolved(endpoint["availableMemoryMb"])
+    assert flags["cpu"] == resolved(endpoint["cpu"])
+    assert flags["concurrency"] == resolved(endpoint["concurrency"])
+    assert flags["min-instances"] == resolved(endpoint["minInstances"])
+    assert flags["max-instances"] == resolved(endpoint["maxInstances"])
+    assert (flags["ingress-settings"], endpoint["ingressSettings"]) == (
+        "internal-only",
+        "ALLOW_INTERNAL_ONLY",
+    )
+    assert flags["service-account"].startswith(endpoint["serviceAccount"])
+    assert flags["runtime"] == FIREBASE["functions"][0]["runtime"]
+
+
+def test_both_tools_set_the_same_trigger(planned: dict[str, dict[str, str]]) -> None:
+    """Event type, filters, retry, account and place; and the path is that of the source's own collection."""
+    flags = function(planned, "libra-on-created")
+    trigger = ENDPOINTS["libra-on-created"]["eventTrigger"]
+    filters = dict(it.split("=") for it in flags["trigger-event-filters"].split(","))
+    assert filters.pop("type") == trigger["eventType"]
+    assert filters.keys() == trigger["eventFilters"].keys()
+    pattern = trigger["eventFilterPathPatterns"]["document"]
+    assert flags["trigger-event-filters-path-pattern"] == f"document={pattern}"
+    assert pattern == f"{libra(Settings()).collection}/{{entryId}}"
+    assert "retry" in flags
+    assert trigger["retry"] is True
+    assert flags["trigger-service-account"].startswith(trigger["serviceAccount"])
+    assert trigger["region"] == "{{ params.LIBRA_LOCATION }}"
+
+
+def test_both_tools_set_the_same_schedule(planned: dict[str, dict[str, str]]) -> None:
+    """The same time in the same zone, with the same patience."""
+    flags = planned["gcloud scheduler jobs create http libra-recompute"]
+    trigger = ENDPOINTS["libra-recompute"]["scheduleTrigger"]
+    assert trigger["schedule"] == "{{ params.LIBRA_SCHEDULE }}"
+    assert trigger["timeZone"] == "{{ params.LIBRA_TIME_ZONE }}"
+    retries = trigger["retryConfig"]
+    assert flags["max-retry-attempts"] == str(retries["retryCount"])
+    assert flags["min-backoff"] == f"{retries['minBackoffSeconds']}s"
+    assert flags["max-backoff"] == f"{retries['maxBackoffSeconds']}s"
+    assert flags["max-doublings"] == str(retries["maxDoublings"])
+
+
+def test_the_threads_and_the_concurrency_are_one_parameter(planned: dict[str, dict[str, str]]) -> None:
+    """Whichever tool deploys, they can not differ."""
+    flags = function(planned, "libra-on-created")
+    assert f"THREADS={flags['concurrency']}" in flags["set-env-vars"].split("@@")
+    assert ENDPOINTS["libra-on-created"]["concurrency"] == "{{ params.THREADS }}"
+    assert "THREADS" in {it["name"] for it in MANIFEST["params"]}
+
+
+def test_every_setting_that_the_code_reads_is_deployed() -> None:
+    """What `Settings` asks the environment for, `deploy.sh` and Firebase give; the emulator's host aside."""
+    asked = Asked()
+    Settings.from_environment(asked)
+    runtime = {it.variable for it in parameters.PARAMETERS if it.runtime}
+    assert asked.names - {"FIRESTORE_EMULATOR_HOST"} == runtime
+    assert runtime - {it["name"] for it in MANIFEST["params"]} == {"GOOGLE_CLOUD_PROJECT"}  # Firebase's own
+
+
+def test_defaults_are_the_settings_own() -> None:
+    """A deployment that says nothing runs as the code would by itself."""
+    values = parameters.read({}, {}, ROOT / "none.env")
+    assert Settings.from_environment(parameters.runtime(values)) == Settings.from_environment({})
+    declared = {it["name"]: str(it["default"]) for it in MANIFEST["params"] if "default" in it}
+    assert declared == {name: values[name] for name in declared}
+
+
+def test_firebase_takes_the_staged_folder() -> None:
+    """One artefact: gcloud, `firebase deploy` and the emulator suite point at the same folder."""
+    codebase = FIREBASE["functions"][0]
+    assert ROOT / codebase["source"] == stage.STAGED
+    assert ROOT / codebase["configDir"] == stage.CONFIG
+    assert codebase["predeploy"] == ["./deploy.sh stage"]
+    assert "venv" in codebase["ignore"]
+    assert inspect.getsource(stage).count("venv") > 0
+    assert FIREBASE["emulators"]["ui"]["enabled"] is False
+
+
+def test_indexes_follow_the_declarations() -> None:
+    """A new aggregation brings its exemptions, and the index counter its composite index."""
+    source = libra(Settings())
+    steps = set(indexes.wanted(json.loads((ROOT / FIREBASE["firestore"]["indexes"]).read_text("utf-8"))))
+    exempt = {(it.collection, it.fields[0]) for it in steps if it.kind == "exempt"}
+    assert exempt == {
+        (it.collection, field) for it in source.aggregations for field in ("recent", "updated_at")
+    } | {(source.seen, "expires_at")}
+    assert {str(it) for it in steps if it.kind != "exempt"} == {
+        "composite libra dataAction:ascending timestamp:ascending",
+        f"ttl {source.seen} expires_at",
+    }
+
+
+def test_rules_name_every_collection() -> None:
+    """A collection that the rules do not name would be closed to those who are to read it."""
+    source = libra(Settings())
+    named = set(re.findall(r"match /(\w+)/\{\w+\} \{", RULES.read_text(encoding="utf-8")))
+    book_keeping = {source.seen, source.rejected, source.runs, source.state.partition("/")[0]}
+    assert named == {it.collection for it in source.aggregations} | book_keeping | {source.collection}
+    assert ROOT / FIREBASE["firestore"]["rules"] == RULES
