@@ -23,7 +23,7 @@ class Estimate:
     seconds: float
 
     def __str__(self) -> str:
-        return f"about {self.reads:,} reads and {self.seconds:,.0f} s"
+        return f"about {self.reads:,} reads in {self.seconds:,.0f} s"
 
 
 def scan_cost(entries: int) -> Estimate:

@@ -4,13 +4,14 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from shared.errors import StateError
+from shared.errors import StateError, WatermarkAhead
 from shared.watermark import (
     SAFETY_MARGIN,
     Bucket,
     bucket_of,
     choose_watermark,
     is_fresh,
+    next_watermark,
     parse_label,
     stored_watermark,
 )
@@ -89,3 +90,37 @@ def test_the_stored_watermark_is_a_timestamp_or_nothing() -> None:
     assert stored_watermark({"timestamp": W}) == W
     with pytest.raises(StateError, match="expected a Timestamp"):
         stored_watermark({"timestamp": "2025-09-04"})
+
+
+NOW = datetime(2025, 9, 4, 19, 17, 29, tzinfo=UTC)
+LAG = timedelta(minutes=10)
+
+
+@pytest.mark.parametrize(
+    "stored", [None, datetime(2025, 9, 4, 19, tzinfo=UTC), datetime(2025, 9, 1, tzinfo=UTC)]
+)
+def test_the_next_watermark_is_the_last_bucket_end_that_is_a_lag_old(stored: datetime | None) -> None:
+    """Whatever was sealed before it."""
+    assert next_watermark(NOW, stored, LAG, LAG) == (datetime(2025, 9, 4, 19, tzinfo=UTC), None)
+
+
+def test_a_later_watermark_that_is_old_enough_is_used_again() -> None:
+    """It was sealed under a shorter bucket length; a watermark never moves back."""
+    stored = datetime(2025, 9, 4, 19, 5, tzinfo=UTC)
+    assert next_watermark(NOW, stored, LAG, LAG) == (stored, None)
+
+
+@pytest.mark.parametrize("stored", [datetime(2025, 9, 4, 19, 8, tzinfo=UTC), NOW])
+def test_a_watermark_that_is_too_young_makes_the_run_wait(stored: datetime) -> None:
+    """Another run may have corrected at it, and fresh commits may still pass it."""
+    with pytest.raises(WatermarkAhead, match=f"run again after {stored + LAG:%Y-%m-%dT%H:%M:%S}"):
+        next_watermark(NOW, stored, LAG, LAG)
+
+
+def test_a_watermark_in_the_future_is_set_back_with_a_note() -> None:
+    """No run has corrected at it, for there is no snapshot of the future."""
+    chosen, note = next_watermark(NOW, NOW + timedelta(seconds=1), LAG, LAG)
+    assert chosen == datetime(2025, 9, 4, 19, tzinfo=UTC)
+    assert note == (
+        "the watermark 2025-09-04T19:17:30+00:00 lay in the future: set back to 2025-09-04T19:00:00+00:00"
+    )
