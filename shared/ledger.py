@@ -37,8 +37,15 @@ COMMIT_TIMEOUT = 10.0
 ATTEMPTS = 5
 """How often a group is tried before the platform is asked to redeliver."""
 
+COMMIT_BUDGET = 45.0
+"""Seconds after which a group is not tried again. With the last attempt and with `MAX_WAIT` this stays
+below the two minutes that a deployed trigger has to answer."""
+
 FIRST_PAUSE = 0.05
 """Seconds before the second attempt, at most; each later pause may be twice as long."""
+
+LONGEST_PACE = 5.0
+"""The most seconds that contention may put between the starts of two commits of one instance."""
 
 MAX_WRITES = 500
 """The most writes in a commit. Firestore's bound is the request's size; this was its bound on writes until
@@ -50,6 +57,9 @@ MAX_BYTES = 8 * 1024 * 1024
 
 MAX_WAITING = 10_000
 """The most entries that may wait in one instance."""
+
+MAX_WAIT = timedelta(seconds=30)
+"""The longest that an entry waits for its turn to be committed: after that its event is redelivered."""
 
 _BYTES_A_WRITE = 512
 
@@ -86,15 +96,12 @@ class _Waiting:
     marker: str
     contribution: Contribution
     size: int
+    since: datetime
     wake: Callable[[], object]
     """Tells whoever waits that it is answered or, a thread only, that it is to lead."""
     outcome: Outcome | None = None
     error: StoreError | StateError | None = None
     answered: bool = False
-
-    @property
-    def writes(self) -> int:
-        return 1 + len(self.contribution.deltas) + bool(self.contribution.rejections)
 
 
 class Ledger:
@@ -121,6 +128,12 @@ class Ledger:
     thread that leads hands over to the first of those who came meanwhile. In a loop, a task leads until
     nobody waits and makes its calls in the loop's executor: a request given up takes nobody with it.
 
+    **The pace.** Nobody waits for company in an idle instance, and under load the entries that come while a
+    commit is under way are the next group. A commit begins at least the linger, where one is set, after
+    the one before it, or once a group is full. Contention says that a document is written faster than
+    Firestore takes: it stretches that pace, and every commit that lands shortens it again, so that the
+    groups grow until the hottest document is written as often as it can be.
+
     An entry is never acknowledged before the commit that holds it is known to have landed. A group whose
     commit Firestore calls invalid is split until the poisonous entry stands alone; that one is recorded
     among the rejected.
@@ -144,6 +157,9 @@ class Ledger:
         self._queue: deque[_Waiting] = deque()
         self._leading = False
         self._full = threading.Event()
+        self._wait_for_company = self._full.wait if sleep is time.sleep else sleep
+        self._pace = 0.0
+        self._begun: datetime | None = None
         self.figures = Figures()
 
     # -- for callers
@@ -200,7 +216,7 @@ class Ledger:
         size = _BYTES_A_WRITE * (2 + len(counted.rejections))
         for cell in counted.deltas:
             size += _BYTES_A_WRITE + 4 * len(str(cell.key)) + len(document_id(cell.key))
-        return _Waiting(entry, marker_id(entry), counted, size, wake)
+        return _Waiting(entry, marker_id(entry), counted, size, self._clock(), wake)
 
     def _enqueue(self, own: _Waiting) -> bool:
         """True if the caller is to lead."""
@@ -216,7 +232,9 @@ class Ledger:
             return lead
 
     def _lead(self) -> None:
-        group = self._gather()
+        if wait := self._ahead_of_time():
+            self._wait_for_company(wait)
+        group = self._take()
         try:
             self._settle(group)
         finally:
@@ -230,7 +248,9 @@ class Ledger:
         in_executor = asyncio.get_running_loop().run_in_executor
         leading = True
         while leading:
-            group = await in_executor(None, self._gather) if self._settings.linger else self._gather()
+            if wait := self._ahead_of_time():
+                await in_executor(None, self._wait_for_company, wait)
+            group = self._take()
             try:
                 await in_executor(None, self._settle, group)
             except Exception:  # noqa: BLE001 - logged; a thread would raise it, but a task has nobody to tell
@@ -260,19 +280,26 @@ class Ledger:
             _log_rejections(own)
         return own.outcome
 
-    def _gather(self) -> list[_Waiting]:
-        if self._settings.linger:
-            self._full.wait(self._settings.linger.total_seconds())
-        return self._take()
+    def _ahead_of_time(self) -> float:
+        """Seconds until the pace allows the next commit to begin."""
+        pace = max(self._pace, self._settings.linger.total_seconds())
+        if not pace or self._begun is None:
+            return 0.0
+        passed = (self._clock() - self._begun).total_seconds()
+        return pace - passed if 0 <= passed < pace else 0.0
 
     def _take(self) -> list[_Waiting]:
+        self._begun = self._clock()
         with self._mutex:
             group = [self._queue.popleft()]
-            writes, size = group[0].writes, group[0].size
+            size, rejected = group[0].size, int(bool(group[0].contribution.rejections))
+            cells = set(group[0].contribution.deltas)
             while self._queue and len(group) < self._settings.group_size:
-                writes += self._queue[0].writes
-                size += self._queue[0].size
-                if size > MAX_BYTES or writes > MAX_WRITES:
+                joining = self._queue[0]
+                size += joining.size
+                rejected += bool(joining.contribution.rejections)
+                cells |= joining.contribution.deltas.keys()
+                if size > MAX_BYTES or len(group) + 1 + rejected + len(cells) > MAX_WRITES:
                     break
                 group.append(self._queue.popleft())
             if len(self._queue) < self._settings.group_size:
@@ -284,10 +311,11 @@ class Ledger:
     def _settle(self, group: Sequence[_Waiting]) -> None:
         """Give every member an outcome or an error."""
         first: dict[str, _Waiting] = {}
-        for member in group:
+        in_time = [member for member in group if not self._give_up(member)]
+        for member in in_time:
             first.setdefault(member.marker, member)
         self._resolve(list(first.values()))
-        for member in group:
+        for member in in_time:
             original = first[member.marker]
             if member is not original:
                 counted = original.outcome is Outcome.COUNTED
@@ -296,6 +324,15 @@ class Ledger:
             if member.outcome:
                 self.figures.outcomes[member.outcome] += 1
         self._log_figures()
+
+    def _give_up(self, member: _Waiting) -> bool:
+        """Refuse an entry that has waited too long: its event is being redelivered, or soon will be."""
+        waited = self._clock() - member.since
+        if waited <= MAX_WAIT:
+            return False
+        seconds = waited.total_seconds()
+        member.error = Overloaded(f"{member.entry.path}: waited {seconds:.0f} s in vain: deliver it again")
+        return True
 
     def _resolve(self, members: Sequence[_Waiting]) -> None:
         """Apply entries with different markers; halve what is invalid down to the one that is so."""
@@ -316,8 +353,11 @@ class Ledger:
     def _apply(self, members: Sequence[_Waiting]) -> None:
         """Commit, again and again while it may help. Members get their outcome as it becomes known."""
         failure: Transient | None = None
+        last_start = self._clock() + timedelta(seconds=COMMIT_BUDGET)
         for attempt in range(ATTEMPTS):
             if failure:
+                if self._clock() > last_start:
+                    break
                 self._sleep(random.uniform(0, FIRST_PAUSE * 2**attempt))  # noqa: S311 - jitter
             pending = [member for member in members if member.outcome is None]
             self.figures.retries += bool(attempt)
@@ -327,6 +367,8 @@ class Ledger:
                 self._drop_applied(pending)
             except Transient as error:
                 failure = error
+                if isinstance(error, Contention):
+                    self._pace = min(LONGEST_PACE, max(FIRST_PAUSE, 2 * self._pace))
             if all(member.outcome for member in members):
                 return
         raise failure or Contention(f"{len(members)} markers came and went {ATTEMPTS} times")
@@ -358,6 +400,7 @@ class Ledger:
 
     def _send(self, writes: Sequence[Write], transaction: bytes | None) -> None:
         self._store.commit(writes, transaction=transaction, timeout=COMMIT_TIMEOUT)
+        self._pace = 0.9 * self._pace if self._pace > FIRST_PAUSE / 2 else 0.0
         self.figures.commits += 1
         self.figures.writes += len(writes)
 

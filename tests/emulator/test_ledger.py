@@ -433,13 +433,15 @@ def test_groups_keep_within_their_bounds(kitchen: Kitchen, monkeypatch: pytest.M
     assert MAX_WRITES == 500
 
 
-def test_a_linger_waits_for_company_no_longer_than_said(kitchen: Kitchen) -> None:
-    """A full group goes at once, however long the linger: two of two do not wait for ten seconds."""
-    ledger = ledger_of(kitchen, group_size=2, linger=timedelta(seconds=10))
-    entries = [kitchen.write(f"entry-{number}") for number in range(2)]
+def test_a_linger_spaces_commits_and_a_full_group_goes_at_once(kitchen: Kitchen) -> None:
+    """The first of an idle instance waits for nobody; two of two do not wait for ten seconds more."""
+    settings = replace(kitchen.settings, group_size=2, linger=timedelta(seconds=10))
+    ledger = Ledger(kitchen.store, kitchen.source, settings)
+    entries = [kitchen.write(f"entry-{number}") for number in range(3)]
+    assert ledger.apply(entries[0]) is Outcome.COUNTED
     with ThreadPoolExecutor(2) as threads:
-        assert list(threads.map(ledger.apply, entries)) == [Outcome.COUNTED] * 2
-    assert ledger.figures.commits == 1
+        assert list(threads.map(ledger.apply, entries[1:])) == [Outcome.COUNTED] * 2
+    assert ledger.figures.commits == 2
 
 
 def test_two_hundred_concurrent_events_with_duplicates_are_exact(kitchen: Kitchen) -> None:
