@@ -80,6 +80,11 @@ class Child:
             return False
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
 
+    @property
+    def ended(self) -> str | None:
+        """What to say if it has ended, None while it runs."""
+        return None if self.running else f"{self.name} ended{self._last_words()}"
+
     def wait_healthy(self, healthy: Callable[[], bool], *, seconds: float) -> None:
         """Wait until `healthy()` says so.
 
@@ -90,8 +95,8 @@ class Child:
             wait_until(lambda: not self.running or healthy(), seconds=seconds, what=f"{self.name} healthy")
         except StackError as error:
             raise StackError(f"{error}{self._last_words()}") from None
-        if not self.running:
-            raise StackError(f"{self.name} ended instead of starting{self._last_words()}")
+        if self.ended:
+            raise StackError(self.ended)
 
     def stop(self, *, seconds: float = 15) -> None:
         """Ask it to end, wait, and kill what is left of its group; a second call does nothing."""

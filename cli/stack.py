@@ -3,12 +3,13 @@
 What is deployed is what runs: `functions/main.py` as it is, served as the platform serves it.
 """
 
+import json
 import os
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any, Self
 
 import httpx
 
-from cli.emulator import Emulator
+from cli.emulator import QUICK, Emulator
 from cli.errors import StackError
 from cli.process import Child, free_port, wait_until
 from cli.relay import PROBE, Faults
@@ -81,6 +82,11 @@ class Served:
         if self._child:
             self._child.stop()
 
+    @property
+    def ended(self) -> str | None:
+        """What to say if it ended by itself."""
+        return self._child.ended if self._child else None
+
     def kill(self) -> None:
         """End it as a crash would, between any two instructions."""
         if self._child:
@@ -117,6 +123,7 @@ class LocalStack:
         relay_port: int | None = None,
         emulator_port: int | None = None,
         rules: Path | None = None,
+        java: Sequence[str] = QUICK,
         folder: Path | None = None,
         environment: Mapping[str, str] = os.environ,
         say: Callable[[str], None] = lambda _: None,
@@ -131,6 +138,7 @@ class LocalStack:
             relay_port: where the emulator is to send events; a free port by default.
             emulator_port: the emulator's port; a free one by default.
             rules: the security rules the emulator applies.
+            java: options for the emulator's Java.
             folder: where logs go; a temporary one by default.
             environment: the variables the processes are given.
             say: told what takes a while.
@@ -147,7 +155,8 @@ class LocalStack:
         self._say = say
         self._environment = dict(environment) | dict(settings or {}) | {"GOOGLE_CLOUD_PROJECT": project}
         self._stop = ExitStack()
-        self.emulator = self._find_emulator(emulator_port, rules)
+        self._relay: Child | None = None
+        self.emulator = self._find_emulator(emulator_port, rules, java)
         self._environment |= {
             "FIRESTORE_EMULATOR_HOST": self.emulator.address,
             "THREADS": str(concurrency),
@@ -156,12 +165,12 @@ class LocalStack:
         self.settings = Settings.from_environment(self._environment)
         self.function = Served("on_libra_created", "cloudevent", self._log("function"), self._environment)
 
-    def _find_emulator(self, port: int | None, rules: Path | None) -> Emulator:
+    def _find_emulator(self, port: int | None, rules: Path | None, java: Sequence[str]) -> Emulator:
         if address := self._environment.get("FIRESTORE_EMULATOR_HOST"):
             return Emulator.attach(address)
         log = self._log("emulator")
         return Emulator.prepare(
-            self._environment, log, port=port, functions=self.relay, rules=rules, say=self._say
+            self._environment, log, port=port, functions=self.relay, rules=rules, java=java, say=self._say
         )
 
     def _log(self, name: str) -> Path:
@@ -177,7 +186,7 @@ class LocalStack:
             started.callback(self.emulator.stop)
             self.function.launch()
             started.callback(self.function.stop)
-            relay = self._launch_relay()
+            relay = self._relay = self._launch_relay()
             started.callback(relay.stop, seconds=DRAIN_SECONDS + 5)
             self.emulator.start()
             self.function.wait_healthy()
@@ -191,6 +200,11 @@ class LocalStack:
         self._stop.close()
         if self._own_folder:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+    def ended(self) -> str | None:
+        """What to say if one of the processes ended by itself, None while all run."""
+        relay = self._relay.ended if self._relay else None
+        return self.function.ended or relay or self.emulator.ended
 
     def _launch_relay(self) -> Child:
         port = self.relay.rpartition(":")[2]
@@ -234,13 +248,29 @@ class LocalStack:
         if answer.is_error:
             raise ValueError(answer.json()["error"])
 
-    def wait_until_quiet(self, received: int | None = None, *, seconds: float = 120) -> dict[str, Any]:
+    def figures(self) -> dict[str, int]:
+        """What the function's ledger has done since it started, as its log says at LIBRA_LOG_LEVEL=DEBUG."""
+        figures: dict[str, int] = {}
+        with self.function.log.open(encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                if '"commits":' in line:
+                    figures = {name: n for name, n in json.loads(line).items() if isinstance(n, int)}
+        return figures
+
+    def wait_until_quiet(
+        self,
+        received: int | None = None,
+        *,
+        seconds: float = 120,
+        watch: Callable[[dict[str, Any]], None] = lambda _: None,
+    ) -> dict[str, Any]:
         """Wait until the relay has nothing left to deliver, and return its counters.
 
         Args:
             received: how many events it must have received at least, since it started. Without it, it is
                 quiet when nothing has come for 0.3 seconds: less sure, as the emulator may be slow.
             seconds: how long to wait.
+            watch: shown the counters again and again meanwhile.
 
         Raises:
             StackError: it was not quiet in time; the message has its counters.
@@ -250,6 +280,7 @@ class LocalStack:
         def quiet() -> bool:
             nonlocal since, seen
             state = self.relay_state()
+            watch(state)
             if state["received"] != seen:
                 since, seen = time.monotonic(), state["received"]
             enough = seen >= received if received is not None else time.monotonic() - since > QUIET_SECONDS

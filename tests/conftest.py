@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cli.emulator import Emulator
+from cli.emulator import QUICK, Emulator
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +20,7 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
         yield Emulator.attach(address)
         return
     log = tmp_path_factory.mktemp("emulator") / "emulator.txt"
-    with Emulator.prepare(os.environ, log) as started:
+    with Emulator.prepare(os.environ, log, java=QUICK) as started:
         yield started
 
 

@@ -1,0 +1,47 @@
+"""`libra import`: entries from a file, into whatever Firestore the environment names."""
+
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from cli.commands.options import real_project
+from cli.importing import read
+from cli.report import counting_up
+from cli.writing import Item, named_store, write
+
+
+@click.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--rate", type=click.FloatRange(0), default=0, help="Entries a second at most.  [default: no bound]"
+)
+@real_project
+def command(file: Path, rate: float, real_project: str | None) -> None:
+    """Write the entries of a .jsonl or .csv FILE.
+
+    Each line is an entry with the fields device (CSV: device.model, device.serialNumber), location,
+    ingredient, dataAction, amount, timestamp (RFC 3339 with a zone) and, if you like, id. Without an id,
+    it gets one that depends on what it says, so importing a file again changes nothing. Wrong lines are
+    named and left out; the rest is written. The exit status is 1 if there was one.
+    """
+    console = Console()
+    wrong = 0
+
+    def complain(problem: str) -> None:
+        nonlocal wrong
+        wrong += 1
+        click.echo(f"{file}:{problem}", err=True)
+
+    with named_store(real_project) as (store, settings):
+        items = (Item(str(line.number), line.id, line.fields) for line in read(file, complain))
+        with counting_up(console, "Read", None) as progress:
+            tally = write(store, settings, items, rate=rate, progress=progress)
+    for number, reason in tally.refused.items():
+        complain(f"{number}: Firestore refuses it: {reason}")
+    console.print(
+        f"{tally.created:,} entries written, {tally.existing:,} were there already, {wrong:,} wrong lines."
+    )
+    if wrong:
+        sys.exit(1)

@@ -1,0 +1,114 @@
+"""Options and habits that several commands share."""
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, TypeVar
+
+import click
+
+from cli.relay import Faults
+
+AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
+SHARE = click.FloatRange(0, 1)
+
+
+class Day(click.ParamType[date]):
+    """A date, YYYY-MM-DD."""
+
+    name = "date"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
+        """Parse it, or end the command with what is allowed."""
+        if isinstance(value, date):
+            return value
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a date such as 2025-09-04", param, ctx)
+
+
+def yesterday() -> date:
+    """Yesterday, in UTC."""
+    return datetime.now(UTC).date() - timedelta(days=1)
+
+
+def _all(*options: Callable[[AnyFunction], AnyFunction]) -> Callable[[AnyFunction], AnyFunction]:
+    def decorate(function: AnyFunction) -> AnyFunction:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+def generating(entries: int) -> Callable[[AnyFunction], AnyFunction]:
+    """What the generator takes; `entries` is the default volume."""
+    return _all(
+        click.option("--entries", type=click.IntRange(1), default=entries, show_default=True),
+        click.option("--seed", type=int, default=1, show_default=True, help="The same seed, the same run."),
+        click.option("--until", type=Day(), default=yesterday, help="The last day.  [default: yesterday]"),
+        click.option("--days", type=click.IntRange(1, 3650), default=14, show_default=True),
+        click.option(
+            "--malformed", type=SHARE, default=0.02, show_default=True, help="Share of bad entries."
+        ),
+        click.option(
+            "--rate",
+            type=click.FloatRange(0),
+            default=0,
+            help="Entries a second at most.  [default: no bound]",
+        ),
+    )
+
+
+def faulty(defaults: Faults) -> Callable[[AnyFunction], AnyFunction]:
+    """What the relay does wrong on purpose."""
+    share: dict[str, Any] = {"type": SHARE, "show_default": True}
+    return _all(
+        click.option(
+            "--duplicate", default=defaults.duplicate, help="Share of events delivered twice.", **share
+        ),
+        click.option("--drop", default=defaults.drop, help="Share of events lost.", **share),
+        click.option("--delay", default=defaults.delay, help="Share of events put off.", **share),
+        click.option(
+            "--delay-seconds",
+            type=click.FloatRange(0),
+            default=defaults.delay_seconds,
+            show_default=True,
+            help="The longest that one is put off.",
+        ),
+        click.option(
+            "--reorder",
+            type=click.IntRange(0),
+            default=defaults.reorder,
+            show_default=True,
+            help="Events held back and let go in random order.",
+        ),
+    )
+
+
+real_project = click.option(
+    "--real-project",
+    metavar="NAME",
+    help="Write to this real project. Without it, only an emulator is written to.",
+)
+
+
+class Ended(BaseException):
+    """SIGTERM or SIGHUP came. Not an error: nothing but the outermost level is to catch it."""
+
+
+@contextmanager
+def ending() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP unwind what is inside as Ctrl-C does, so that no process is left behind."""
+
+    def end(*_: object) -> None:
+        raise Ended
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

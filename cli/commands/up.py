@@ -1,0 +1,90 @@
+"""`libra up`: the local stack, until Ctrl-C."""
+
+import os
+import socket
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import click
+
+from cli.commands.options import Ended, ending, faulty
+from cli.errors import StackError
+from cli.relay import Faults
+from cli.stack import LocalStack
+
+USUAL_PORT = 8080
+WATCH_SECONDS = 0.5
+
+
+@click.command("up")
+@click.option("--project", default="demo-libra", show_default=True, help="The project of the documents.")
+@click.option(
+    "--emulator-port", type=click.IntRange(1, 65535), help="[default: 8080 if it is free, else any free one]"
+)
+@click.option("--relay-port", type=click.IntRange(1, 65535), help="[default: any free one]")
+@click.option(
+    "--rules",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Security rules for the emulator.",
+)
+@click.option("--concurrency", type=click.IntRange(1, 1000), default=80, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Which events are hit.")
+@faulty(Faults())
+def command(
+    *,
+    project: str,
+    emulator_port: int | None,
+    relay_port: int | None,
+    rules: Path | None,
+    concurrency: int,
+    **faults: float,
+) -> None:
+    """Start the Firestore emulator, the function and the relay between them; Ctrl-C stops them."""
+    attached = bool(os.environ.get("FIRESTORE_EMULATOR_HOST"))
+    with suppress(KeyboardInterrupt, Ended), ending():
+        click.echo("Starting …")
+        with LocalStack(
+            project=project,
+            faults=Faults().changed(faults),
+            concurrency=concurrency,
+            relay_port=relay_port,
+            emulator_port=emulator_port or (None if attached else _usual_port()),
+            rules=rules,
+            java=(),
+            say=click.echo,
+        ) as stack:
+            click.echo(_where(stack))
+            _watch(stack)
+    click.echo("\nStopped.")
+
+
+def _usual_port() -> int | None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with suppress(OSError):
+            probe.bind(("127.0.0.1", USUAL_PORT))
+            return USUAL_PORT
+    return None
+
+
+def _where(stack: LocalStack) -> str:
+    return f"""
+  Firestore   {stack.emulator.address}   project {stack.project}
+  function    {stack.function.address}
+  relay       {stack.relay}   counters: GET /relay, faults: PUT /relay/faults
+  logs        {stack.folder}
+
+In another terminal:
+
+  export FIRESTORE_EMULATOR_HOST={stack.emulator.address} GOOGLE_CLOUD_PROJECT={stack.project}
+  libra generate
+
+Ctrl-C stops everything; the documents go with it."""
+
+
+def _watch(stack: LocalStack) -> None:
+    while True:
+        if ended := stack.ended():
+            raise StackError(ended)
+        time.sleep(WATCH_SECONDS)
