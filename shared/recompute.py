@@ -138,15 +138,20 @@ class Lease:
     run_id: str
     token: int
     """One higher with every lease."""
-    expires_at: datetime
+    expires_at: datetime | None
+    """None: it was released. By the clock of the run that holds it."""
 
     @classmethod
     def of(cls, state: Mapping[str, object]) -> "Lease | None":
         """The lease in a state document; None if there is none, or nothing that is one."""
         match state.get("lease"):
-            case {"run_id": str(run_id), "token": int(token), "expires_at": datetime() as expires_at}:
+            case {"run_id": str(run_id), "token": int(token), "expires_at": datetime() | None as expires_at}:
                 return cls(run_id, token, expires_at)
         return None
+
+    def left(self, now: datetime) -> timedelta:
+        """How long it still holds; not more than zero if it does not."""
+        return self.expires_at - now if self.expires_at else timedelta(0)
 
     def as_fields(self) -> dict[str, object]:
         """What the state document holds."""
@@ -272,7 +277,7 @@ class Recompute:
 
     def _take(self, begun: "_Transaction", run_id: str, held: Lease | None, strategy: Strategy) -> Lease:
         now = self._clock()
-        if held and held.expires_at > now:
+        if held and held.expires_at and held.expires_at > now:
             raise LeaseHeld(held.run_id, held.expires_at)
         lease = Lease(run_id, held.token + 1 if held else 1, now + self._lease)
         queued = {"state": "queued", "queued_at": now, "asked": strategy, "token": lease.token, "step": 0}
@@ -292,7 +297,7 @@ class Recompute:
         """
         (record,) = self._read([self._record(dead.run_id)])
         if record and under_way(record.fields):
-            error = f"it died or lost touch: its lease ran out at {dead.expires_at.isoformat()}"
+            error = f"it died or lost touch: its lease ran out at {_iso(dead.expires_at)}"
             yield Merge(record.path, {("state",): "failed", ("error",): error})
 
     def _work(self, run: _Run, strategy: Strategy, begun: datetime) -> Report:
@@ -456,22 +461,21 @@ class Recompute:
             raise LeaseLost(
                 f"{run.run_id} lost its lease to {found.run_id if found else 'nobody'}: it may write no more"
             )
-        if found.expires_at <= now:
+        if found.left(now) <= timedelta(0):
             raise LeaseLost(
-                f"the lease of {run.run_id} ran out at {found.expires_at.isoformat()}: it may write no more; "
+                f"the lease of {run.run_id} ran out at {_iso(found.expires_at)}: it may write no more; "
                 "run again"
             )
         run.lease = found
 
     def _renewed(self, run: _Run, *, release: bool) -> list[Write]:
-        now = self._clock()
         if not release and not self._due(run):
             return []
-        lease = Lease(run.run_id, run.lease.token, now if release else now + self._lease)
+        lease = Lease(run.run_id, run.lease.token, None if release else self._clock() + self._lease)
         return [Merge(self._source.state, {("lease",): lease.as_fields()})]
 
     def _due(self, run: _Run) -> bool:
-        return run.lease.expires_at - self._clock() < self._lease * 2 / 3
+        return run.lease.left(self._clock()) < self._lease * 2 / 3
 
     def _keep(self, run: _Run, counted: int) -> None:
         """A sign of life between two pieces of work."""
@@ -583,6 +587,10 @@ class _Comparison:
 def under_way(record: Mapping[str, object]) -> bool:
     """Whether a run's record says that it has not ended. It may have died: its lease tells."""
     return record.get("state") in {"queued", "processing"}
+
+
+def _iso(instant: datetime | None) -> str:
+    return instant.isoformat() if instant else "once"
 
 
 def _fields(document: Document | None) -> Mapping[str, object]:
