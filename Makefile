@@ -4,12 +4,13 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+TOOLS := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check format lock clean
+.PHONY: help demo up test check format lock clean stage emulate test-firebase
 
 help: ## List what there is
-	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 $(STAMP): requirements/dev.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -25,6 +26,19 @@ up: $(STAMP) ## The local stack: Firestore emulator, the function, the relay bet
 
 test: $(STAMP) ## Every test that belongs in CI
 	$(BIN)/pytest --cov --cov-fail-under=100
+
+$(TOOLS): package.json package-lock.json
+	npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+stage: $(STAMP) ## Build what is deployed, in build/functions, and import every entry point
+	./deploy.sh stage
+
+emulate: $(STAMP) $(TOOLS) stage ## The whole Firebase suite, from what is deployed
+	$(BIN)/python -m deploy.suite
+
+test-firebase: $(STAMP) $(TOOLS) ## End to end under the Firebase suite; minutes, so apart from `test`
+	$(BIN)/pytest tests/firebase
 
 check: $(STAMP) ## Format, lint, types, import rules, shell
 	$(BIN)/ruff format --check .

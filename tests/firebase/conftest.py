@@ -1,0 +1,130 @@
+"""The whole Firebase suite, from the staged folder, for the tests of this folder."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from cli.process import Child, wait_until
+from deploy import suite
+from deploy.stage import ROOT
+
+Json = dict[str, Any]
+
+OWNER = {"Authorization": "Bearer owner"}
+"""Past the rules, as the functions are."""
+READY = "All emulators ready"
+START_SECONDS = 120
+PATIENCE = 60
+"""Seconds until a worker has started and its event is counted."""
+
+
+@dataclass
+class Suite:
+    """The running suite.
+
+    Attributes:
+        ports: where its emulators listen.
+        log: what it says.
+        generation: how often its triggers were registered anew; their names end with it.
+    """
+
+    ports: suite.Ports
+    log: Path
+    generation: int = 0
+
+    @property
+    def documents(self) -> str:
+        """The database, over HTTP."""
+        address = self.ports.address("firestore")
+        return f"http://{address}/v1/projects/{suite.PROJECT}/databases/(default)/documents"
+
+    def get(self, path: str) -> Json:
+        """The fields of a document, or of none if it is not there."""
+        answer = httpx.get(f"{self.documents}/{path}", headers=OWNER, timeout=30)
+        return dict(answer.json().get("fields", {}))
+
+    def count(self, path: str) -> int:
+        """A total."""
+        return int(self.get(path).get("count", {}).get("integerValue", 0))
+
+    def create(self, collection: str, fields: Json) -> Json:
+        """Write a document; the answer says when it was committed."""
+        answer = httpx.post(
+            f"{self.documents}/{collection}", json={"fields": fields}, headers=OWNER, timeout=30
+        )
+        return dict(answer.raise_for_status().json())
+
+    def set_count(self, path: str, count: int) -> None:
+        """Spoil a total."""
+        mask = {"updateMask.fieldPaths": "count"}
+        body = {"fields": {"count": {"integerValue": str(count)}}}
+        httpx.patch(
+            f"{self.documents}/{path}", params=mask, json=body, headers=OWNER, timeout=30
+        ).raise_for_status()
+
+    def tick(self) -> Json:
+        """Do what the clock would do at two in the night; the recompute's report."""
+        trigger = f"{suite.PROJECT}/triggers/us-central1-libra-recompute-{self.generation}"
+        url = f"http://{self.ports.address('functions')}/functions/projects/{trigger}"
+        return dict(httpx.post(url, json={}, timeout=PATIENCE).raise_for_status().json())
+
+    def triggers(self, *, on: bool) -> None:
+        """Let events reach the functions, or lose them."""
+        what = "enableBackgroundTriggers" if on else "disableBackgroundTriggers"
+        httpx.put(f"http://{self.ports.address('hub')}/functions/{what}", timeout=PATIENCE).raise_for_status()
+        self.generation += on
+
+    def wait_for(self, totals: dict[str, int]) -> None:
+        """Wait until each total is there."""
+        wait_until(
+            lambda: all(self.count(path) == count for path, count in totals.items()),
+            seconds=PATIENCE,
+            what=f"{totals} in the suite, whose log is {self.log}",
+        )
+
+
+@pytest.fixture(scope="session")
+def firebase(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
+    """The suite, started with free ports and a watermark that trails the clock by a second."""
+    folder = tmp_path_factory.mktemp("suite")
+    outside = dict(os.environ) | {"LIBRA_LAG_SECONDS": "1", "LIBRA_BUCKET_SECONDS": "1"}
+    subprocess.run([ROOT / "deploy.sh", "stage"], env=outside, check=True, timeout=170)
+    ports, log = suite.Ports.free(), folder / "suite.txt"
+    config = suite.write_config(ports)
+    try:
+        words = suite.command(config, suite.PROJECT)
+        child = Child(
+            "the Firebase suite", [*on_leash(words), *words], log, suite.environment(outside, suite.PROJECT)
+        )
+        try:
+            child.wait_healthy(lambda: READY in log.read_text(encoding="utf-8"), seconds=START_SECONDS)
+            yield Suite(ports, log)
+        finally:
+            stop(child, words)
+    finally:
+        config.unlink()
+
+
+def on_leash(words: list[str]) -> list[str]:
+    """The leash that `unshare`, which takes no SIGTERM, does feel when the tests are killed."""
+    return ["setpriv", "--pdeathsig", "KILL"] if namespaced(words) and shutil.which("setpriv") else []
+
+
+def stop(child: Child, words: list[str]) -> None:
+    """The end of a PID namespace ends all that is in it; without one, the suite must end its own."""
+    if namespaced(words):
+        child.kill()
+    else:
+        child.stop(seconds=PATIENCE)
+
+
+def namespaced(words: list[str]) -> bool:
+    """Whether the suite has a PID namespace of its own."""
+    return words[0] == suite.NAMESPACE[0]
