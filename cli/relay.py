@@ -187,9 +187,10 @@ class Relay:
         self._chance = random.Random(faults.seed)
         self._deliveries: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        """Start the deliveries; call it in the event loop."""
+    def start(self) -> asyncio.Task[None]:
+        """Start the deliveries, in the event loop. The task ends only if something unforeseen ends it."""
         self._deliveries = asyncio.create_task(self._deliver())
+        return self._deliveries
 
     async def _deliver(self) -> None:
         async with ClientSession(
@@ -293,7 +294,9 @@ class Relay:
     async def _send(self, session: ClientSession, delivery: Delivery) -> int:
         """Deliver once; the answer's status, `NO_ANSWER` if there was none in time."""
         try:
-            async with session.post(self._url, data=delivery.body, headers=delivery.headers) as answer:
+            async with session.post(
+                self._url, data=delivery.body, headers=delivery.headers, allow_redirects=False
+            ) as answer:
                 await answer.read()
                 return answer.status
         except (ClientError, OSError):  # TimeoutError is an OSError
@@ -330,8 +333,11 @@ async def run(port: int, delivering: Delivering, faults: Faults, drain_seconds: 
     runner = web.AppRunner(relay.application(), access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port, backlog=1024).start()
-    relay.start()
+    deliveries = relay.start()
+    deliveries.add_done_callback(lambda _: ended.set())
     await ended.wait()
+    if deliveries.done():  # better to be missed at once than to take events and keep them
+        await deliveries
     await runner.cleanup()
     left = await relay.stop(drain_seconds=drain_seconds)
     summary = {"message": "relay stopped", "undelivered": len(left), "events": left[:UNDELIVERED_NAMED]}

@@ -234,5 +234,5 @@ def _figures(run: Run, expected: Audit, settings: Settings) -> list[tuple[str, s
             "writes an event",
             f"{ledger['writes'] / entries:.2f}; unguarded increments: {expected.increments / entries:.2f}",
         ),
-        ("commits", f"{ledger['commits']:,}; each waits {linger:.0f} ms for company"),
+        ("commits", f"{ledger['commits']:,}, begun {linger:.0f} ms apart or more"),
     ]
