@@ -125,18 +125,18 @@ class _Index:
             start = found
         last = min(end, cell_last(start, _grain(group), key.zone))
         counted = self._count(group[0].where, _between(key.field, start, last))
-        rest = list(self._rest(group, last + MICROSECOND, end, near=counted > 0)) if last < end else []
+        more = list(self._rest(group, last + MICROSECOND, end, near=counted > 0)) if last < end else []
         if not counted:
-            return Step(more=rest)
+            return Step(more=more)
         fields = _entry(key.field, start)
         return Step(
-            {Cell(each.collection, each.key_of(fields)): {"count": counted} for each in group}, 0, rest
+            {Cell(each.collection, each.key_of(fields)): {"count": counted} for each in group}, 0, more
         )
 
     def _rest(
         self, group: Sequence[Aggregation], start: datetime, end: datetime, *, near: bool
     ) -> Iterator[Task]:
-        if end - start > _LONG:
+        if near and end - start > _LONG:
             middle = cell_last(start + (end - start) / 2, _grain(group), _time(group).zone)
             if middle < end:
                 yield partial(self._sweep, group, middle + MICROSECOND, end, False)

@@ -125,7 +125,7 @@ def test_a_record_keeps_to_the_largest_corrections(world: World) -> None:
         2 * BATCH_DOCUMENTS + 4,
         2 * BATCH_DOCUMENTS + 4,
     )
-    assert [each["exact"] for each in record["corrections"]][:4] == [401, 401, 401, 1]  # type: ignore[index,attr-defined]  # maps
+    assert [each["exact"] for each in record["corrections"]][:4] == [401, 401, 401, 1]  # type: ignore[attr-defined]  # maps
     converged(world.memory, world.source)
 
 
