@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 TOOLS := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check format lock clean stage emulate test-firebase
+.PHONY: help demo up test check format lock clean stage emulate test-firebase simulate
 
 help: ## List what there is
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -39,6 +39,9 @@ emulate: $(STAMP) $(TOOLS) stage ## The whole Firebase suite, from what is deplo
 
 test-firebase: $(STAMP) $(TOOLS) ## End to end under the Firebase suite; minutes, so apart from `test`
 	$(BIN)/pytest tests/firebase
+
+simulate: $(STAMP) ## Hold the laws to a million seeded histories, new ones each time (SCHEDULES=N for fewer)
+	$(BIN)/python -m tests.simulation --schedules $(or $(SCHEDULES),1000000) --seed $$(date +%s)000
 
 check: $(STAMP) ## Format, lint, types, import rules, shell
 	$(BIN)/ruff format --check .

@@ -15,6 +15,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TypeAlias
 
 from shared.errors import AlreadyExists, Contention, Invalid, SnapshotTooOld
@@ -283,7 +284,7 @@ def _same(one: Fields | None, other: Fields | None) -> bool:
 
 
 def _exact(value: object) -> object:
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return {name: _exact(item) for name, item in value.items()}
     if isinstance(value, list):
         return [_exact(item) for item in value]
@@ -312,7 +313,7 @@ def _merge(fields: Fields, merge: Merge, now: datetime) -> Fields:
 
 def _at(fields: object, path: FieldPath) -> object:
     for name in path:
-        fields = fields.get(name) if isinstance(fields, Mapping) else None
+        fields = fields.get(name) if isinstance(fields, dict) else None
     return fields
 
 
@@ -321,14 +322,14 @@ def _put(fields: Fields, path: FieldPath, value: object) -> Fields:
     head, *rest = path
     if rest:
         inner = fields.get(head)
-        value = _put(inner if isinstance(inner, Mapping) else _ABSENT, tuple(rest), value)
+        value = _put(inner if isinstance(inner, dict) else _ABSENT, tuple(rest), value)
     return {**fields, head: value}
 
 
 def _removed(fields: Fields, path: FieldPath) -> Fields:
     head, *rest = path
     inner = fields.get(head)
-    if rest and isinstance(inner, Mapping):
+    if rest and isinstance(inner, dict):
         return {**fields, head: _removed(inner, tuple(rest))}
     if rest or head not in fields:
         return fields
@@ -360,6 +361,7 @@ def _plain_map(fields: Fields) -> Fields:
 # --- what Firestore refuses ---------------------------------------------------------------------
 
 
+@lru_cache(maxsize=65_536)
 def _check_path(path: str) -> None:
     names = path.split("/")
     bad = [n for n in names if not n or _RESERVED.fullmatch(n) or len(n.encode()) > MAX_ID_BYTES]
@@ -387,6 +389,7 @@ def _check_write(write: Write) -> None:
             _check_value(value)
 
 
+@lru_cache(maxsize=65_536)
 def _check_field_name(name: str) -> None:
     if not name or re.fullmatch(r"__.*__", name, re.DOTALL):
         raise Invalid(f"{name!r} is not a field's name")
@@ -413,7 +416,7 @@ def _check_size(name: str, fields: Fields | None) -> None:
 
 def _size(value: object) -> int:  # noqa: PLR0911 - one line a type of Firestore's
     """Firestore's own reckoning ('Storage size calculations', 2026-11)."""
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return sum(len(name) + 1 + _size(item) for name, item in value.items())
     if isinstance(value, list):
         return sum(map(_size, value))
@@ -451,7 +454,7 @@ def sort_key(value: object) -> SortKey:  # noqa: PLR0911 - one line a type of Fi
         return (7, [segment.encode() for segment in value.name.split("/")])
     if isinstance(value, GeoPoint):
         return (8, (value.latitude, value.longitude))
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         items = sorted((name.encode(), item) for name, item in value.items())
         return (10, [(name, sort_key(item)) for name, item in items])
     if isinstance(value, list | tuple):
@@ -502,7 +505,7 @@ class _Run:
             return True, Reference(self.name(document.path))
         value: object = document.fields
         for part in name.split("."):
-            if not isinstance(value, Mapping) or part not in value:
+            if not isinstance(value, dict) or part not in value:
                 return False, None
             value = value[part]
         return True, value
