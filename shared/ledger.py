@@ -48,8 +48,8 @@ LONGEST_PACE = 5.0
 """The most seconds that contention may put between the starts of two commits of one instance."""
 
 MAX_WRITES = 500
-"""The most writes in a commit. Firestore's bound is the request's size; this was its bound on writes until
-2023 and keeps a commit short."""
+"""The most writes in a commit, unless the group size asks for more. Firestore's bound is the request's size;
+this was its bound on writes until 2023 and keeps a commit short."""
 
 MAX_BYTES = 8 * 1024 * 1024
 """The most bytes in a commit, by a generous estimate; Firestore's bound is 10 MiB
@@ -160,6 +160,7 @@ class Ledger:
         self._wait_for_company = self._full.wait if sleep is time.sleep else sleep
         self._pace = 0.0
         self._begun: datetime | None = None
+        self._most_writes = max(MAX_WRITES, settings.group_size * 5 // 4)
         self.figures = Figures()
 
     # -- for callers
@@ -289,7 +290,6 @@ class Ledger:
         return pace - passed if 0 <= passed < pace else 0.0
 
     def _take(self) -> list[_Waiting]:
-        self._begun = self._clock()
         with self._mutex:
             group = [self._queue.popleft()]
             size, rejected = group[0].size, int(bool(group[0].contribution.rejections))
@@ -299,7 +299,7 @@ class Ledger:
                 size += joining.size
                 rejected += bool(joining.contribution.rejections)
                 cells |= joining.contribution.deltas.keys()
-                if size > MAX_BYTES or len(group) + 1 + rejected + len(cells) > MAX_WRITES:
+                if size > MAX_BYTES or len(group) + 1 + rejected + len(cells) > self._most_writes:
                     break
                 group.append(self._queue.popleft())
             if len(self._queue) < self._settings.group_size:
@@ -358,7 +358,8 @@ class Ledger:
             if failure:
                 if self._clock() > last_start:
                     break
-                self._sleep(random.uniform(0, FIRST_PAUSE * 2**attempt))  # noqa: S311 - jitter
+                longest = max(self._pace, FIRST_PAUSE * 2**attempt)
+                self._sleep(random.uniform(0, longest))  # noqa: S311 - jitter
             pending = [member for member in members if member.outcome is None]
             self.figures.retries += bool(attempt)
             try:
@@ -375,7 +376,7 @@ class Ledger:
 
     def _commit(self, pending: Sequence[_Waiting]) -> None:
         """One attempt. Members that a watermark has passed get their outcome; so do all, if it lands."""
-        now = self._clock()
+        now = self._begun = self._clock()
         lag = self._settings.lag
         transaction = None
         if not all(is_fresh(member.entry.create_time, now, lag) for member in pending):

@@ -33,7 +33,8 @@ class Settings:
     group_size: int = 300
     """`LIBRA_GROUP_SIZE`: the most entries that ride in one commit."""
     linger: timedelta = timedelta(0)
-    """`LIBRA_LINGER_MS`: how long a commit waits for company; bounds the commits a second."""
+    """`LIBRA_LINGER_MS`: the least time between the starts of two commits of an instance; 0: as fast as they
+    land, and slower only where Firestore answers with contention."""
 
     log_level: str = "INFO"
     """`LIBRA_LOG_LEVEL`: the least severe records that are logged."""
@@ -54,7 +55,7 @@ class Settings:
             time_action=read.action("LIBRA_TIME_ACTION"),
             lag=timedelta(seconds=read.integer("LIBRA_LAG_SECONDS", 600, 0, _SECONDS_PER_DAY)),
             bucket=timedelta(seconds=read.bucket("LIBRA_BUCKET_SECONDS")),
-            group_size=read.integer("LIBRA_GROUP_SIZE", 300, 1, 500),
+            group_size=read.integer("LIBRA_GROUP_SIZE", 300, 1, 2_000),
             linger=timedelta(milliseconds=read.integer("LIBRA_LINGER_MS", 0, 0, 10_000)),
             log_level=read.one_of("LIBRA_LOG_LEVEL", ("INFO", "DEBUG", "WARNING", "ERROR")),
         )

@@ -57,7 +57,7 @@ def test_every_variable_is_read() -> None:
         ("LIBRA_LAG_SECONDS", "86401", "a whole number from 0 to 86400"),
         ("LIBRA_BUCKET_SECONDS", "0", "a whole number from 1 to 86400"),
         ("LIBRA_BUCKET_SECONDS", "7", "a number of seconds that divides a day (86,400)"),
-        ("LIBRA_GROUP_SIZE", "501", "a whole number from 1 to 500"),
+        ("LIBRA_GROUP_SIZE", "2001", "a whole number from 1 to 2000"),
         ("LIBRA_LINGER_MS", "0.5", "a whole number from 0 to 10000"),
         ("LIBRA_LOG_LEVEL", "LOUD", "one of INFO, DEBUG, WARNING, ERROR"),
         ("FIRESTORE_EMULATOR_HOST", "8080", "host:port, such as 127.0.0.1:8080"),
