@@ -211,7 +211,7 @@ MISTAKES: tuple[Callable[[Fields], Fields], ...] = (
     _without("ingredient"),
     _with("ingredient", None),
     _with("ingredient", 42),
-    _with("ingredient", "Soup " * 400),
+    _with("ingredient", "Soup " * 40),
     _without("dataAction"),
     _with("dataAction", ""),
     _with("dataAction", ["Served"]),

@@ -28,6 +28,7 @@ SOURCE = ROOT / "functions" / "main.py"
 TRIGGER = "libra-created"
 START_SECONDS = 60
 PROBE_SECONDS = 10
+RECOMPUTE_SECONDS = 600
 QUIET_SECONDS = 0.3
 DRAIN_SECONDS = 10
 
@@ -109,6 +110,7 @@ class LocalStack:
         project: the project its documents live in.
         emulator: the Firestore emulator.
         function: the trigger's function.
+        recompute: the recompute's function.
         relay: the address of the relay, `host:port`.
         folder: where the logs are; it goes with the stack, unless it was given or a start failed.
     """
@@ -124,6 +126,7 @@ class LocalStack:
         emulator_port: int | None = None,
         rules: Path | None = None,
         java: Sequence[str] = QUICK,
+        recompute: bool = False,
         folder: Path | None = None,
         environment: Mapping[str, str] = os.environ,
         say: Callable[[str], None] = lambda _: None,
@@ -139,6 +142,7 @@ class LocalStack:
             emulator_port: the emulator's port; a free one by default.
             rules: the security rules the emulator applies.
             java: options for the emulator's Java.
+            recompute: whether the recompute is served from the start; `recompute.start()` does it later.
             folder: where logs go; a temporary one by default.
             environment: the variables the processes are given.
             say: told what takes a while.
@@ -164,6 +168,8 @@ class LocalStack:
         }
         self.settings = Settings.from_environment(self._environment)
         self.function = Served("on_libra_created", "cloudevent", self._log("function"), self._environment)
+        self.recompute = Served("recompute", "http", self._log("recompute"), self._environment)
+        self._recomputes = recompute
 
     def _find_emulator(self, port: int | None, rules: Path | None, java: Sequence[str]) -> Emulator:
         if address := self._environment.get("FIRESTORE_EMULATOR_HOST"):
@@ -186,10 +192,14 @@ class LocalStack:
             started.callback(self.emulator.stop)
             self.function.launch()
             started.callback(self.function.stop)
+            started.callback(self.recompute.stop)
+            if self._recomputes:
+                self.recompute.launch()
             relay = self._relay = self._launch_relay()
             started.callback(relay.stop, seconds=DRAIN_SECONDS + 5)
             self.emulator.start()
             self.function.wait_healthy()
+            self.recompute.wait_healthy()
             relay.wait_healthy(lambda: _answers(f"http://{self.relay}/relay"), seconds=START_SECONDS)
             self._register()
             self._stop = started.pop_all()
@@ -204,7 +214,7 @@ class LocalStack:
     def ended(self) -> str | None:
         """What to say if one of the processes ended by itself, None while all run."""
         relay = self._relay.ended if self._relay else None
-        return self.function.ended or relay or self.emulator.ended
+        return self.function.ended or self.recompute.ended or relay or self.emulator.ended
 
     def _launch_relay(self) -> Child:
         port = self.relay.rpartition(":")[2]
@@ -237,6 +247,18 @@ class LocalStack:
         """The relay's counters; see `cli.relay.Relay.state`."""
         state: dict[str, Any] = httpx.get(f"http://{self.relay}/relay", timeout=30).json()
         return state
+
+    def run_recompute(self, **options: object) -> dict[str, Any]:
+        """Have the totals recomputed, as Cloud Scheduler does, and return the report.
+
+        Raises:
+            StackError: it did not succeed; the message is its answer.
+        """
+        answer = httpx.post(f"http://{self.recompute.address}", json=options, timeout=RECOMPUTE_SECONDS)
+        if answer.is_error:
+            raise StackError(f"the recompute answered {answer.status_code}: {answer.text[:500]}")
+        report: dict[str, Any] = answer.json()
+        return report
 
     def set_faults(self, **faults: float) -> None:
         """Change what the relay does wrong, for events to come; see `cli.relay.Faults`.

@@ -52,6 +52,7 @@ def command(
             emulator_port=emulator_port or (None if attached else _usual_port()),
             rules=rules,
             java=(),
+            recompute=True,
             say=click.echo,
         ) as stack:
             click.echo(_where(stack))
@@ -72,6 +73,7 @@ def _where(stack: LocalStack) -> str:
     return f"""
   Firestore   {stack.emulator.address}   project {stack.project}
   function    {stack.function.address}
+  recompute   {stack.recompute.address}   POST {{}} to run it
   relay       {stack.relay}   counters: GET /relay, faults: PUT /relay/faults
   logs        {stack.folder}
 
