@@ -185,18 +185,29 @@ database() {
   esac
 }
 
-# The accounts, each with as little as it can do its work with.
-ROLES=(
-  libra-runtime:roles/datastore.user          # what the functions run as
-  libra-trigger:roles/eventarc.eventReceiver  # what delivers events; it may also call the trigger
-  libra-build:roles/cloudbuild.builds.builder # what builds the functions
-)
+# The accounts, each with as little as it can do its work with: what the functions run as, what delivers
+# events, what calls the recompute, what builds. Firebase has no accounts of their own for the middle two.
+name_accounts() {
+  RUNTIME=libra-runtime
+  BUILDER=libra-build
+  DELIVERER=libra-trigger
+  CALLER=libra-scheduler
+  ACCOUNTS=("$RUNTIME" "$BUILDER" "$DELIVERER" "$CALLER")
+  if [[ -n $FOR_FIREBASE ]]; then
+    DELIVERER=$RUNTIME CALLER=$RUNTIME ACCOUNTS=("$RUNTIME" "$BUILDER")
+  fi
+  ROLES=(
+    "$RUNTIME:roles/datastore.user"
+    "$DELIVERER:roles/eventarc.eventReceiver"
+    "$BUILDER:roles/cloudbuild.builds.builder"
+  )
+}
 
 accounts() {
   local name email found policy grant
   step accounts "Create the service accounts and grant their roles" \
     "roles/iam.serviceAccountAdmin and roles/resourcemanager.projectIamAdmin"
-  for name in libra-runtime libra-trigger libra-build libra-scheduler; do
+  for name in "${ACCOUNTS[@]}"; do
     email=$(account "$name")
     look found gcloud iam service-accounts describe "$email" --project="$GOOGLE_CLOUD_PROJECT" --format='value(email)'
     [[ -n $found ]] ||
@@ -218,7 +229,7 @@ grant_project() {
 
 secrets() {
   local entry secret policy member
-  member="serviceAccount:$(account libra-runtime)"
+  member="serviceAccount:$(account "$RUNTIME")"
   for entry in ${LIBRA_SECRETS//,/ }; do
     secret=${entry#*=}
     secret=${secret%:*}
@@ -274,8 +285,8 @@ deploy_function() {
   local flags=(
     --gen2 --project="$GOOGLE_CLOUD_PROJECT" --region="$LIBRA_REGION"
     --runtime=python311 --source=build/functions
-    --service-account="$(account libra-runtime)"
-    --build-service-account="projects/$GOOGLE_CLOUD_PROJECT/serviceAccounts/$(account libra-build)"
+    --service-account="$(account "$RUNTIME")"
+    --build-service-account="projects/$GOOGLE_CLOUD_PROJECT/serviceAccounts/$(account "$BUILDER")"
     --cpu="$LIBRA_CPU" --ingress-settings=internal-only --no-allow-unauthenticated
     "$@"
   )
@@ -297,7 +308,7 @@ deploy_trigger() {
     --trigger-location="$LIBRA_LOCATION" \
     --trigger-event-filters="type=google.cloud.firestore.document.v1.created,database=$FIRESTORE_DATABASE,namespace=(default)" \
     --trigger-event-filters-path-pattern="document=libra/{entryId}" \
-    --trigger-service-account="$(account libra-trigger)" \
+    --trigger-service-account="$(account "$DELIVERER")" \
     --retry --concurrency="$THREADS" --memory="$LIBRA_MEMORY" --timeout=120s \
     --min-instances="$LIBRA_MIN_INSTANCES" --max-instances="$LIBRA_MAX_INSTANCES"
 }
@@ -334,8 +345,8 @@ invoker() {
 
 invokers() {
   step invokers "Let events call the trigger, and the schedule the recompute, and nobody else" "roles/run.admin"
-  invoker "$TRIGGER" libra-trigger
-  invoker "$RECOMPUTE" libra-scheduler
+  invoker "$TRIGGER" "$DELIVERER"
+  invoker "$RECOMPUTE" "$CALLER"
 }
 
 schedule() {
@@ -347,7 +358,7 @@ schedule() {
   elif [[ -z $url ]]; then
     die "the recompute $RECOMPUTE is not deployed in $LIBRA_REGION: run ./deploy.sh up without --only"
   fi
-  wanted="$LIBRA_SCHEDULE|$LIBRA_TIME_ZONE|$url/|POST|$(account libra-scheduler)|$url|1800s|3|300s|3600s|2"
+  wanted="$LIBRA_SCHEDULE|$LIBRA_TIME_ZONE|$url/|POST|$(account "$CALLER")|$url|1800s|3|300s|3600s|2"
   look found gcloud scheduler jobs describe "$JOB" --location="$LIBRA_SCHEDULER_REGION" --project="$GOOGLE_CLOUD_PROJECT" \
     --format='value[separator="|"](schedule,timeZone,httpTarget.uri,httpTarget.httpMethod,httpTarget.oidcToken.serviceAccountEmail,httpTarget.oidcToken.audience,attemptDeadline,retryConfig.retryCount,retryConfig.minBackoffDuration,retryConfig.maxBackoffDuration,retryConfig.maxDoublings)'
   if [[ $found == "$wanted" ]]; then
@@ -359,7 +370,7 @@ schedule() {
   run gcloud scheduler jobs "$verb" http "$JOB" --location="$LIBRA_SCHEDULER_REGION" --project="$GOOGLE_CLOUD_PROJECT" \
     --schedule="$LIBRA_SCHEDULE" --time-zone="$LIBRA_TIME_ZONE" --uri="$url/" --http-method=POST \
     "$header=Content-Type=application/json" --message-body='{}' \
-    --oidc-service-account-email="$(account libra-scheduler)" --oidc-token-audience="$url" \
+    --oidc-service-account-email="$(account "$CALLER")" --oidc-token-audience="$url" \
     --attempt-deadline=1800s --max-retry-attempts=3 --min-backoff=300s --max-backoff=3600s --max-doublings=2
 }
 
@@ -453,7 +464,7 @@ down() {
         --role="${grant#*:}" --condition=None
     fi
   done
-  for name in libra-runtime libra-trigger libra-build libra-scheduler; do
+  for name in "${ACCOUNTS[@]}"; do
     email=$(account "$name")
     look found gcloud iam service-accounts describe "$email" --project="$GOOGLE_CLOUD_PROJECT" --format='value(email)'
     [[ -z $found ]] || run gcloud iam service-accounts delete "$email" --project="$GOOGLE_CLOUD_PROJECT"
@@ -502,6 +513,7 @@ main() {
   eval "$assignments"
   set +a
   PENDING=''
+  name_accounts
   SCRATCH=$(mktemp -d)
   ERRORS=$SCRATCH/errors OUTPUT=$SCRATCH/output
   trap 'rm -rf "$SCRATCH"' EXIT

@@ -302,6 +302,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--env-file", default="deploy.env", metavar="FILE", help="parameters [deploy.env]")
     parser.add_argument("--only", default=",".join(STEPS), metavar="STEPS", help=f"of {','.join(STEPS)}")
     parser.add_argument("--force", action="store_true", help="deploy functions that have not changed, too")
+    parser.add_argument(
+        "--for-firebase",
+        action="store_true",
+        help="grant what functions need that `firebase deploy` deploys: their own account delivers and calls",
+    )
     parser.add_argument("--delete-indexes", action="store_true", help="down: remove Libra's indexes too")
     parser.add_argument("--delete-database", default="", metavar="NAME", help="down: DELETE ALL DATA of it")
     return parser
@@ -332,6 +337,7 @@ def assignments(arguments: Sequence[str], environment: Mapping[str, str]) -> dic
         "COMMAND": command,
         "ONLY": f" {' '.join(steps)} ",
         "FORCE": "yes" if said["force"] else "",
+        "FOR_FIREBASE": "yes" if said["for_firebase"] else "",
         "DELETE_INDEXES": "yes" if said["delete_indexes"] else "",
         "DELETE_DATABASE": said["delete_database"],
         "RUNTIME_ENVIRONMENT": SEPARATOR.join(f"{name}={value}" for name, value in runtime(values).items()),

@@ -306,6 +306,19 @@ def test_down_deletes_indexes_and_data_only_when_named(deploy: Deploy, apis: Goo
     assert "firestore/v1/projects/kitchen-1/databases/(default)" not in apis.resources
 
 
+def test_functions_that_firebase_deploys_are_granted_what_they_need(deploy: Deploy, apis: GoogleApis) -> None:
+    """Firebase has a function's own account deliver its events and call its schedule, so that one may."""
+    done = deploy("up", *WHERE, "--for-firebase", "--only=accounts,invokers")
+    assert done.returncode == 0, done.stderr
+    member = f"serviceAccount:{account('libra-runtime')}"
+    project = apis.policies["cloudresourcemanager/v1/projects/kitchen-1"]["bindings"]
+    roles = {it["role"] for it in project if member in it["members"]}
+    assert roles == {"roles/datastore.user", "roles/eventarc.eventReceiver"}
+    for service in ("libra-on-created", "libra-recompute"):
+        policy = apis.policies[f"run/v1/projects/kitchen-1/locations/europe-west6/services/{service}"]
+        assert any(member in it["members"] for it in policy["bindings"] if it["role"] == "roles/run.invoker")
+
+
 def test_a_failing_call_stops_it_and_names_the_step(deploy: Deploy, apis: GoogleApis) -> None:
     """What failed, Google's words, and the role to ask for; nothing after it is tried."""
     apis.refuse(
