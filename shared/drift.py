@@ -8,7 +8,7 @@ stands still while the triggers keep running, and ``drift = exact - applied`` ca
 
 The same holds for every measure. What is written is an increment and the removal of closed buckets,
 neither of which minds what triggers write in between. Only a total whose numbers are no whole numbers
-has to be set (`Correction.rebuild`), and that takes a transaction that has read it.
+has to be set (`Correction.rebuild`), on the condition that it is still as it was read.
 """
 
 import math
@@ -35,6 +35,8 @@ class Correction:
     """What the total says of the entries up to the watermark, by measure."""
     exact: Mapping[str, int]
     """What is true of them."""
+    watermark: datetime
+    """The one that all of this is said of."""
     closed: tuple[str, ...] = ()
     """Labels to remove: closed buckets, and what is no bucket."""
     open: Mapping[str, int] | None = None
@@ -108,6 +110,7 @@ def compare(
         None if key is None or _same(stored.get("key"), key) else key,
         applied,
         {name: exact.get(name, 0) for name in measures},
+        watermark,
         tuple(reading.closed),
         reading.open if reading.broken else None,
         tuple(reading.notes),

@@ -13,14 +13,16 @@ The steps, and why in this order:
 6. **Correct** by increments, in batches.
 7. **Complete**: the report becomes the run's record and the lease is released.
 
-**Why no correction can land twice, or late.** Every commit from step 2 on is a transaction that reads the
-state document and the run's record first, checks that the lease is this run's (run id and fencing token)
-and has not expired, and sets the record's ``step`` one higher. Take two commits that would put the same
-step: both have read the record at the step before, so a serialisable database lets only one land. A
-reply that was lost is therefore settled by reading the record again: the step is there, or the commit
-still in flight can no longer land once its successor has. A run that lost its lease has a state document
-that changed since: its transaction fails, whether it was begun before the takeover or after.
-So between the listing (step 5) and the commit of a batch, nothing but triggers can have written to its
+**Why no correction can land twice, or late.** Every commit from step 2 on is conditional on the state
+document being as it was read (its update time), and changes it: the lease in it gets another step number
+and another expiry. Before that, the state document is read, and the lease there must be this run's (run id
+and fencing token) and not have expired. So of all commits that anyone prepares on one reading of the state
+document, one can land. If its reply was lost, the run's record, written in the same commit, has its step
+number; if it has not, the commit still in flight can no longer land once its successor has. A run that
+lost its lease has a state document that changed since, so its commits fail, whenever they were sent.
+(A transaction would prove the same. But the locks of one whose process died keep everybody waiting for a
+minute, and those of a living one on a total would keep the triggers waiting.)
+So between the listing (step 5) and the commit of a batch, only triggers can have written to its
 totals, and what a trigger writes after the seal leaves ``applied``, and with it the drift, as it was. The
 totals need not be read again, and no hot document is locked by a read.
 
@@ -33,7 +35,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
@@ -60,8 +62,9 @@ LEASE = timedelta(minutes=2)
 COMMIT_TIMEOUT = 10.0
 """Seconds that one attempt to commit may be in flight."""
 
-ATTEMPTS = 12
-"""How often a commit is tried: long enough to outlast the locks of a transaction whose process died."""
+ATTEMPTS = 30
+"""How often a read or a commit is tried: for more than the minute that a trigger which died in its late path
+keeps the state document locked (Firestore's limit for idle transactions; so does the emulator)."""
 
 LONGEST_PAUSE = 2.0
 """Seconds between two attempts, at most."""
@@ -83,7 +86,7 @@ STEPS = (
     *("acquire begun", "acquire committed", "counted", "compared"),
     *(f"{name} {moment}" for name in FENCED for moment in ("begun", "committed")),
 )
-"""Every moment that the ``step`` hook is told of: a transaction was begun, or has committed, or read work
+"""Every moment that the ``step`` hook is told of: a commit is about to be sent, or has landed, or read work
 is done. A test that dies at each of them has died between any two writes."""
 
 
@@ -262,40 +265,51 @@ class Recompute:
         """Take the lease. Trying again is safe: whoever took it stands in the state document."""
         run_id = f"{self._clock().astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
         for attempt in range(1, ATTEMPTS + 1):
-            with self._attempt(attempt, ATTEMPTS), self._transaction([self._source.state]) as begun:
-                state = _fields(begun.documents[0])
-                stored_watermark(state)  # raises if it is damaged
-                held = Lease.of(state)
+            with self._attempt(attempt, ATTEMPTS):
+                (found,) = self._store.get([self._source.state])
+                watermark = stored_watermark(_fields(found))  # raises if it is damaged
+                held = Lease.of(_fields(found))
                 if held is None or held.run_id != run_id:  # else it landed, and the reply was lost
-                    held = self._take(begun, run_id, held, strategy)
-                (record,) = self._read([self._record(run_id)])
+                    held = self._take(found, run_id, held, strategy)
+                (record,) = self._store.get([self._record(run_id)])
                 if record is None:
                     raise StateError(f"{self._record(run_id)}: the record of the run under way was deleted")
                 self._told("acquire committed")
-                return _Run(run_id, held, record.create_time, stored_watermark(state), 0, attempt + 1, 2)
+                return _Run(run_id, held, record.create_time, watermark, 0, attempt + 1, 2)
         raise AssertionError  # pragma: no cover - the last attempt raises
 
-    def _take(self, begun: "_Transaction", run_id: str, held: Lease | None, strategy: Strategy) -> Lease:
+    def _take(self, found: Document | None, run_id: str, held: Lease | None, strategy: Strategy) -> Lease:
         now = self._clock()
         if held and held.expires_at and held.expires_at > now:
             raise LeaseHeld(held.run_id, held.expires_at)
         lease = Lease(run_id, held.token + 1 if held else 1, now + self._lease)
         queued = {"state": "queued", "queued_at": now, "asked": strategy, "token": lease.token, "step": 0}
         writes: list[Write] = [
-            Merge(self._source.state, {("lease",): lease.as_fields()}),
+            self._leased(found, lease, 0),
             Create(self._record(run_id), queued),
             *(self._bury(held) if held else ()),
         ]
         self._told("acquire begun")
-        begun.commit(writes)
+        self._store.commit(writes, timeout=COMMIT_TIMEOUT)
         return lease
+
+    def _leased(self, found: Document | None, lease: Lease, step: int, **fields: object) -> Write:
+        """Set the lease, and more, in the state document, if that is as it was found."""
+        changed = {**fields, "lease": lease.as_fields() | {"step": step}}
+        if found is None:
+            return Create(self._source.state, changed)
+        return Merge(
+            self._source.state,
+            {(name,): value for name, value in changed.items()},
+            if_updated=found.update_time,
+        )
 
     def _bury(self, dead: Lease) -> Iterator[Write]:
         """Mark the run whose lease is over as failed, if it never said how it ended.
 
-        Its record is read outside the transaction: whatever ends a run also writes the state document.
+        Whatever ends a run also writes the state document: if it ends meanwhile, this commit fails.
         """
-        (record,) = self._read([self._record(dead.run_id)])
+        (record,) = self._store.get([self._record(dead.run_id)])
         if record and under_way(record.fields):
             error = f"it died or lost touch: its lease ran out at {_iso(dead.expires_at)}"
             yield Merge(record.path, {("state",): "failed", ("error",): error})
@@ -313,7 +327,7 @@ class Recompute:
         self._seal(run, watermark)
         found = self._compare(watermark, counted, lambda: self._keep(run, counted.entries))
         self._told("compared")
-        self._correct(run, watermark, found.corrections)
+        self._correct(run, found.corrections)
         seconds = (self._clock() - begun).total_seconds()
         report = _report(
             run.run_id,
@@ -330,17 +344,8 @@ class Recompute:
         return report
 
     def _seal(self, run: _Run, watermark: datetime) -> None:
-        def writes(state: Mapping[str, object], _: Sequence[Document | None]) -> list[Write]:
-            if stored_watermark(state) != run.stored_watermark:
-                raise StateError(
-                    f"{self._source.state}: the watermark was {run.stored_watermark} when this run took its "
-                    f"lease, and is {stored_watermark(state)} now: something else writes it. Nothing was "
-                    "corrected; run again"
-                )
-            return [Merge(self._source.state, {("timestamp",): watermark})]
-
         if run.stored_watermark != watermark:
-            self._fenced(run, "seal", writes)
+            self._fenced(run, "seal", seal=watermark)
 
     def _compare(
         self, watermark: datetime, counted: Counted, beat: Callable[[], None] = lambda: None
@@ -381,31 +386,27 @@ class Recompute:
             beat()
             after = (page[-1].path,)
 
-    def _correct(self, run: _Run, watermark: datetime, corrections: Sequence[Correction]) -> None:
-        for number, batch in enumerate(_batches(each for each in corrections if not each.rebuild)):
-            self._progress("corrected", number * BATCH_DOCUMENTS + len(batch))
-            self._fenced(run, "correct", lambda _, __, batch=batch: [_correcting(each) for each in batch])  # type: ignore[misc]  # binds the loop's batch
+    def _correct(self, run: _Run, corrections: Sequence[Correction]) -> None:
+        for batch in _batches(each for each in corrections if not each.rebuild):
+            self._fenced(run, "correct", [_correcting(each) for each in batch])
+            self._progress("corrected", len(batch))
         for each in corrections:
             if each.rebuild:
-                self._rebuild(run, watermark, each)
+                self._fenced(run, "rebuild", rebuild=each)
 
-    def _rebuild(self, run: _Run, watermark: datetime, stale: Correction) -> None:
-        """Set a total that increments can not put right, in a transaction that reads it."""
+    def _rebuilding(self, found: Document | None, stale: Correction) -> Merge:
+        """Set a total that increments can not put right, if it is still as it was found."""
         aggregation = self._source.aggregation(stale.path.partition("/")[0])
-
-        def writes(_: Mapping[str, object], read: Sequence[Document | None]) -> list[Write]:
-            again = compare(
-                aggregation,
-                stale.path,
-                _fields(read[0]),
-                stale.exact,
-                key=stale.key,
-                watermark=watermark,
-                now=self._clock(),
-            )
-            return [_correcting(again)]
-
-        self._fenced(run, "rebuild", writes, paths=[stale.path])
+        again = compare(
+            aggregation,
+            stale.path,
+            _fields(found),
+            stale.exact,
+            key=stale.key,
+            watermark=stale.watermark,
+            now=self._clock(),
+        )
+        return replace(_correcting(again), if_updated=found.update_time if found else None)
 
     # -- the fence
 
@@ -413,10 +414,11 @@ class Recompute:
         self,
         run: _Run,
         name: str,
-        writes: Callable[[Mapping[str, object], Sequence[Document | None]], Sequence[Write]] | None = None,
+        writes: Sequence[Write] = (),
         *,
         record: Mapping[str, object] | None = None,
-        paths: Sequence[str] = (),
+        seal: datetime | None = None,
+        rebuild: Correction | None = None,
         release: bool = False,
         attempts: int = ATTEMPTS,
     ) -> None:
@@ -425,35 +427,49 @@ class Recompute:
         Args:
             run: whose step it is.
             name: one of `FENCED`.
-            writes: given the state document and those of ``paths``, what to write.
+            writes: to totals.
             record: fields to set in the run's record.
-            paths: documents to read in the transaction.
+            seal: the watermark to set.
+            rebuild: a total to set instead.
             release: whether the lease ends with this step.
             attempts: how often to try.
 
         Raises:
             LeaseLost: nothing was written.
+            StateError: something else moved the watermark; nothing was written.
             StoreError: whether it was written is not known if it is `Transient`.
         """
-        own = self._record(run.run_id)
+        paths = [self._source.state, self._record(run.run_id), *([rebuild.path] if rebuild else ())]
         for attempt in range(1, attempts + 1):
-            with (
-                self._attempt(attempt, attempts),
-                self._transaction([self._source.state, own, *paths]) as begun,
-            ):
-                run.reads += len(begun.documents)
-                state, recorded = _fields(begun.documents[0]), _fields(begun.documents[1])
-                if recorded.get("step") != run.step + 1:  # else it landed, and the reply was lost
-                    self._check_lease(run, state)
-                    what = list(writes(state, begun.documents[2:]) if writes else ())
-                    what += self._renewed(run, release=release)
-                    what.append(_recording(own, record or {}, run.step + 1))
+            with self._attempt(attempt, attempts):
+                state, recorded, *total = self._store.get(paths)
+                run.reads += len(paths)
+                if _fields(recorded).get("step") != run.step + 1:  # else it landed, and the reply was lost
+                    self._check_lease(run, _fields(state))
+                    lease = replace(run.lease, expires_at=None if release else self._clock() + self._lease)
+                    what = [
+                        self._leased(state, lease, run.step + 1, **self._sealed_by(run, state, seal)),
+                        _recording(paths[1], record or {}, run.step + 1),
+                        *writes,
+                        *(self._rebuilding(found, rebuild) for found in total if rebuild),
+                    ]
                     self._told(f"{name} begun")
-                    begun.commit(what)
+                    self._store.commit(what, timeout=COMMIT_TIMEOUT)
+                    run.lease = lease
                     run.writes += len(what)
                 run.step += 1
                 self._told(f"{name} committed")
                 return
+
+    def _sealed_by(self, run: _Run, state: Document | None, watermark: datetime | None) -> dict[str, object]:
+        if watermark is None:
+            return {}
+        if (found := stored_watermark(_fields(state))) != run.stored_watermark:
+            raise StateError(
+                f"{self._source.state}: the watermark was {run.stored_watermark} when this run took its "
+                f"lease, and is {found} now: something else writes it. Nothing was corrected; run again"
+            )
+        return {"timestamp": watermark}
 
     def _check_lease(self, run: _Run, state: Mapping[str, object]) -> None:
         found, now = Lease.of(state), self._clock()
@@ -467,12 +483,6 @@ class Recompute:
                 "run again"
             )
         run.lease = found
-
-    def _renewed(self, run: _Run, *, release: bool) -> list[Write]:
-        if not release and not self._due(run):
-            return []
-        lease = Lease(run.run_id, run.lease.token, None if release else self._clock() + self._lease)
-        return [Merge(self._source.state, {("lease",): lease.as_fields()})]
 
     def _due(self, run: _Run) -> bool:
         return run.lease.left(self._clock()) < self._lease * 2 / 3
@@ -508,17 +518,6 @@ class Recompute:
                 raise
             self._sleep(random.uniform(0, min(LONGEST_PAUSE, 0.1 * 2**number)))  # noqa: S311 - jitter
 
-    @contextmanager
-    def _transaction(self, paths: Sequence[str]) -> Iterator["_Transaction"]:
-        """Read documents in a transaction; it is given up if it is left without a commit."""
-        transaction, documents = self._store.begin(paths)
-        begun = _Transaction(self._store, transaction, documents)
-        try:
-            yield begun
-        finally:
-            if not begun.committed:
-                self._store.rollback(transaction)
-
     def _retried(self, read: Callable[[], T]) -> T:
         for attempt in range(1, ATTEMPTS):
             with self._attempt(attempt, ATTEMPTS):
@@ -548,21 +547,6 @@ class Recompute:
         if stored <= now:
             return stored, None
         return chosen, f"the watermark {stored.isoformat()} lies in the future: the next run sets it back"
-
-
-@dataclass(slots=True)
-class _Transaction:
-    """One that has read documents."""
-
-    store: Store
-    transaction: bytes
-    documents: list[Document | None]
-    committed: bool = False
-
-    def commit(self, writes: Sequence[Write]) -> None:
-        """Commit, once."""
-        self.store.commit(writes, transaction=self.transaction, timeout=COMMIT_TIMEOUT)
-        self.committed = True
 
 
 @dataclass(slots=True)

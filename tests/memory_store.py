@@ -251,6 +251,7 @@ class MemoryStore:
         if draft is None:
             version = self._version(write.path)
             draft = drafts[write.path] = _Draft(version.fields if version else None)
+            _check_precondition(write, version)
         if isinstance(write, Delete):
             draft.fields = None
         elif isinstance(write, Create):
@@ -268,6 +269,13 @@ class MemoryStore:
         create_time = last.create_time if last and there and not draft.created else now
         versions.append(_Version(now, create_time, draft.fields))
         self._collections.setdefault(path.rpartition("/")[0], set()).add(path)
+
+
+def _check_precondition(write: Write, version: _Version | None) -> None:
+    if isinstance(write, Merge) and write.if_updated:
+        found = version.time if version and version.fields is not None else None
+        if found != write.if_updated:
+            raise Contention(f"commit: {write.path} was changed at {found}, expected {write.if_updated}")
 
 
 def _create(draft: _Draft, write: Create) -> None:

@@ -162,7 +162,7 @@ def test_law_idempotent(world: World) -> None:
     world.run()
     before = totals(world.memory, world.source)
     report = world.run()
-    assert (report.drift, report.writes) == (0, 5)  # lease, record; state of the record; record, lease
+    assert (report.drift, report.writes) == (0, 6)  # three commits to the state and to its own record
     assert totals(world.memory, world.source) == before
 
 

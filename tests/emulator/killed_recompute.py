@@ -1,0 +1,38 @@
+"""A recompute in a process of its own that kills itself: PROJECT HOST STEP LEASE_SECONDS."""
+
+import os
+import signal
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from shared.catalog import libra
+from shared.recompute import Recompute
+from shared.store import FirestoreStore
+from tests.recomputing import QUICK
+
+
+def main(project: str, host: str, deadly: str, seconds: str) -> None:
+    """Run, and die at the step. The clock jumps ahead once, so that the lease is renewed on the way."""
+    settings = replace(QUICK, project=project, emulator_host=host)
+    lease, ahead = timedelta(seconds=float(seconds)), timedelta(0)
+
+    def step(told: str) -> None:
+        nonlocal ahead
+        if told == deadly:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if told == "process committed":
+            ahead = lease / 2
+
+    Recompute(
+        FirestoreStore.connect(settings),
+        libra(settings),
+        settings,
+        clock=lambda: datetime.now(UTC) + ahead,
+        step=step,
+        lease=lease,
+    ).run("scan")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
