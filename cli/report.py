@@ -33,7 +33,14 @@ def totals_table(
     title: str, totals: Mapping[Any, int], *, most_rows: int, by_key: bool = False, name: int = NAME
 ) -> Table:
     """Totals with bars: the largest first, or in the order of their keys; the rest in one row."""
-    table = Table(title=title, box=None, show_header=False, padding=(0, 1, 0, 0), title_justify="left")
+    table = Table(
+        title=title,
+        box=None,
+        show_header=False,
+        padding=(0, 1, 0, 0),
+        title_justify="left",
+        title_style="bold",
+    )
     table.add_column(no_wrap=True, overflow="ellipsis", width=name)
     table.add_column(justify="right", no_wrap=True, width=6)
     table.add_column(no_wrap=True, width=BAR)
@@ -57,7 +64,14 @@ def side_by_side(left: RenderableType, right: RenderableType) -> Table:
 
 def figures_table(title: str, rows: Sequence[tuple[str, str]]) -> Table:
     """Names and figures."""
-    table = Table(title=title, box=None, show_header=False, padding=(0, 2, 0, 0), title_justify="left")
+    table = Table(
+        title=title,
+        box=None,
+        show_header=False,
+        padding=(0, 2, 0, 0),
+        title_justify="left",
+        title_style="bold",
+    )
     table.add_column(no_wrap=True)
     table.add_column()
     for name, figure in rows:

@@ -137,7 +137,7 @@ class Show:
 
     def _rejected(self) -> list[Difference]:
         rejected, by_reason = reasons(self._store, self._source.rejected)
-        title = f"[bold]Rejected[/bold], {rejected} entries, by reason"
+        title = f"Rejected: {rejected} entries, by reason"
         self._console.print(totals_table(title, by_reason, most_rows=ROWS, name=52))
         exact = self._expected().rejected
         return [(self._source.rejected, "entries", rejected, exact)] if rejected != exact else []
@@ -156,9 +156,7 @@ class Show:
         )
         for pair in pairs:
             tables = [
-                totals_table(
-                    f"[bold]{title}[/bold]", totals[name], most_rows=24 if by_key else ROWS, by_key=by_key
-                )
+                totals_table(title, totals[name], most_rows=24 if by_key else ROWS, by_key=by_key)
                 for title, name, by_key in pair
             ]
             self._console.print()
@@ -177,7 +175,7 @@ class Show:
 
     def _print_table(self, title: str, rows: Iterable[tuple[str, str]]) -> None:
         self._console.print()
-        self._console.print(figures_table(f"[bold]{title}[/bold]", list(rows)))
+        self._console.print(figures_table(title, list(rows)))
 
 
 class Display:
@@ -256,7 +254,7 @@ def repaired(report: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
 
 def differences_table(wrong: list[Difference]) -> Table:
     """What is stored beside what is exact."""
-    table = Table(title=f"[bold red]{len(wrong)} differences[/bold red]", title_justify="left")
+    table = Table(title=f"{len(wrong)} differences", title_justify="left", title_style="bold red")
     for name in ("collection", "key"):
         table.add_column(name, overflow="fold")
     for name in ("stored", "exact"):
