@@ -1,6 +1,6 @@
 """The recompute over the in-memory store, where the clock, crashes and lost replies are the test's own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
@@ -10,6 +10,7 @@ from shared import recompute
 from shared.aggregation import Aggregation, Count, FieldKey, Sum
 from shared.errors import (
     BucketsStraddle,
+    Contention,
     Denied,
     LeaseHeld,
     LeaseLost,
@@ -21,7 +22,7 @@ from shared.errors import (
 )
 from shared.recompute import BATCH_DOCUMENTS, LEASE, STEPS, Lease, under_way
 from shared.settings import Settings
-from shared.store import Create, Delete, Merge
+from shared.store import Create, Delete, Merge, Write
 from shared.watermark import bucket_of
 from tests.memory_seams import Call, Fault, Seams
 from tests.recomputing import BEGIN, World, converged, exact_at, fence_holds, settings_for, totals
@@ -575,26 +576,28 @@ def test_law_survive_a_lost_commit(number: int, fault: Fault) -> None:
 
 
 def test_a_commit_still_in_flight_can_not_land_behind_its_successor(world: World) -> None:
-    """The reply is lost, the request is not: it arrives after the same step was done anew."""
+    """Its reply is lost, the request is not: it arrives in the instant in which the step was done anew."""
     world.write("lost")
     world.later(minutes=30)
-    delayed: list[Callable[[], object]] = []
+    delayed: list[Sequence[Write]] = []
 
     class Delaying(Seams):
-        def commit(self, writes, *, transaction=None, timeout):  # type: ignore[no-untyped-def]  # as in Seams
-            if not delayed and any(getattr(each, "path", "") == CATEGORY for each in writes):
-                delayed.append(lambda: self.inner.commit(writes, transaction=transaction, timeout=timeout))
+        def commit(
+            self, writes: Sequence[Write], *, transaction: bytes | None = None, timeout: float
+        ) -> datetime:
+            if not delayed and any(each.path == CATEGORY for each in writes):
+                delayed.append(writes)
                 raise Transient("nobody knows")
             return super().commit(writes, transaction=transaction, timeout=timeout)
 
-        def rollback(self, transaction: bytes) -> None:
-            """Lost on the way, too."""
+    def arrive(step: str) -> None:
+        if step == "correct committed":
+            with pytest.raises(Contention):
+                world.memory.commit(delayed[0], timeout=10)
 
     world.store = Delaying(world.memory)
-    world.run()
-    with pytest.raises(Transient):
-        delayed[0]()
-    assert world.count(CATEGORY) == 1
+    world.run(step=arrive, sleep=lambda _: None)
+    assert (len(delayed), world.count(CATEGORY)) == (1, 1)
 
 
 def test_a_run_that_can_not_reach_firestore_gives_up_and_says_so(world: World) -> None:
