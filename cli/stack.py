@@ -158,6 +158,7 @@ class LocalStack:
         self._concurrency = concurrency
         self._say = say
         self._environment = dict(environment) | dict(settings or {}) | {"GOOGLE_CLOUD_PROJECT": project}
+        Settings.from_environment(self._environment)  # before anything is looked for, or downloaded
         self._stop = ExitStack()
         self._relay: Child | None = None
         self.emulator = self._find_emulator(emulator_port, rules, java)
