@@ -23,6 +23,8 @@ SERVICE = "google.firestore.v1.Firestore"
 UNARY = ("Commit", "Rollback", "BeginTransaction", "PartitionQuery")
 STREAMING = ("BatchGetDocuments", "RunQuery", "RunAggregationQuery")
 
+_UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+
 Metadata: TypeAlias = tuple[tuple[str, str | bytes], ...]
 Kind: TypeAlias = Literal["swallow", "fail", "delay", "stall"]
 
@@ -68,9 +70,17 @@ class GrpcProxy:
 
     def start(self) -> None:
         """Listen and forward."""
-        unlimited = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
-        self._channel = grpc.insecure_channel(self.upstream, options=unlimited)
-        self._server = grpc.server(ThreadPoolExecutor(self.workers), options=unlimited)
+        self._channel = grpc.insecure_channel(self.upstream, options=_UNLIMITED)
+        self._listen("127.0.0.1:0")
+
+    def hang_up(self) -> None:
+        """Cut every connection in the middle of whatever it carries, and listen again on the same port."""
+        if self._server:
+            self._server.stop(grace=None).wait()
+        self._listen(self.address)
+
+    def _listen(self, address: str) -> None:
+        self._server = grpc.server(ThreadPoolExecutor(self.workers), options=_UNLIMITED)
         self._server.add_generic_rpc_handlers(
             (
                 grpc.method_handlers_generic_handler(
@@ -78,7 +88,7 @@ class GrpcProxy:
                 ),
             )
         )
-        self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+        self.address = f"127.0.0.1:{self._server.add_insecure_port(address)}"
         self._server.start()
 
     def stop(self) -> None:

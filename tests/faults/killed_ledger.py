@@ -1,0 +1,100 @@
+"""A trigger in a process of its own that kills itself at a call to Firestore: PROJECT HOST POINT.
+
+It applies a fixed list of events, one after the other, and says on its output which it acknowledged.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from shared.aggregation import Entry
+from shared.catalog import libra
+from shared.ledger import Ledger
+from shared.settings import Settings
+from shared.store import Create, FirestoreStore, Query, Store
+
+SETTINGS = Settings(lag=timedelta(minutes=10))
+WATERMARK_AGE = timedelta(minutes=30)
+PASSED, LATE, FRESH = timedelta(hours=1), timedelta(minutes=20), timedelta(0)
+AGES = (FRESH, LATE, PASSED, FRESH)
+"""How old each event is when it is applied: on the fresh path, on the late path, behind the watermark."""
+
+
+def events(root: str, now: datetime) -> list[Entry]:
+    """The events, whatever the database says: an emulator has no entries as old as some of these."""
+    return [
+        Entry(
+            f"{root}/libra/e{number}",
+            now - age,
+            {"ingredient": "Rice", "dataAction": "Served", "timestamp": now},
+        )
+        for number, age in enumerate(AGES)
+    ]
+
+
+def prepare(store: Store, now: datetime) -> None:
+    """A watermark that the oldest event is behind."""
+    store.commit([Create("aggregates/last_processed", {"timestamp": now - WATERMARK_AGE})], timeout=10)
+
+
+def apply_all(store: Any, root: str, now: datetime, said: Callable[[Entry], None]) -> None:
+    """Apply each event, and the last one twice: what is called in here is what the matrix is made of."""
+    ledger = Ledger(store, libra(SETTINGS), SETTINGS, clock=lambda: now, sleep=lambda _: None)
+    entries = events(root, now)
+    for entry in [*entries, entries[-1]]:
+        ledger.apply(entry)
+        said(entry)
+
+
+class Watched:
+    """A store that tells of each call before it is sent and after its answer came."""
+
+    def __init__(self, inner: Store, tell: Callable[[str], None]) -> None:
+        self._inner = inner
+        self._tell = tell
+        self._calls = 0
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._inner, name)
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            self._calls += 1
+            number = self._calls
+            self._tell(f"{number} before {name}")
+            answer = method(*arguments, **options)
+            self._tell(f"{number} after {name}")
+            return answer
+
+        return call if callable(method) else method
+
+
+def counted(store: Store) -> dict[str, object]:
+    """Every total's count, by path."""
+    return {
+        document.path: document.fields["count"]
+        for aggregation in libra(SETTINGS).aggregations
+        for document in store.query(Query(aggregation.collection))
+    }
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Apply the events until the deadly point."""
+    project, host, now, deadly = arguments
+    store = FirestoreStore.connect(replace(SETTINGS, project=project, emulator_host=host))
+
+    def tell(point: str) -> None:
+        if point == deadly:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def said(entry: Entry) -> None:
+        print(entry.path, flush=True)
+
+    apply_all(Watched(store, tell), store.root, datetime.fromisoformat(now).astimezone(UTC), said)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

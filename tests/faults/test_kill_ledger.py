@@ -1,0 +1,70 @@
+"""kill -9 of a trigger before and after every call it makes to Firestore, then redelivery: exact.
+
+The points are not written down but recorded from a run: a call that is added to the ledger is in the
+matrix by itself. The recompute's matrix, from its own step names, is `tests/emulator/test_laws_recompute.py`.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from cli.emulator import Emulator
+from shared.settings import Settings
+from shared.store import FirestoreStore
+from tests.faults.killed_ledger import AGES, PASSED, Watched, apply_all, counted, prepare
+from tests.memory_store import MemoryStore
+
+ROOT = Path(__file__).parents[2]
+NOON = datetime(2025, 9, 4, 12, tzinfo=UTC)
+
+
+def points() -> list[str]:
+    """Every moment before or after a call, as a run on the in-memory twin comes by them."""
+    store = MemoryStore(lambda: NOON)
+    prepare(store, NOON)
+    told: list[str] = []
+    apply_all(Watched(store, told.append), store.root, NOON, lambda _: None)
+    return told
+
+
+POINTS = points()
+
+
+@pytest.fixture
+def store(emulator: Emulator, project: str) -> Iterator[FirestoreStore]:
+    firestore = FirestoreStore.connect(Settings(project=project, emulator_host=emulator.address))
+    prepare(firestore, NOON)
+    yield firestore
+    firestore.close()
+
+
+def test_the_matrix_has_every_kind_of_call() -> None:
+    """Both paths, the guard's refusal and the skipped entry are in the recorded run."""
+    calls = {point.split()[-1] for point in POINTS}
+    assert {"commit", "begin", "get", "rollback"} <= calls
+    assert len(POINTS) >= 2 * len(AGES)
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_law_survive_kill_9_of_a_trigger(
+    emulator: Emulator, project: str, store: FirestoreStore, point: str
+) -> None:
+    """What it acknowledged is counted, what it did not is counted by the redelivery, and nothing twice."""
+    script = Path(__file__).with_name("killed_ledger.py")
+    command = [sys.executable, str(script), project, emulator.address, NOON.isoformat(), point]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    died = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert died.returncode == -9, died.stderr
+    acknowledged = len(set(died.stdout.split()))
+    passed = sum(age == PASSED for age in AGES[:acknowledged])
+    rice = "aggregates_categories/Rice"
+    shown = counted(store).get(rice, 0)
+    assert isinstance(shown, int)
+    assert acknowledged - passed <= shown <= acknowledged - passed + 1
+    apply_all(store, store.root, NOON, lambda _: None)  # the platform delivers everything again
+    assert set(counted(store).values()) == {len(AGES) - AGES.count(PASSED)}
