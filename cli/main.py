@@ -13,6 +13,9 @@ COMMANDS = {  # in the order of the help: name, module of cli.commands
     "demo": "demo",
     "generate": "generate",
     "import": "import_",
+    "recompute": "recompute",
+    "verify": "verify",
+    "status": "status",
 }
 
 

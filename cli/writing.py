@@ -53,15 +53,12 @@ class Item:
 
 
 @contextmanager
-def named_store(real_project: str | None) -> Iterator[tuple[FirestoreStore, Settings]]:
-    """The Firestore that the environment names.
-
-    Args:
-        real_project: the project that may be written to although it is a real one.
+def connected() -> Iterator[tuple[FirestoreStore, Settings]]:
+    """The Firestore that the environment names, to read from.
 
     Raises:
         SettingError: a variable can not be used.
-        StackError: it is a real project and not the one named, or there are no credentials for it.
+        StackError: there are no credentials for it.
     """
     settings = Settings.from_environment(os.environ)
     try:
@@ -72,10 +69,25 @@ def named_store(real_project: str | None) -> Iterator[tuple[FirestoreStore, Sett
             "set FIRESTORE_EMULATOR_HOST and GOOGLE_CLOUD_PROJECT as it says"
         ) from error
     try:
-        _refuse_real(settings, store.database.split("/")[1], real_project)
         yield store, settings
     finally:
         store.close()
+
+
+@contextmanager
+def named_store(real_project: str | None) -> Iterator[tuple[FirestoreStore, Settings]]:
+    """The Firestore that the environment names, to write to.
+
+    Args:
+        real_project: the project that may be written to although it is a real one.
+
+    Raises:
+        SettingError: a variable can not be used.
+        StackError: it is a real project and not the one named, or there are no credentials for it.
+    """
+    with connected() as (store, settings):
+        _refuse_real(settings, store.database.split("/")[1], real_project)
+        yield store, settings
 
 
 def _refuse_real(settings: Settings, project: str, named: str | None) -> None:

@@ -1,0 +1,69 @@
+"""`libra status`: the watermark and its age, the last runs, and what is not yet proven."""
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from cli.proof import ago, as_json, iso, print_json
+from cli.report import figures_table, page
+from cli.writing import connected
+from shared.catalog import libra
+from shared.status import RUNS, Status, status
+
+
+@click.command("status")
+@click.option("--runs", type=click.IntRange(1), default=RUNS, show_default=True, help="Runs to show.")
+@as_json
+def command(*, runs: int, as_json: bool) -> None:
+    """Show how far the totals are proven, what the last recomputes found, and what came since."""
+    with connected() as (store, settings):
+        found = status(store, libra(settings), datetime.now(UTC), runs=runs)
+    if as_json:
+        print_json(_plain(found))
+    else:
+        _show(page(), found)
+
+
+def _plain(found: Status) -> dict[str, object]:
+    return {
+        "watermark": iso(found.watermark),
+        "age_seconds": found.age.total_seconds() if found.age else None,
+        "running": found.lease.run_id if found.lease else None,
+        "pending": dict(found.pending),
+        "runs": [
+            asdict(run) | {"started": iso(run.started), "watermark": iso(run.watermark)} for run in found.runs
+        ],
+    }
+
+
+def _show(console: Console, found: Status) -> None:
+    if found.watermark and found.age:
+        console.print(
+            f"Proven up to {found.watermark:%Y-%m-%d %H:%M:%S} UTC, {ago(found.age)}.", style="bold green"
+        )
+    else:
+        console.print("Nothing is proven yet: run libra recompute.", style="bold yellow")
+    pending = [(collection, f"+{amount:,}") for collection, amount in found.pending.items()]
+    console.print("\nCounted by the trigger since, to be proven by the next run:")
+    console.print(figures_table("", pending))
+    if found.runs:
+        console.print("\nLast runs:")
+        console.print(_runs(found))
+
+
+def _runs(found: Status) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in ("started", "state", "strategy"):
+        table.add_column(name, no_wrap=True)
+    for name in ("entries", "drift", "seconds"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for run in found.runs:
+        numbers = [f"{each:,}" if each is not None else "" for each in (run.entries, run.drift)]
+        seconds = f"{run.seconds:.1f}" if run.seconds is not None else ""
+        table.add_row(f"{run.started:%Y-%m-%d %H:%M:%S}", run.state, run.strategy or "", *numbers, seconds)
+        if run.error:
+            table.add_row("", run.error[:200], style="dim")
+    return table

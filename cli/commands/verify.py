@@ -1,0 +1,31 @@
+"""`libra verify`: compare the totals with the entries; for a pipeline or a pager."""
+
+import sys
+
+import click
+
+from cli.commands.options import ending
+from cli.proof import as_json, print_json, show, strategy, telling
+from cli.writing import connected
+from shared.catalog import libra
+from shared.counting import Strategy
+from shared.recompute import Recompute
+
+
+@click.command("verify")
+@strategy
+@as_json
+def command(*, strategy: Strategy, as_json: bool) -> None:
+    """Count every total exactly and compare; write nothing. The exit status is 1 if one is wrong.
+
+    An entry that the trigger has not counted although it is older than LIBRA_LAG_SECONDS is wrong, too:
+    it is late, or lost.
+    """
+    with ending(), connected() as (store, settings), telling(quiet=as_json) as progress:
+        report = Recompute(store, libra(settings), settings, progress=progress).verify(strategy)
+    if as_json:
+        print_json(report.as_json())
+    else:
+        show(report, dry=True)
+    if report.drift:
+        sys.exit(1)

@@ -1,0 +1,108 @@
+"""How a recompute and its result look in a terminal and as JSON."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from cli.report import figures_table, page, shown
+from shared.counting import STRATEGIES
+from shared.log import logger
+from shared.recompute import Report
+
+SHOWN = 20
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+strategy = click.option(
+    "--strategy",
+    type=click.Choice(STRATEGIES),
+    default="auto",
+    show_default=True,
+    help="How to count: by the indexes, by reading every entry, or whichever is cheaper.",
+)
+
+
+@contextmanager
+def telling(*, quiet: bool) -> Iterator[Callable[[str, int], None]]:
+    """What a recompute tells of its progress, in one line of the terminal; errors are told by the command."""
+    logger.addHandler(_NOWHERE)
+    console = Console(stderr=True, quiet=quiet or not Console(stderr=True).is_terminal)
+    with console.status("Starting") as line:
+        yield lambda what, number: line.update(
+            f"{number:,} {'entries counted' if what == 'counted' else what}"
+        )
+
+
+_NOWHERE = logging.NullHandler()
+
+
+def show(report: Report, *, dry: bool) -> None:
+    """Print what a run found and did."""
+    console = page()
+    console.print(_verdict(report, dry=dry))
+    if report.corrections:
+        console.print(_corrections(report, dry=dry))
+    for note in report.notes:
+        console.print(Text(note, style="yellow"))
+    rows = [
+        ("watermark", f"{report.watermark:%Y-%m-%d %H:%M:%S} UTC"),
+        ("entries", f"{report.entries:,}"),
+        ("totals", f"{report.documents:,}"),
+        ("strategy", f"{report.strategy}: {report.why}"),
+        ("cost", f"{report.reads:,} reads, {report.writes:,} writes, {report.seconds:.1f} s"),
+        *([("run", report.run_id)] if report.run_id else []),
+    ]
+    console.print(figures_table("", rows))
+
+
+def _verdict(report: Report, *, dry: bool) -> Text:
+    if not report.drift:
+        return Text("Every total is right.", style="bold green")
+    ended = "nothing was changed" if dry else "all of them are right now"
+    return Text(
+        f"{len(report.corrections):,} numbers were wrong, by {report.drift:,} in sum; {ended}.",
+        style="bold yellow",
+    )
+
+
+def _corrections(report: Report, *, dry: bool) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("total", overflow="ellipsis", no_wrap=True, max_width=45)
+    table.add_column("measure")
+    table.add_column("was" if not dry else "is", justify="right")
+    table.add_column("right", justify="right")
+    table.add_column("drift", justify="right")
+    largest = sorted(report.corrections, key=lambda each: -abs(each.exact - each.stored))
+    for each in largest[:SHOWN]:
+        drift = each.exact - each.stored
+        table.add_row(
+            shown(each.document), each.measure, f"{each.stored:,}", f"{each.exact:,}", f"{drift:+,}"
+        )
+    if len(largest) > SHOWN:
+        table.add_row(Text(f"{len(largest) - SHOWN:,} more", style="dim"))
+    return table
+
+
+def print_json(value: object) -> None:
+    """Print one JSON document."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def ago(age: timedelta) -> str:
+    """An age in words short enough for a table."""
+    seconds = int(age.total_seconds())
+    for length, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= length:
+            return f"{seconds / length:.1f} {unit} ago"
+    return f"{seconds} s ago"
+
+
+def iso(instant: datetime | None) -> str | None:
+    """An instant for JSON."""
+    return instant.isoformat() if instant else None
