@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# One command to production: ./deploy.sh stage|plan|up|status|down. ./deploy.sh --help lists the parameters.
+# One command to production: ./deploy.sh stage|plan|up|status|env|down. ./deploy.sh --help says more.
 #
 # `up` may be run again at any time: each step looks first and changes only what differs. A step that fails
 # stops everything, with its name and what to do; run `up` again afterwards.
@@ -412,7 +412,8 @@ NOT YET DONE: $PENDING
 }
 See it:
   ./deploy.sh status --project=$GOOGLE_CLOUD_PROJECT --region=$LIBRA_REGION
-  libra status                                    the totals' health; libra verify proves it
+  eval "\$(./deploy.sh env --project=$GOOGLE_CLOUD_PROJECT --region=$LIBRA_REGION)"; libra status
+                                                  the totals' health; libra verify proves it
   gcloud scheduler jobs run $JOB --location=$LIBRA_SCHEDULER_REGION --project=$GOOGLE_CLOUD_PROJECT
                                                   a recompute now
   gcloud functions logs read $TRIGGER --gen2 --region=$LIBRA_REGION --project=$GOOGLE_CLOUD_PROJECT
@@ -442,6 +443,16 @@ status() {
   printf '%-18s %s\n' index "${out:-not there}"
   look out gcloud firestore fields ttls list "${at[@]}" --format='value(ttlConfig.state)'
   printf '%-18s %s\n' time-to-live "${out:-not there}"
+}
+
+# The settings of what is deployed, for a shell.
+environment() {
+  local found
+  step env "Look at the settings of $RECOMPUTE" "roles/cloudfunctions.viewer"
+  look found gcloud functions describe "$RECOMPUTE" --gen2 --region="$LIBRA_REGION" --project="$GOOGLE_CLOUD_PROJECT" \
+    --format='json(serviceConfig.environmentVariables)'
+  [[ -n $found ]] || die "the recompute $RECOMPUTE is not deployed in $LIBRA_REGION of $GOOGLE_CLOUD_PROJECT"
+  "$PYTHON" -m deploy.exports <<<"$found"
 }
 
 down() {
@@ -524,6 +535,7 @@ main() {
     stage) "$PYTHON" -m deploy.stage ;;
     up | plan) up ;;
     status) status ;;
+    env) environment ;;
     down) down ;;
   esac
 }

@@ -23,6 +23,7 @@ COMMANDS = {
     "plan": "print every command that `up` may run, and change nothing; no cloud account needed",
     "up": "deploy, or bring what is deployed up to date; run it again whenever you like",
     "status": "say what is deployed and how it is",
+    "env": 'print the deployed settings as exports: eval "$(./deploy.sh env)", and libra uses the same',
     "down": "remove the functions, the schedule and their accounts; never data, unless named",
 }
 STEPS = (

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy import stage
 from tests.deploy.google_apis import GoogleApis
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,6 +26,20 @@ def gcloud() -> str:
     return found
 
 
+@pytest.fixture(scope="session")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sources as they are now, apart: what is edited meanwhile, or staged, is not in the way."""
+    copied = tmp_path_factory.mktemp("tree")
+    for name in ("deploy", "functions", "shared"):
+        shutil.copytree(ROOT / name, copied / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("deploy.sh", "firestore.rules", "firestore.indexes.json"):
+        shutil.copy2(ROOT / name, copied)
+    stage.make_venv()
+    (copied / "build").mkdir()
+    (copied / "build" / "venv").symlink_to(stage.VENV, target_is_directory=True)
+    return copied
+
+
 @pytest.fixture(scope="module")
 def apis() -> Iterator[GoogleApis]:
     """Google's APIs with an empty project, shared by a module."""
@@ -33,13 +48,13 @@ def apis() -> Iterator[GoogleApis]:
 
 
 @pytest.fixture(scope="module")
-def deploy(apis: GoogleApis, gcloud: str, tmp_path_factory: pytest.TempPathFactory) -> Deploy:
+def deploy(apis: GoogleApis, gcloud: str, tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Deploy:
     """Runs `deploy.sh` against the module's APIs, in an environment that names no other."""
-    return deployer(apis, gcloud, tmp_path_factory.mktemp("gcloud"))
+    return deployer(apis, gcloud, tree, tmp_path_factory.mktemp("gcloud"))
 
 
-def deployer(apis: GoogleApis, gcloud: str, folder: Path) -> Deploy:
-    """What runs `deploy.sh` against these APIs."""
+def deployer(apis: GoogleApis, gcloud: str, tree: Path, folder: Path) -> Deploy:
+    """What runs the tree's `deploy.sh` against these APIs."""
     token = folder / "token"
     token.write_text("a-token-of-nobody", encoding="utf-8")
     environment = {
@@ -55,11 +70,10 @@ def deployer(apis: GoogleApis, gcloud: str, folder: Path) -> Deploy:
         **apis.environment(),
     }
 
-    def run(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-        no_file = f"--env-file={folder / 'none.env'}"
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [ROOT / "deploy.sh", *arguments, no_file],
-            cwd=cwd,
+            [tree / "deploy.sh", *arguments],
+            cwd=folder,
             env=environment,
             capture_output=True,
             text=True,

@@ -17,9 +17,9 @@ def fresh() -> Iterator[GoogleApis]:
 
 
 @pytest.fixture
-def deploy_fresh(fresh: GoogleApis, gcloud: str, tmp_path: Path) -> Deploy:
+def deploy_fresh(fresh: GoogleApis, gcloud: str, tree: Path, tmp_path: Path) -> Deploy:
     """`deploy.sh` on that project."""
-    return deployer(fresh, gcloud, tmp_path)
+    return deployer(fresh, gcloud, tree, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,10 @@ import base64
 import io
 import json
 import re
+import shlex
 import subprocess
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -101,9 +103,9 @@ def test_functions_are_given_the_settings(functions: dict[str, Json], entry_poin
     assert settings.emulator_host is None
 
 
-def test_what_is_uploaded_is_the_staged_folder(apis: GoogleApis) -> None:
+def test_what_is_uploaded_is_the_staged_folder(apis: GoogleApis, tree: Path) -> None:
     """gcloud uploads every staged file and nothing else: it would drop links and ignored files silently."""
-    staged = ROOT / "build" / "functions"
+    staged = tree / "build" / "functions"
     expected = {it.relative_to(staged).as_posix() for it in staged.rglob("*.*") if it.is_file()}
     for upload in apis.uploads:
         with zipfile.ZipFile(io.BytesIO(upload)) as archive:
@@ -214,6 +216,16 @@ def test_a_changed_parameter_redeploys_what_it_touches(deploy: Deploy, apis: Goo
     patches = [it for it in apis.changes()[before:] if it.method == "PATCH"]
     assert [it.path.rpartition("/")[2] for it in patches] == ["libra-on-created"]
     assert patches[0].body["serviceConfig"]["maxInstanceCount"] == 9
+
+
+def test_env_tells_a_shell_what_is_deployed(deploy: Deploy) -> None:
+    """The command line takes over the settings of the deployed recompute, the LAG among them."""
+    told = deploy("env", *WHERE)
+    assert told.returncode == 0, told.stderr
+    lines = dict(line.removeprefix("export ").split("=", 1) for line in told.stdout.splitlines())
+    settings = Settings.from_environment({name: shlex.split(value)[0] for name, value in lines.items()})
+    assert (settings.project, str(settings.time_zone)) == ("kitchen-1", "Europe/Zurich")
+    assert settings.lag.total_seconds() == 600
 
 
 def test_a_shorter_lag_reaches_the_trigger_first(deploy: Deploy, apis: GoogleApis) -> None:
