@@ -18,6 +18,7 @@ from google.cloud.firestore_v1.services.firestore.transports import FirestoreGrp
 from google.cloud.firestore_v1.types import firestore as _rpc
 from google.cloud.firestore_v1.types import write as _write
 from google.protobuf.empty_pb2 import Empty
+from grpc.experimental import ChannelOptions
 
 from shared.errors import (
     AlreadyExists,
@@ -203,7 +204,13 @@ _OPERATORS = {
     ">": "GREATER_THAN",
     ">=": "GREATER_THAN_OR_EQUAL",
 }
-_UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+_OPTIONS = [
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    # Answers are read in the caller's own thread. Handing each over from another one costs four fifths of
+    # what a scan spends on an entry (27 us of CPU against 5, measured; `make bench`).
+    (ChannelOptions.SingleThreadedUnaryStream, 1),
+]
 
 
 class FirestoreStore:
@@ -244,11 +251,11 @@ class FirestoreStore:
             SettingError: no project is named, and the credentials know none.
         """
         if settings.emulator_host:
-            channel = grpc.insecure_channel(settings.emulator_host, options=_UNLIMITED)
+            channel = grpc.insecure_channel(settings.emulator_host, options=_OPTIONS)
             # The emulator takes this token for an administrator: security rules do not apply.
             return cls(channel, _named(settings.project), settings.database, token="owner")  # noqa: S106
         credentials, project = google.auth.default(scopes=FirestoreGrpcTransport.AUTH_SCOPES)
-        channel = FirestoreGrpcTransport.create_channel(_HOST, credentials=credentials, options=_UNLIMITED)
+        channel = FirestoreGrpcTransport.create_channel(_HOST, credentials=credentials, options=_OPTIONS)
         return cls(channel, _named(settings.project or project), settings.database)
 
     def close(self) -> None:
