@@ -11,7 +11,7 @@ from cli.report import counting_up
 from cli.writing import Item, named_store, write
 
 
-@click.command("generate")
+@click.command("generate", short_help="Write a restaurant chain's entries.")
 @generating(entries=1000)
 @real_project
 def command(

@@ -12,7 +12,7 @@ from cli.report import counting_up
 from cli.writing import Item, named_store, write
 
 
-@click.command("import")
+@click.command("import", short_help="Write entries from .jsonl or .csv.")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
     "--rate", type=click.FloatRange(0), default=0, help="Entries a second at most.  [default: no bound]"

@@ -17,7 +17,7 @@ USUAL_PORT = 8080
 WATCH_SECONDS = 0.5
 
 
-@click.command("up")
+@click.command("up", short_help="Start the local stack, until Ctrl-C.")
 @click.option("--project", default="demo-libra", show_default=True, help="The project of the documents.")
 @click.option(
     "--emulator-port", type=click.IntRange(1, 65535), help="[default: 8080 if it is free, else any free one]"
