@@ -1,5 +1,6 @@
 """The `libra` command: a registry. Each command is a module of `cli.commands`, loaded when it is used."""
 
+import io
 import sys
 from importlib import import_module
 from typing import NoReturn
@@ -58,6 +59,9 @@ def main() -> None:
     `libra demo` shows all of it on this machine. Commands that talk to Firestore read
     GOOGLE_CLOUD_PROJECT, FIRESTORE_EMULATOR_HOST, FIRESTORE_DATABASE and LIBRA_* from the environment.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # an ingredient may hold what a terminal can not show
+            stream.reconfigure(errors="replace")
 
 
 if __name__ == "__main__":

@@ -52,6 +52,9 @@ def _show(console: Console, found: Status) -> None:
     if found.runs:
         console.print("\nLast runs:")
         console.print(_runs(found))
+    for run in found.runs:
+        if run.error:
+            console.print(f"\n{run.run_id} failed: {run.error}", style="yellow", markup=False)
 
 
 def _runs(found: Status) -> Table:
@@ -64,6 +67,4 @@ def _runs(found: Status) -> Table:
         numbers = [f"{each:,}" if each is not None else "" for each in (run.entries, run.drift)]
         seconds = f"{run.seconds:.1f}" if run.seconds is not None else ""
         table.add_row(f"{run.started:%Y-%m-%d %H:%M:%S}", run.state, run.strategy or "", *numbers, seconds)
-        if run.error:
-            table.add_row("", run.error[:200], style="dim")
     return table

@@ -148,6 +148,14 @@ def test_what_is_wrong_is_said_in_one_line(
     assert ended.returncode == status
 
 
+def test_a_demo_runs_where_the_output_can_not_hold_its_letters() -> None:
+    """An ASCII terminal shows something else for what it can not show; the result is the same."""
+    ascii_only = {"PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
+    ended = run("demo", "--entries", "60", "--lost", "0", **ascii_only)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "exact: " in ended.stdout
+
+
 def test_help_lists_every_command() -> None:
     """With what each does."""
     told = run("--help").stdout

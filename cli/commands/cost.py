@@ -1,0 +1,83 @@
+"""`libra cost`: what a load costs, beside three other ways to count."""
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from cli.cost import Bill, Load, bills
+from cli.prices import AS_OF, LOCATIONS, Prices
+
+DAYS_A_MONTH = 365.25 / 12
+
+
+@click.command("cost", short_help="What so many events a day cost.")
+@click.option(
+    "--events-per-day", required=True, type=click.IntRange(1, 10**10), help="Entries written a day."
+)
+@click.option("--location", type=click.Choice(list(LOCATIONS)), default="nam5", show_default=True)
+@click.option("--busy-hours", type=click.FloatRange(0.1, 24), default=12.0, show_default=True,
+              help="Hours of the day into which they fall.")  # fmt: skip
+@click.option("--served", type=click.FloatRange(0, 1), default=0.6, show_default=True,
+              help="Share that hours and dates count.")  # fmt: skip
+@click.option("--ingredients", type=click.IntRange(1), default=60, show_default=True)
+@click.option("--linger-ms", type=click.IntRange(0, 10_000), default=0, show_default=True,
+              help="LIBRA_LINGER_MS.")  # fmt: skip
+@click.option("--looks-per-day", type=click.IntRange(0), default=10_000, show_default=True,
+              help="Totals that anyone reads.")  # fmt: skip
+@click.option("--days-stored", type=click.IntRange(0), default=30, show_default=True,
+              help="Days of entries that a nightly recompute counts.")  # fmt: skip
+def command(
+    *,
+    events_per_day: int,
+    location: str,
+    busy_hours: float,
+    served: float,
+    ingredients: int,
+    linger_ms: int,
+    looks_per_day: int,
+    days_stored: int,
+) -> None:
+    """What so many events a day cost, by list price; the devices' own writes are not counted."""
+    load = Load(
+        events=events_per_day,
+        looks=looks_per_day,
+        busy_hours=busy_hours,
+        served=served,
+        ingredients=ingredients,
+        linger=linger_ms / 1000,
+        stored=events_per_day * days_stored,
+    )
+    prices = LOCATIONS[location]
+    console = Console()
+    console.print(table(load, prices))
+    console.print(
+        f"{load.rate:,.1f} events a second for {busy_hours:g} hours; {load.together:.1f} ride in one commit.\n"
+        f"List prices of {AS_OF} in {location}; free quotas are not deducted."
+    )
+
+
+def table(load: Load, prices: Prices) -> Table:
+    """Operations per million events, and dollars."""
+    made = Table(title=f"{load.events:,} events a day")
+    made.add_column("")
+    for name in ("writes", "reads", "deletes", "invocations"):
+        made.add_column(f"{name}\nper million", justify="right")
+    for name in ("Firestore\n$ a month", "functions\n$ a month", "together\n$ a month"):
+        made.add_column(name, justify="right")
+    made.add_column("exact")
+    for bill in bills(load):
+        made.add_row(*cells(bill, prices))
+    return made
+
+
+def cells(bill: Bill, prices: Prices) -> list[str]:
+    """One row, as text."""
+    million = 1e6 / bill.events
+    operations = [bill.writes * million, bill.reads * million, bill.deletes * million, 1e6]
+    dollars = [bill.firestore(prices), bill.functions(prices), bill.dollars(prices)]
+    return [
+        bill.name,
+        *(f"{number:,.0f}" for number in operations),
+        *(f"{number * DAYS_A_MONTH:,.2f}" for number in dollars),
+        bill.exact,
+    ]
