@@ -1,0 +1,142 @@
+"""The recompute as it is deployed and as the command line runs it, on the real emulator."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+
+from cli.emulator import Emulator
+from shared.ledger import Ledger
+from shared.store import FieldPath, FirestoreStore, Merge
+from tests.e2e.function_process import Function, serving
+from tests.kitchen import Kitchen
+from tests.recomputing import QUICK, converged, fence_holds, totals
+
+SECONDS = {"LIBRA_LAG_SECONDS": "1", "LIBRA_BUCKET_SECONDS": "1"}
+
+
+@pytest.fixture
+def kitchen(emulator: Emulator, project: str) -> Iterator[Kitchen]:
+    """A kitchen whose watermark trails the clock by two seconds at most, with two lost entries."""
+    settings = replace(
+        QUICK, project=project, emulator_host=f"{emulator.host}:{emulator.port}", lag=timedelta(seconds=1)
+    )
+    store = FirestoreStore.connect(settings)
+    one = Kitchen(store, settings)
+    Ledger(store, one.source, settings).apply(one.write("counted"))
+    one.write("lost-1")
+    one.write("lost-2")
+    yield one
+    store.close()
+
+
+def environment(kitchen: Kitchen) -> dict[str, str]:
+    """The environment that names the kitchen's Firestore."""
+    assert kitchen.settings.project
+    assert kitchen.settings.emulator_host
+    named = {"GOOGLE_CLOUD_PROJECT": kitchen.settings.project}
+    return SECONDS | named | {"FIRESTORE_EMULATOR_HOST": kitchen.settings.emulator_host}
+
+
+@contextmanager
+def deployed(kitchen: Kitchen, folder: Path) -> Iterator[Function]:
+    """The entry point under functions-framework."""
+    with serving("recompute", folder / "function.txt", environment(kitchen)) as function:
+        yield function
+
+
+def proven(kitchen: Kitchen) -> None:
+    """Wait until a watermark can be behind all that was written."""
+    until = datetime.now(UTC) + timedelta(seconds=2)
+    waiting = threading.Event()
+    while (left := (until - datetime.now(UTC)).total_seconds()) > 0:
+        waiting.wait(left)
+    assert kitchen.entries()
+
+
+def libra(kitchen: Kitchen, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a command as an operator would."""
+    command = [sys.executable, "-m", "cli.main", *arguments]
+    named = {name: value for name, value in os.environ.items() if not name.startswith("LIBRA_")}
+    named |= environment(kitchen) | variables
+    return subprocess.run(command, env=named, check=False, capture_output=True, text=True, timeout=120)
+
+
+def test_the_entry_point_reports_repairs_and_refuses(kitchen: Kitchen, tmp_path: Path) -> None:
+    """POST with options: a dry run finds the drift, a run repairs it; the rest has its status."""
+    proven(kitchen)
+    with deployed(kitchen, tmp_path) as function, httpx.Client(base_url=function.url, timeout=60) as client:
+        dry = client.post("/", json={"dry_run": True})
+        assert (dry.status_code, dry.json()["drift"], dry.json()["writes"]) == (200, 8, 0)
+        assert kitchen.store.get([kitchen.source.state]) == [None]
+        done = client.post("/", json={"strategy": "index"})
+        assert (done.status_code, done.json()["drift"], done.json()["strategy"]) == (200, 8, "index")
+        converged(kitchen.store, kitchen.source)
+        assert client.post("/", content=b"").json()["drift"] == 0
+        assert client.post("/", json={"strategy": "fast"}).status_code == 400
+        refused = client.get("/")
+        assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
+        held = {"run_id": "another", "token": 99, "expires_at": datetime.now(UTC) + timedelta(minutes=1)}
+        kitchen.store.commit([Merge(kitchen.source.state, {("lease",): held})], timeout=10)
+        busy = client.post("/")
+        assert (busy.status_code, busy.json()["error"]) == (409, "LeaseHeld")
+        kitchen.store.commit([Merge(kitchen.source.state, {("timestamp",): "junk"})], timeout=10)
+        broken = client.post("/", json={"dry_run": True})
+        assert (broken.status_code, broken.json()["error"]) == (500, "StateError")
+
+
+def test_an_operator_verifies_repairs_and_looks(kitchen: Kitchen) -> None:
+    """`libra verify` fails on drift, `libra recompute` repairs it, `libra status` tells of it."""
+    proven(kitchen)
+    before = libra(kitchen, "status", "--json")
+    assert (json.loads(before.stdout)["watermark"], json.loads(before.stdout)["runs"]) == (None, [])
+    wrong = libra(kitchen, "verify")
+    assert (wrong.returncode, "4 numbers were wrong, by 8 in sum" in wrong.stdout) == (1, True)
+    dry = libra(kitchen, "recompute", "--dry-run", "--json")
+    assert (json.loads(dry.stdout)["drift"], json.loads(dry.stdout)["run_id"]) == (8, None)
+    done = libra(kitchen, "recompute", "--strategy", "scan")
+    assert (done.returncode, "all of them are right now" in done.stdout) == (0, True)
+    fence_holds(kitchen.store, kitchen.source)
+    right = libra(kitchen, "verify", "--json")
+    assert (right.returncode, json.loads(right.stdout)["drift"]) == (0, 0)
+    told = json.loads(libra(kitchen, "status", "--json").stdout)
+    assert [(run["state"], run["drift"], run["strategy"]) for run in told["runs"]] == [
+        ("completed", 8, "scan")
+    ]
+    assert told["age_seconds"] > 0
+    assert "Proven up to" in libra(kitchen, "status").stdout
+
+
+def test_status_shows_what_is_pending_and_a_run_that_died(kitchen: Kitchen) -> None:
+    """What the triggers counted since the watermark, and a record whose lease is over."""
+    assert libra(kitchen, "recompute").returncode == 0
+    proven(kitchen)
+    Ledger(kitchen.store, kitchen.source, kitchen.settings).apply(kitchen.write("since"))
+    died = {"run_id": "died", "token": 9, "expires_at": datetime.now(UTC) - timedelta(minutes=1)}
+    record: dict[FieldPath, object] = {("state",): "processing", ("queued_at",): datetime.now(UTC)}
+    writes = [Merge(kitchen.source.state, {("lease",): died}), Merge("aggregates_runs/died", record)]
+    kitchen.store.commit(writes, timeout=10)
+    told = json.loads(libra(kitchen, "status", "--json").stdout)
+    assert told["pending"]["aggregates_actions"] >= 1
+    assert [(run["run_id"], run["state"]) for run in told["runs"]][:1] == [("died", "failed")]
+    assert "its lease is over" in libra(kitchen, "status").stdout
+
+
+def test_a_second_recompute_is_refused_in_one_line(kitchen: Kitchen) -> None:
+    """Status 1, the run that holds the lease, and no total changed."""
+    held = {"run_id": "another", "token": 1, "expires_at": datetime.now(UTC) + timedelta(minutes=5)}
+    kitchen.store.commit([Merge(kitchen.source.state, {("lease",): held})], timeout=10)
+    before = totals(kitchen.store, kitchen.source)
+    refused = libra(kitchen, "recompute")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr.startswith("libra: recompute another holds the lease until")
+    assert totals(kitchen.store, kitchen.source) == before

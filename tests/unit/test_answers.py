@@ -1,0 +1,85 @@
+"""What a caller of the recompute may say, and what is answered."""
+
+from typing import cast
+
+import pytest
+
+from answers import Options, answer, parse
+from shared.errors import Denied, LeaseHeld, LibraError, StrategyUnsupported, Transient
+from shared.recompute import Recompute
+from tests.recomputing import BEGIN, World
+
+
+@pytest.mark.parametrize(
+    ("body", "options"),
+    [
+        (b"", Options()),
+        (b"{}", Options()),
+        (b'{"dry_run": true}', Options(dry_run=True)),
+        (b' {"strategy": "index", "dry_run": false} ', Options(strategy="index")),
+    ],
+)
+def test_every_option_may_be_left_out(body: bytes, options: Options) -> None:
+    """Cloud Scheduler may send nothing at all."""
+    assert parse(body) == options
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"{", "no JSON"),
+        (b"\xff\xfe", "no JSON"),
+        (b"[" * 5_000, "no JSON"),
+        (b"[]", "no JSON object"),
+        (b"null", "no JSON object"),
+        (b'{"dry_run": 1}', "dry_run: expected true or false, found 1"),
+        (b'{"dryrun": true}', r"unknown options ['dryrun']: expected dry_run and strategy"),
+        (b'{"strategy": "fast"}', "strategy: expected one of auto, index, scan, found 'fast'"),
+        (b'{"strategy": ["scan"]}', "found ['scan']"),
+        (b" " * 10_001, "more than 10000 bytes"),
+    ],
+)
+def test_what_can_not_be_used_is_named(body: bytes, says: str) -> None:
+    """400, with what was found and what is allowed; nothing runs."""
+    told, status = answer(body, never)
+    assert (status, told["error"], says in str(told["reason"])) == (400, "BadRequest", True)
+
+
+def never() -> Recompute:
+    """Nothing is to be run."""
+    raise AssertionError
+
+
+class Failing:
+    """A recompute that fails."""
+
+    def __init__(self, error: LibraError) -> None:
+        self.error = error
+
+    def run(self, _: str) -> None:
+        """Fail."""
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (LeaseHeld("run-1", BEGIN), 409),
+        (StrategyUnsupported("no index"), 400),
+        (Denied("no permission"), 500),
+        (Transient("no answer"), 500),
+    ],
+)
+def test_failures_have_their_status_and_say_why(error: LibraError, status: int) -> None:
+    """409 while another run holds the lease, 400 for what was asked wrongly, 500 for the rest."""
+    told, found = answer(b"{}", lambda: cast(Recompute, Failing(error)))
+    assert (found, told) == (status, {"error": type(error).__name__, "reason": str(error)})
+
+
+def test_a_run_and_a_dry_run_answer_their_report() -> None:
+    """200 and the same keys; only the first leaves a record."""
+    world = World()
+    dry, status = answer(b'{"dry_run": true}', world.recompute)
+    assert (status, dry["run_id"], world.runs()) == (200, None, [])
+    told, status = answer(b"", world.recompute)
+    assert (status, told.keys(), len(world.runs())) == (200, dry.keys(), 1)
