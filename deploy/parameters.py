@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from shared.errors import SettingError
 from shared.settings import Settings
@@ -313,13 +313,22 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def arguments_of(words: Sequence[str]) -> dict[str, Any]:
+    """A command line taken apart; flags that were not given are None.
+
+    Raises:
+        ParameterError: it has a flag or a command that there is not.
+    """
+    return vars(_parser().parse_args(words))
+
+
 def assignments(arguments: Sequence[str], environment: Mapping[str, str]) -> dict[str, str]:
     """What `deploy.sh` takes over as its variables.
 
     Raises:
         ParameterError: a flag or a value can not be used.
     """
-    said = vars(_parser().parse_args(arguments))
+    said = arguments_of(arguments)
     command, steps = said["command"], said["only"].split(",")
     if unknown := [step for step in steps if step not in STEPS]:
         raise ParameterError(

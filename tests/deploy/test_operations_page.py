@@ -1,0 +1,72 @@
+"""`docs/operations.md` names commands, messages and errors that there are."""
+
+import re
+import shlex
+
+import pytest
+
+from deploy.parameters import STEPS, arguments_of
+from tests.deploy.conftest import ROOT
+
+PAGE = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+SOURCES = "\n".join(
+    file.read_text(encoding="utf-8")
+    for folder in ("functions", "shared")
+    for file in (ROOT / folder).rglob("*.py")
+)
+COMMANDS = sorted(set(re.findall(r"\./deploy\.sh [^`\n#&;)]+", PAGE)))
+
+
+def table(heading: str) -> list[list[str]]:
+    """The cells of the first table after a heading, its own heading row left out."""
+    after = PAGE.partition(f"\n{heading}\n")[2]
+    rows = re.search(r"(?:^\|.*\n)+", after, re.MULTILINE)
+    assert rows, heading
+    lines = rows[0].splitlines()[2:]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_of_the_page_is_one(command: str) -> None:
+    """Its flags and steps are those of `deploy.sh`."""
+    words = shlex.split(command.rstrip('."'))[1:]
+    if words != ["--help"]:
+        said = arguments_of(words)
+        assert set(said["only"].split(",")) <= set(STEPS)
+
+
+def test_the_page_names_every_step() -> None:
+    """In the order in which `up` takes them."""
+    assert [cells[0].strip("| `") for cells in table("## Deploying")] == list(STEPS)
+
+
+def test_every_message_of_the_page_is_logged() -> None:
+    """Whoever searches the logs for it finds it."""
+    for cells in table("## Logs"):
+        assert f'"{cells[0].strip("| ")}"' in SOURCES, cells[0]
+
+
+def test_every_link_within_the_page_leads_somewhere() -> None:
+    """At three in the morning, a page must not be missing."""
+    headings = {
+        re.sub(r"[^\w -]", "", line.lower()).strip().replace(" ", "-")
+        for line in re.findall(r"^#+ (.*)$", PAGE, re.MULTILINE)
+    }
+    assert set(re.findall(r"\]\(#([^)]+)\)", PAGE)) <= headings
+
+
+def test_every_error_of_the_page_is_raised() -> None:
+    """The names are those of `shared/errors.py`."""
+    errors = (ROOT / "shared" / "errors.py").read_text(encoding="utf-8")
+    named = {
+        "BucketsStraddle",
+        "Contention",
+        "Denied",
+        "IndexMissing",
+        "LeaseHeld",
+        "Overloaded",
+        "SnapshotTooOld",
+    }
+    for name in named | {"StateError", "Transient", "WatermarkAhead"}:
+        assert f"`{name}`" in PAGE
+        assert f"class {name}(" in errors
