@@ -3,7 +3,8 @@
 Firestore, standard edition: https://cloud.google.com/firestore/pricing (native mode, by location).
 Functions of the 2nd generation are Cloud Run services: https://cloud.google.com/run/pricing (tier 1
 regions, billed by request). Events of Google's own sources are delivered by Eventarc at no charge:
-https://cloud.google.com/eventarc/pricing. Free quotas are not deducted. Prices differ by location: check yours.
+https://cloud.google.com/eventarc/pricing. Free quotas are not deducted. Prices differ
+by location: check yours.
 """
 
 from dataclasses import dataclass

@@ -4,7 +4,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from cli.cost import Bill, Load, bills
+from cli.cost import Load, bills
 from cli.prices import AS_OF, LOCATIONS, Prices
 
 DAYS_A_MONTH = 365.25 / 12
@@ -37,7 +37,7 @@ def command(
     looks_per_day: int,
     days_stored: int,
 ) -> None:
-    """What so many events a day cost, by list price; the devices' own writes are not counted."""
+    """What so many events a day cost, by list price. The devices' own writes are not counted."""
     load = Load(
         events=events_per_day,
         looks=looks_per_day,
@@ -49,35 +49,33 @@ def command(
     )
     prices = LOCATIONS[location]
     console = Console()
-    console.print(table(load, prices))
+    console.print(_operations(load), _dollars(load, prices), sep="\n")
     console.print(
         f"{load.rate:,.1f} events a second for {busy_hours:g} hours; {load.together:.1f} ride in one commit.\n"
+        f"Libra's reads are those of a nightly recompute by index over {load.stored:,} entries.\n"
         f"List prices of {AS_OF} in {location}; free quotas are not deducted."
     )
 
 
-def table(load: Load, prices: Prices) -> Table:
-    """Operations per million events, and dollars."""
-    made = Table(title=f"{load.events:,} events a day")
-    made.add_column("")
-    for name in ("writes", "reads", "deletes", "invocations"):
-        made.add_column(f"{name}\nper million", justify="right")
-    for name in ("Firestore\n$ a month", "functions\n$ a month", "together\n$ a month"):
-        made.add_column(name, justify="right")
-    made.add_column("exact")
-    for bill in bills(load):
-        made.add_row(*cells(bill, prices))
+def _table(title: str, *columns: str) -> Table:
+    made = Table("", title=title, title_justify="left")
+    for column in columns:
+        made.add_column(column, justify="right")
     return made
 
 
-def cells(bill: Bill, prices: Prices) -> list[str]:
-    """One row, as text."""
-    million = 1e6 / bill.events
-    operations = [bill.writes * million, bill.reads * million, bill.deletes * million, 1e6]
-    dollars = [bill.firestore(prices), bill.functions(prices), bill.dollars(prices)]
-    return [
-        bill.name,
-        *(f"{number:,.0f}" for number in operations),
-        *(f"{number * DAYS_A_MONTH:,.2f}" for number in dollars),
-        bill.exact,
-    ]
+def _operations(load: Load) -> Table:
+    made = _table("For a million events", "writes", "reads", "deletes", "invocations")
+    for bill in bills(load):
+        numbers = [bill.writes, bill.reads, bill.deletes, bill.events]
+        made.add_row(bill.name, *(f"{number * 1e6 / bill.events:,.0f}" for number in numbers))
+    return made
+
+
+def _dollars(load: Load, prices: Prices) -> Table:
+    made = _table("Dollars a month", "Firestore", "functions", "together")
+    made.add_column("exact")
+    for bill in bills(load):
+        dollars = [bill.firestore(prices), bill.functions(prices), bill.dollars(prices)]
+        made.add_row(bill.name, *(f"{number * DAYS_A_MONTH:,.2f}" for number in dollars), bill.exact)
+    return made
