@@ -51,9 +51,10 @@ MAX_WRITES = 500
 """The most writes in a commit, unless the group size asks for more. Firestore's bound is the request's size;
 this was its bound on writes until 2023 and keeps a commit short."""
 
-MAX_BYTES = 8 * 1024 * 1024
-"""The most bytes in a commit, by a generous estimate; Firestore's bound is 10 MiB
-(https://firebase.google.com/docs/firestore/quotas, 2026-11)."""
+MAX_BYTES = 3_600_000
+"""The most bytes in a commit, by a generous estimate. Firestore's bound is 10 MiB
+(https://firebase.google.com/docs/firestore/quotas, 2026-11), the emulator's 4 MiB, and what is over it
+would be refused as often as it is tried."""
 
 MAX_WAITING = 10_000
 """The most entries that may wait in one instance."""
