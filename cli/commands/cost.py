@@ -51,7 +51,7 @@ def command(
     console = Console()
     console.print(_operations(load), _dollars(load, prices), sep="\n")
     console.print(
-        f"{load.rate:,.1f} events a second for {busy_hours:g} hours; {load.together:.1f} ride in one commit.\n"
+        f"{load.rate:,.1f} events a second for {busy_hours:g} hours: {load.together:.1f} ride together.\n"
         f"Libra's reads are those of a nightly recompute by index over {load.stored:,} entries.\n"
         f"List prices of {AS_OF} in {location}; free quotas are not deducted."
     )

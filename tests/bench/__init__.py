@@ -1,1 +1,1 @@
-"""Benchmarks: `python -m tests.bench [NAME ...] [--quick]`. Nothing here is a test, and no test reads its figures."""
+"""Benchmarks: `python -m tests.bench [NAME ...] [--quick]`. No test reads their figures."""

@@ -1,0 +1,1 @@
+"""Three other ways to count, and the ledger called as they are."""

@@ -1,0 +1,151 @@
+"""The trigger beside three others: over HTTP under functions-framework, and called directly.
+
+All systems run in turn on one emulator, again and again, so that whatever else the machine does meets
+them alike. The figures to trust are the ratios; they are the medians of the ratios within a round.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from cli.emulator import Emulator
+from tests.bench.events import SHAPES, Feed, Shape
+from tests.bench.meter import Meter
+from tests.bench.report import Cell, Row, Study, print_study, write_study
+from tests.bench.systems import ROOT, SYSTEMS, TEXTBOOK, Server, System, expected
+
+Mode: TypeAlias = Literal["http", "direct"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured."""
+
+    http: tuple[int, ...] = (1, 8, 32, 100, 300)
+    direct: tuple[int, ...] = (1, 8, 32, 100, 200, 300)
+    rounds: int = 3
+    seconds: float = 2.5
+    shapes: tuple[Shape, ...] = SHAPES
+
+
+QUICK = Plan(http=(1, 100), direct=(200,), rounds=1, seconds=1.5, shapes=("hot",))
+
+MOST_A_SECOND = {"http": 4_000, "direct": 9_000}
+"""Events made ready for each second: more than any system has been seen to take."""
+
+
+class Bench:
+    """The emulator, the servers, and how one of them is measured."""
+
+    def __init__(self, emulator: Emulator, folder: Path, stack: ExitStack) -> None:
+        self._emulator = emulator
+        self._folder = folder
+        self._servers: dict[str, Server] = {}
+        self._stack = stack
+        self._runs = 0
+
+    def environment(self, system: System) -> dict[str, str]:
+        """What a deployment sets; the threads are for those that are served by threads."""
+        return os.environ | {
+            "FIRESTORE_EMULATOR_HOST": self._emulator.address,
+            "GOOGLE_CLOUD_PROJECT": f"demo-{system.name}",
+            "THREADS": "80",
+            "PYTHONPATH": str(ROOT),
+        }
+
+    def measure(self, mode: Mode, system: System, shape: Shape, concurrency: int, seconds: float) -> Row:
+        """One run of one system on empty totals."""
+        if system is TEXTBOOK:
+            # Transactions that were given up keep their locks in the emulator: no run may inherit them.
+            self._runs += 1
+            system = replace(system, name=f"{system.name}-{self._runs}")
+        project = f"demo-{system.name}"
+        self._emulator.reset(project)
+        cell = Cell(mode, shape, concurrency)
+        arguments = [project, shape, str(concurrency), str(seconds), str(int(MOST_A_SECOND[mode] * seconds))]
+        told, counted = (self._http if mode == "http" else self._direct)(system, arguments)
+        row = Row.of(cell, system.name.partition("-")[0], told, counted, self._exact(system, shape, told))
+        if "-" in system.name and (server := self._servers.pop(system.name, None)):
+            server.kill()
+        return row
+
+    def _http(self, system: System, arguments: list[str]) -> tuple[dict[str, Any], dict[str, int]]:
+        server = self._server(system)
+        cpu, before = server.cpu_seconds(), server.meter.read()
+        told = _run("tests.bench.load", [str(server.port), *arguments], self.environment(system))
+        told["cpu"] = server.cpu_seconds() - cpu
+        return told, _difference(server.meter.read(), before)
+
+    def _direct(self, system: System, arguments: list[str]) -> tuple[dict[str, Any], dict[str, int]]:
+        meter = self._folder / "direct.meter"
+        told = _run("tests.bench.direct", [str(meter), system.module, *arguments], self.environment(system))
+        return told, _difference(Meter(meter).read(), told.pop("before"))
+
+    def _server(self, system: System) -> Server:
+        if system.name not in self._servers:
+            server = Server(system, self.environment(system), self._folder)
+            self._servers[system.name] = self._stack.enter_context(server)
+            warm_up = [str(server.port), f"demo-{system.name}", "hot", "1", "1", "100"]
+            _run("tests.bench.load", warm_up, self.environment(system))
+            self._emulator.reset(f"demo-{system.name}")
+        return self._servers[system.name]
+
+    def _exact(self, system: System, shape: Shape, told: dict[str, Any]) -> bool:
+        os.environ["FIRESTORE_EMULATOR_HOST"] = self._emulator.address
+        os.environ["GOOGLE_CLOUD_PROJECT"] = f"demo-{system.name}"
+        sent = islice(Feed(f"demo-{system.name}", shape).entries(told["sent"]), told["sent"])
+        system.load().client.cache_clear()
+        return not told["unanswered"] and bool(system.load().totals() == expected(sent))
+
+
+def _run(module: str, arguments: list[str], environment: dict[str, str]) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"{module} {' '.join(arguments)} failed:\n{done.stderr.decode()[-2000:]}")
+    told: dict[str, Any] = json.loads(done.stdout)
+    return told
+
+
+def _difference(now: dict[str, int], before: dict[str, int]) -> dict[str, int]:
+    return {name: now[name] - before[name] for name in now}
+
+
+def _cells(plan: Plan) -> Iterator[tuple[Mode, Shape, int]]:
+    for shape in plan.shapes:
+        for concurrency in plan.http:
+            yield "http", shape, concurrency
+        for concurrency in plan.direct:
+            yield "direct", shape, concurrency
+
+
+def main(*, quick: bool = False) -> None:
+    """Measure, print, and, unless it is quick, write docs/benchmarks/trigger.{json,md,png}."""
+    plan = QUICK if quick else Plan()
+    study = Study(f"{plan.rounds} rounds of {plan.seconds:g} s each")
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        log = Path(name) / "emulator.txt"
+        emulator = stack.enter_context(Emulator.prepare(os.environ, log))
+        bench = Bench(emulator, Path(name), stack)
+        for mode, shape, concurrency in _cells(plan):
+            for _ in range(plan.rounds):
+                study.rounds.append(
+                    [bench.measure(mode, system, shape, concurrency, plan.seconds) for system in SYSTEMS]
+                )
+                print(json.dumps([asdict(row) for row in study.rounds[-1]]), file=sys.stderr, flush=True)
+    print_study(study)
+    if not quick:
+        write_study(study, ROOT / "docs" / "benchmarks")

@@ -1,0 +1,78 @@
+"""The model of the platform's limits, with the real ledger in virtual time: what a hot document sustains.
+
+Virtual time, seeded chance: the figures are the same on any machine.
+"""
+
+import random
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from shared.settings import Settings
+from tests.bench.limits import Approach, Assumptions, Limited, Outcome, Scenario, simulate
+
+
+def run(approach: Approach, rate: float, instances: int = 1, **changed: object) -> Outcome:
+    random.seed(7)  # the ledger's jitter
+    return simulate(replace(Scenario(approach, rate, instances, warm_up=10, window=20), **changed))  # type: ignore[arg-type]  # a Scenario's fields
+
+
+def test_a_bucket_lets_its_rate_through() -> None:
+    """Five at once after a rest, then one a second."""
+    bucket, now, taken = Limited(rate=1.0, burst=5), 100.0, 0
+    while now < 120.0:
+        if bucket.wait(now) == 0:
+            bucket.take(now)
+            taken += 1
+        now += 0.1
+    assert taken == 5 + 19
+
+
+def test_the_naive_trigger_ends_at_the_documents_rate() -> None:
+    """One event a second, whatever is offered."""
+    outcome = run("naive", 50)
+    assert outcome.sustained <= 1.1
+    assert outcome.aborted > 10
+
+
+def test_ten_shards_end_at_ten_times_that() -> None:
+    """And each look at a total takes ten reads."""
+    assert 8 <= run("sharded", 50).sustained <= 10.5
+
+
+@pytest.mark.parametrize(("instances", "least"), [(1, 95), (3, 75)])
+def test_the_ledger_carries_what_one_commit_a_second_holds(instances: int, least: float) -> None:
+    """A hundred events a second on a document that takes one write a second; nothing counts twice.
+
+    Three instances that know nothing of each other lose some commits to contention, and those events
+    come again later than this looks.
+    """
+    outcome = run("libra", 100, instances, window=60)
+    assert outcome.sustained >= least
+    assert outcome.commits <= 1.3
+    assert outcome.writes <= 1.1
+    assert outcome.overcounted == 0
+
+
+def test_a_linger_of_a_second_an_instance_meets_no_contention() -> None:
+    """Two instances that commit every two seconds each: one write a second to the document."""
+    settings = Settings(project="demo-limits", group_size=2_000, linger=timedelta(seconds=2))
+    outcome = run("libra", 200, 2, settings=settings)
+    assert outcome.sustained >= 190
+    assert outcome.aborted == 0
+    assert outcome.p99 <= 3
+
+
+def test_without_limits_nobody_waits() -> None:
+    """An idle platform: a commit's own time is all there is."""
+    quick = Assumptions(document_rate=1e6, document_burst=1_000)
+    outcome = run("libra", 5, assumptions=quick)
+    assert outcome.p50 <= quick.commit_base + quick.commit_document * 5 + 0.001
+
+
+def test_a_second_delivery_counts_twice_without_a_guard() -> None:
+    """Of a few hundred events with one in ten delivered twice; the ledger shows each once."""
+    quick = Assumptions(document_rate=1e6, document_burst=1_000, duplicates=0.1)
+    assert run("naive", 20, assumptions=quick).overcounted > 20
+    assert run("libra", 20, assumptions=quick).overcounted == 0
