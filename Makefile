@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 TOOLS := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check format lock clean stage emulate test-firebase simulate
+.PHONY: help demo up test check format lock clean stage emulate test bench-firebase simulate faults fuzz soak mutate
 
 help: ## List what there is
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -42,6 +42,22 @@ test-firebase: $(STAMP) $(TOOLS) ## End to end under the Firebase suite; minutes
 
 simulate: $(STAMP) ## Hold the laws to a million seeded histories, new ones each time (SCHEDULES=N for fewer)
 	$(BIN)/python -m tests.simulation --schedules $(or $(SCHEDULES),1000000) --seed $$(date +%s)000
+
+faults: $(STAMP) ## Break calls, kill parts, feed garbage: ten minutes, so apart from `test`
+	$(BIN)/pytest tests/faults
+
+fuzz: $(STAMP) ## Garbage at the event decoder and at the entry points
+	$(BIN)/pytest tests/faults/test_hostile_input.py
+
+soak: $(STAMP) ## An hour of load with all faults at random (MINUTES=N); report and plot in build/soak
+	$(BIN)/python -m tests.faults.soak --minutes $(or $(MINUTES),60)
+
+mutate: $(STAMP) ## Which changes to the core no test would notice; about an hour
+	$(BIN)/mutmut run
+	$(BIN)/mutmut results
+
+bench: $(STAMP) ## Measure it beside three other ways to count; NAME=... for one, QUICK=1 for a minute's look
+	$(BIN)/python -m tests.bench $(NAME) $(if $(QUICK),--quick)
 
 check: $(STAMP) ## Format, lint, types, import rules, shell
 	$(BIN)/ruff format --check .
