@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 TOOLS := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check format lock clean stage emulate test bench-firebase simulate faults fuzz soak mutate
+.PHONY: help demo up test check format lock clean stage emulate test-firebase simulate bench faults fuzz soak mutate
 
 help: ## List what there is
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-14s %s\n", $$1, $$2}'
