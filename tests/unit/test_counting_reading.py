@@ -1,0 +1,193 @@
+"""The reading that both counters share: retried, in threads or in turn, accounted; and what a tally sees."""
+
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.aggregation import MAX_KEY_BYTES, Aggregation, Count, FieldKey, Source, Sum, TimeKey, fold
+from shared.counting import snapshot as reading
+from shared.counting.index import index, unsupported
+from shared.counting.scan import Tally, scan
+from shared.counting.snapshot import ATTEMPTS, Snapshot, Step
+from shared.errors import Denied, IndexMissing, Invalid, Transient
+from shared.settings import UTC as UTC_ZONE
+from tests.memory_seams import Call, Fault, Seams
+from tests.recomputing import World, exact_at
+
+KEYS = Source("libra", (Aggregation("aggregates_categories", FieldKey("ingredient")),))
+MIXED = Source(
+    "libra",
+    (
+        Aggregation("by_hour", TimeKey("at", "hour", UTC_ZONE), measures=(Count(), Sum("amount", "grams"))),
+        Aggregation("by_name", FieldKey("device.name")),
+        Aggregation("by_device", FieldKey("device")),
+    ),
+)
+
+
+@pytest.fixture
+def world() -> World:
+    """Twenty entries of four ingredients."""
+    world = World()
+    for number in range(20):
+        world.write(f"e{number}", ingredient=f"Ingredient {number % 4}")
+    world.later(hours=1)
+    return world
+
+
+def taken(world: World, workers: int = 1) -> Snapshot:
+    """The world as it is now."""
+    return Snapshot(world.store, world.source, world.clock.now, workers=workers, sleep=world.clock.sleep)
+
+
+@pytest.mark.parametrize("count", [index, scan], ids=["index", "scan"])
+@pytest.mark.parametrize("workers", [1, 3])
+def test_every_read_may_fail_once(world: World, count: type, workers: int) -> None:
+    """Each is tried again, its tries are billed, and nothing is counted twice."""
+    seen: set[object] = set()
+
+    def stumble(call: Call) -> Fault | None:
+        first = str(call.about) not in seen
+        seen.add(str(call.about))
+        return "reply lost" if first else None
+
+    world.store = Seams(world.memory, stumble)
+    counted = count(taken(world, workers=workers))
+    assert counted.totals == exact_at(world.memory, world.source, world.clock.now)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_read_that_fails_for_good_ends_the_count(world: World, workers: int) -> None:
+    """After so many attempts, or at once if it can never succeed."""
+    tries = 0
+
+    def down(_: Call) -> Fault | None:
+        nonlocal tries
+        tries += 1
+        return "request lost"
+
+    world.store = Seams(world.memory, down)
+    with pytest.raises(Transient):
+        scan(taken(world, workers=workers))
+    assert tries >= ATTEMPTS
+
+    def deny(_: Call) -> Fault | None:
+        raise Denied("no permission")
+
+    world.store = Seams(world.memory, deny)
+    with pytest.raises(Denied):
+        index(taken(world, workers=workers))
+
+
+def test_a_page_is_counted_once_however_often_it_is_read(world: World) -> None:
+    """Pages that end exactly at the last entry, too."""
+    for page in (1, 3, 20, 21):
+        counted = scan(taken(world, workers=1), page=page)
+        assert counted.entries == 20
+        assert counted.totals == exact_at(world.memory, world.source, world.clock.now)
+
+
+def test_whoever_waits_for_a_slow_task_is_heard(monkeypatch: pytest.MonkeyPatch, world: World) -> None:
+    """A lease is renewed also while nothing comes back."""
+    monkeypatch.setattr(reading, "BEAT", 0.01)
+    beats: list[int] = []
+    heard = threading.Event()
+
+    def beat(entries: int) -> None:
+        beats.append(entries)
+        if len(beats) == 3:
+            heard.set()
+
+    snapshot = Snapshot(world.store, world.source, world.clock.now, workers=2, beat=beat)
+
+    def slow() -> Step:
+        assert heard.wait(30)  # the caller's thread beats meanwhile
+        return Step(entries=1)
+
+    assert snapshot.run([slow]).entries == 1
+    assert beats[:3] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("found", ["The query requires an index. Create it here", "bad request"])
+def test_a_missing_index_is_named_with_what_to_do(world: World, found: str) -> None:
+    """Any other refusal is passed on as it is."""
+
+    class Refusing(Seams):
+        def count(self, query, *, read_time=None):  # type: ignore[no-untyped-def]  # as in Seams
+            if query.where and query.where[-1].field == "timestamp":
+                raise Invalid(found)
+            return super().count(query, read_time=read_time)
+
+    world.store = Refusing(world.memory)
+    with pytest.raises(IndexMissing if "index" in found else Invalid) as caught:
+        index(taken(world, workers=1))
+    if isinstance(caught.value, IndexMissing):
+        assert "(dataAction, timestamp), ascending: deploy firestore.indexes.json" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("aggregation", "reason"),
+    [
+        (Aggregation("a", FieldKey("x")), None),
+        (Aggregation("a", FieldKey("x"), measures=(Count(), Sum("y", "z"))), "adds up more than a count"),
+        (Aggregation("a", (FieldKey("x"), FieldKey("y"))), "a key of several parts"),
+    ],
+)
+def test_the_index_says_what_it_can_not_prove(aggregation: Aggregation, reason: str | None) -> None:
+    """Before it starts, naming the aggregation."""
+    found = unsupported(Source("libra", (aggregation,)))
+    assert (found is None) == (reason is None)
+    assert reason is None or reason in str(found)
+
+
+values = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-5, 5),
+    st.sampled_from([0.0, -0.0, 1.0, 2.5, float("nan"), float("inf")]),
+    st.sampled_from(["", "a", "b", "x" * MAX_KEY_BYTES, "x" * (MAX_KEY_BYTES + 1)]),
+    st.binary(max_size=1),
+    st.lists(st.integers(), max_size=1),
+    st.integers(0, 2 * 86_400).map(
+        lambda seconds: datetime(2025, 9, 4, tzinfo=UTC) + timedelta(seconds=seconds)
+    ),
+    st.sampled_from([datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)]),
+)
+fields = st.dictionaries(
+    st.sampled_from(["at", "amount", "device"]),
+    st.one_of(values, st.dictionaries(st.sampled_from(["name", "x"]), values, max_size=2)),
+)
+
+
+@given(st.lists(fields, max_size=12))
+def test_a_tally_adds_up_to_the_fold(entries: list[dict[str, object]]) -> None:
+    """Whatever entries are taken for alike, no declaration could tell them apart."""
+    tally = Tally.of(MIXED)
+    for entry in entries:
+        tally.add(entry)
+    assert tally.totals() == fold(MIXED, entries)
+
+
+def test_a_tally_does_not_grow_with_its_entries() -> None:
+    """A thousand entries of one hour and one name are one kind."""
+    tally, begin = Tally.of(MIXED), datetime(2025, 9, 4, 18, tzinfo=UTC)
+    for number in range(1_000):
+        tally.add(
+            {"at": begin + number * timedelta(seconds=3), "amount": 1, "device": {"name": "a", "n": number}}
+        )
+    assert sum(map(len, _kinds(tally))) == 3
+
+
+def _kinds(tally: Tally) -> Iterator[dict[tuple[object, ...], int]]:
+    yield from tally._kinds
+
+
+def test_an_empty_collection_costs_one_read_a_query(world: World) -> None:
+    """Firestore bills a query that finds nothing, too."""
+    world.source = Source("nothing", KEYS.aggregations)
+    snapshot = taken(world, workers=1)
+    assert (scan(snapshot).entries, snapshot.reads) == (0, 1)
