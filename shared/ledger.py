@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 
-from shared.aggregation import Contribution, Entry, Source, add, contribution, document_id
+from shared.aggregation import Cell, Contribution, Entry, Source, add, contribution, document_id
 from shared.errors import (
     AlreadyExists,
     Contention,
@@ -96,7 +96,6 @@ class _Waiting:
     entry: Entry
     marker: str
     contribution: Contribution
-    size: int
     since: datetime
     wake: Callable[[], object]
     """Tells whoever waits that it is answered or, a thread only, that it is to lead."""
@@ -215,10 +214,7 @@ class Ledger:
 
     def _prepare(self, entry: Entry, wake: Callable[[], object]) -> _Waiting:
         counted = contribution(self._source, entry.fields)
-        size = _BYTES_A_WRITE * (2 + len(counted.rejections))
-        for cell in counted.deltas:
-            size += _BYTES_A_WRITE + 4 * len(str(cell.key)) + len(document_id(cell.key))
-        return _Waiting(entry, marker_id(entry), counted, size, self._clock(), wake)
+        return _Waiting(entry, marker_id(entry), counted, self._clock(), wake)
 
     def _enqueue(self, own: _Waiting) -> bool:
         """True if the caller is to lead."""
@@ -291,17 +287,19 @@ class Ledger:
         return pace - passed if 0 <= passed < pace else 0.0
 
     def _take(self) -> list[_Waiting]:
+        """The next group: as many as are waiting, while what they write together keeps within the bounds."""
+        group: list[_Waiting] = []
+        cells: set[Cell] = set()
+        writes = size = 0
         with self._mutex:
-            group = [self._queue.popleft()]
-            size, rejected = group[0].size, int(bool(group[0].contribution.rejections))
-            cells = set(group[0].contribution.deltas)
             while self._queue and len(group) < self._settings.group_size:
-                joining = self._queue[0]
-                size += joining.size
-                rejected += bool(joining.contribution.rejections)
-                cells |= joining.contribution.deltas.keys()
-                if size > MAX_BYTES or len(group) + 1 + rejected + len(cells) > self._most_writes:
+                joining = self._queue[0].contribution
+                new = joining.deltas.keys() - cells
+                writes += 1 + len(new) + bool(joining.rejections)
+                size += _BYTES_A_WRITE * (2 + len(joining.rejections)) + sum(map(_bytes_of, new))
+                if group and (size > MAX_BYTES or writes > self._most_writes):
                     break
+                cells |= new
                 group.append(self._queue.popleft())
             if len(self._queue) < self._settings.group_size:
                 self._full.clear()
@@ -472,6 +470,11 @@ class Ledger:
             figures = {"commits": self.figures.commits, "writes": self.figures.writes}
             figures |= {"reads": self.figures.reads, "retries": self.figures.retries}
             logger.debug("A group is settled; figures since the start", extra=figures | outcomes)
+
+
+def _bytes_of(cell: Cell) -> int:
+    """An upper bound for what a total adds to a commit: its path, its raw key and its increments."""
+    return _BYTES_A_WRITE + 4 * len(str(cell.key)) + len(document_id(cell.key))
 
 
 def _log_rejections(member: _Waiting) -> None:
