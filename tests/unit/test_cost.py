@@ -1,5 +1,7 @@
 """What `libra cost` reckons: its arithmetic, against numbers worked out by hand."""
 
+from pathlib import Path
+
 import pytest
 from click.testing import CliRunner
 
@@ -7,6 +9,7 @@ from cli.cost import Load, bills, libra_writes
 from cli.main import main
 from cli.prices import LOCATIONS, Prices
 
+ROOT = Path(__file__).parents[2]
 PRICES = Prices("here", reads=1.0, writes=10.0, deletes=0.1, requests=0.0, cpu_second=0.0, gib_second=0.0)
 
 
@@ -52,3 +55,15 @@ def test_the_command_prints_both_tables() -> None:
 def test_the_command_wants_a_load() -> None:
     """There is no load that suits everybody."""
     assert CliRunner().invoke(main, ["cost"]).exit_code == 2
+
+
+def test_the_documentation_shows_what_the_command_reckons() -> None:
+    """The table in docs/costs.md is that of a million events a day, to the cent."""
+    arguments = ["cost", "--events-per-day", "1000000"]
+    told = CliRunner().invoke(main, arguments, env={"COLUMNS": "120"}).output
+    rows = [line for line in told.splitlines() if line.startswith("│")]
+    document = (ROOT / "docs" / "costs.md").read_text()
+    for row in rows:
+        name, *figures = (cell.strip() for cell in row.strip("│").split("│"))
+        (line,) = [one for one in document.splitlines() if one.startswith(f"| {name} |") and "." in one]
+        assert all(figure in line for figure in figures if figure[-1].isdigit() and figure != "1,000,000")
