@@ -1,7 +1,10 @@
 """`docs/operations.md` names commands, messages and errors that there are."""
 
+import os
 import re
 import shlex
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -33,6 +36,20 @@ def test_every_command_of_the_page_is_one(command: str) -> None:
     if words != ["--help"]:
         said = arguments_of(words)
         assert set(said["only"].split(",")) <= set(STEPS)
+
+
+def test_the_first_commands_work_as_they_are_written(tree: Path, tmp_path: Path) -> None:
+    """Up to the first one that needs a cloud account, in a shell that has none."""
+    block = re.search(r"## Deploying\n.*?```bash\n(.*?)^gcloud auth login", PAGE, re.DOTALL | re.MULTILINE)
+    assert block
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    shell = ["bash", "-euo", "pipefail", "-c", block[1]]
+    done = subprocess.run(
+        shell, cwd=tree, env=environment, capture_output=True, text=True, timeout=170, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "every entry point imports" in done.stderr
+    assert "gcloud functions deploy libra-on-created" in done.stdout
 
 
 def test_the_page_names_every_step() -> None:
