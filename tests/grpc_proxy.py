@@ -75,9 +75,10 @@ class GrpcProxy:
 
     def hang_up(self) -> None:
         """Cut every connection in the middle of whatever it carries, and listen again on the same port."""
-        if self._server:
-            self._server.stop(grace=None).wait()
-        self._listen(self.address)
+        old = self._server
+        self._listen(self.address)  # beside the old one: calls that are on their way hold that up
+        if old:
+            old.stop(grace=None)
 
     def _listen(self, address: str) -> None:
         self._server = grpc.server(ThreadPoolExecutor(self.workers), options=_UNLIMITED)

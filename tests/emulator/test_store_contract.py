@@ -537,3 +537,29 @@ def test_cuts_are_ascending_ids(store: Store) -> None:
     cuts = store.cuts("libra", 4, read_time=at)
     assert cuts == sorted(set(cuts))
     assert len(cuts) < 4
+
+
+# --- preconditions ------------------------------------------------------------------------------
+
+
+def test_a_merge_may_depend_on_the_document_as_it_was_read(store: Store) -> None:
+    """With the update time that was read it lands once; then, and after a deletion, it is Contention."""
+    commit(store, Create("state/w", {"n": 1}))
+    read = document(store, "state/w").update_time
+    conditional = Merge("state/w", {("n",): 2}, if_updated=read)
+    commit(store, conditional)
+    with pytest.raises(Contention):
+        commit(store, Merge("total/a", increments={("count",): 1}), conditional)
+    commit(store, Delete("state/w"))
+    with pytest.raises(Contention):
+        commit(store, conditional, Merge("total/a", increments={("count",): 1}))
+    assert store.get(["state/w", "total/a"]) == [None, None]
+
+
+def test_a_write_that_changes_nothing_leaves_what_others_read_valid(store: Store) -> None:
+    """The update time is that of the last change: who depends on it is not disturbed."""
+    commit(store, Create("state/w", {"n": 1}))
+    read = document(store, "state/w").update_time
+    commit(store, Merge("state/w", {("n",): 1}))
+    commit(store, Merge("state/w", {("n",): 2}, if_updated=read))
+    assert fields(store, "state/w") == {"n": 2}

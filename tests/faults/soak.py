@@ -105,6 +105,7 @@ class Soak:
     def _break(self) -> None:
         self._stack.set_faults(duplicate=0.2, drop=0.005, delay=0.1, delay_seconds=5.0, reorder=10)
         while not self._over.wait(self._rng.uniform(0.2, 2)):
+            self._proxy.clear()  # what was not met by now would pile up for the next recompute
             match self._rng.choices(("swallow", "fail", "late", "cut", "kill"), (8, 8, 4, 1, 0.5))[0]:
                 case "swallow":
                     self._proxy.swallow_replies("Commit", self._rng.randint(1, 3))
@@ -182,7 +183,6 @@ class Soak:
             half = samples[len(samples) // 2 :]
             report.megabytes_an_hour[name] = round(slope(half) * 3600, 1)
             report.descriptors[name] = (half[0].descriptors, half[-1].descriptors)
-        HERE.mkdir(parents=True, exist_ok=True)
         (HERE / "report.json").write_text(json.dumps(asdict(report), indent=2) + "\n")
         plot(self._samples, HERE / "memory.png")
 
@@ -254,7 +254,10 @@ def main() -> int:
     asked = arguments()
     settings = {"LIBRA_LAG_SECONDS": str(asked.lag), "LIBRA_BUCKET_SECONDS": "10"}
     port = free_port()
-    stack = LocalStack(project="demo-soak", settings=settings, emulator_port=port, recompute=True)
+    HERE.mkdir(parents=True, exist_ok=True)
+    stack = LocalStack(
+        project="demo-soak", settings=settings, emulator_port=port, recompute=True, folder=HERE
+    )
     with GrpcProxy(f"127.0.0.1:{port}") as proxy:
         # What is served talks to the emulator through the proxy; the checks look at it directly.
         for served in (stack.function, stack.recompute):

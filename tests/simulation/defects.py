@@ -101,7 +101,7 @@ def tapped(tap: Callable[[Store], Any]) -> Parts:
 
 
 _SEAL = "        self._seal(run, watermark)\n"
-_CORRECT = "        self._correct(run, watermark, found.corrections)\n"
+_CORRECT = "        self._correct(run, found.corrections)\n"
 _LABEL = "bucket_of(member.entry.create_time, self._settings.bucket)"
 _FRESH = "is_fresh(member.entry.create_time, now, lag)"
 
@@ -133,19 +133,13 @@ DEFECTS: dict[str, Callable[[], Parts]] = {
     "the seal is skipped": lambda: recompute((_SEAL, "")),
     "the seal comes after the totals are read": lambda: recompute((_SEAL, ""), (_CORRECT, _SEAL + _CORRECT)),
     "the fencing check is dropped": lambda: recompute(
-        ("(found.run_id, found.token) != (run.run_id, run.lease.token)", "False"),
+        ("                    self._check_lease(run, _fields(state))\n", ""),
     ),
     "corrections are not numbered": lambda: recompute(
-        ('recorded.get("step") != run.step + 1', "True"),
+        ('_fields(recorded).get("step") != run.step + 1', "True"),
     ),
-    "corrections are committed outside the transaction that checked the lease": lambda: recompute(
-        (
-            "                    begun.commit(what)\n",
-            (
-                "                    self._store.rollback(begun.transaction)\n"
-                "                    self._store.commit(what, timeout=COMMIT_TIMEOUT)\n"
-            ),
-        )
+    "corrections don't depend on the state document that was read": lambda: recompute(
+        ("            if_updated=found.update_time,\n", ""),
     ),
     "an open bucket is closed with the others": lambda: comparing(
         ("elif bucket[0].end <= watermark:", "elif bucket[0].end <= watermark + bucket[0].length:")
