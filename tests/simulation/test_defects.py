@@ -7,7 +7,7 @@ from tests.simulation.run import violation
 from tests.simulation.schedule import draw
 
 WITHIN = 5_000
-"""Schedules in which a defect must be found. Most are found within ten, the rarest so far in 1,138."""
+"""Schedules in which a defect must be found. Most are found within ten, the rarest so far in 269."""
 
 
 @pytest.mark.timeout(600)
