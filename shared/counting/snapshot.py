@@ -102,7 +102,7 @@ class Snapshot:
     def page(
         self, fields: Sequence[str], after: str | None, until: str | None, limit: int
     ) -> Iterator[tuple[str, Mapping[str, object]]]:
-        """See `Store.scan`. Not retried: whoever adds up a page starts it again as a whole."""
+        """See `Store.scan`. Not retried: whoever reads it knows where to go on."""
         read = 0
         try:
             for found in self.store.scan(

@@ -4,7 +4,8 @@ The scan stands between two marks, measured in the same rounds on the same emula
 high-level client, which is what one would write first, and the same key ranges received as raw bytes and
 thrown away, which is the most that any Python client of gRPC can do here. Each measurement is a process
 of its own, so that its peak memory is its own. The emulator shares this machine's cores with the client:
-wall-clock figures are a lower bound, CPU microseconds an entry are the client's own.
+wall-clock figures are a lower bound, CPU microseconds an entry are the client's own. At 100,000 entries it
+is the emulator that is measured: it sorts the collection anew for each request.
 """
 
 import json
@@ -58,7 +59,7 @@ class Measured:
 
 def main(*, quick: bool) -> None:
     """Measure, print, and store unless it is a quick look."""
-    sizes, rounds = ((1_000, 5_000), 2) if quick else ((10_000, 100_000), 5)
+    sizes, rounds = ((1_000, 5_000), 2) if quick else ((10_000, 100_000), 3)
     with tempfile.TemporaryDirectory() as folder:
         environment = {name: value for name, value in os.environ.items() if name != "FIRESTORE_EMULATOR_HOST"}
         with Emulator.prepare(environment, Path(folder) / "emulator.txt") as emulator:
@@ -197,11 +198,11 @@ def _lines(found: list[Measured], sizes: tuple[int, int]) -> list[str]:
                 f"| {names.get(what, f'**{what}**')} | {size:,} | {speed:,.0f} | {cpu:,.1f} | {peak:,.1f} "
                 f"| {rows[0].reads:,} |"
             )
+    cpu_ratio = _cpu(found, "stream", large) / _cpu(found, "scan", large)
     ratios = [
-        _ratio(found, "scan", "stream", large, "4"),
-        _ratio(found, "scan", "raw", large, "0.7"),
-        f"CPU an entry of `stream()` / of scan at {large:,}: "
-        + f"{_cpu(found, 'stream', large) / _cpu(found, 'scan', large):.2f}",
+        *(_ratio(found, "scan", "stream", size, "4") for size in sizes),
+        *(_ratio(found, "scan", "raw", size, "0.7") for size in sizes),
+        f"CPU an entry of `stream()` / of scan at {large:,}: {cpu_ratio:.2f}",
     ]
     reads = {what: _of(found, what, large)[0].reads for what in ("scan", "index")}
     grown = _peak(found, "scan", large) - _peak(found, "scan", small)
@@ -213,8 +214,8 @@ def _lines(found: list[Measured], sizes: tuple[int, int]) -> list[str]:
         *(f"- {ratio}" for ratio in ratios),
         f"- reads, index / scan at {large:,}: 1/{reads['scan'] / reads['index']:,.0f} (aim: at most 1/100)",
         f"- memory of the scan from {small:,} to {large:,}: {grown:+.1f} MB (aim: at most +10)",
-        f"- at 10 million entries, by the estimate that `auto` uses: scan {ten[0].reads:,} reads, index "
-        + f"{ten[1].reads:,} if they are of {DAYS} days, {year.reads:,} if they are of a year",
+        f"- at 10 million entries, as `auto` estimates: scan {ten[0].reads:,} reads, index {ten[1].reads:,}",
+        f"- the same, spread over a year in place of {DAYS} days: index {year.reads:,} reads",
     ]
     return lines
 
