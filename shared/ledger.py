@@ -44,6 +44,13 @@ below the two minutes that a deployed trigger has to answer."""
 FIRST_PAUSE = 0.05
 """Seconds before the second attempt, at most; each later pause may be twice as long."""
 
+CROWD = 8
+"""Where a group was larger than this, more are on their way."""
+
+BREATH = 0.01
+"""Seconds that the event loop is given after a crowd was answered, before the next group is taken: those who
+follow on the answers ride in it too. Without it two half crowds take turns (docs/decisions)."""
+
 LONGEST_PACE = 5.0
 """The most seconds that contention may put between the starts of two commits of one instance."""
 
@@ -254,9 +261,11 @@ class Ledger:
             except Exception:  # noqa: BLE001 - logged; a thread would raise it, but a task has nobody to tell
                 logger.exception("A group was interrupted")
             finally:
-                with self._mutex:
-                    leading = self._leading = bool(self._queue)
                 self._wake(group)
+            if len(group) > CROWD:
+                await asyncio.sleep(BREATH)
+            with self._mutex:
+                leading = self._leading = bool(self._queue)
 
     @staticmethod
     def _wake(group: Sequence[_Waiting]) -> None:

@@ -205,6 +205,22 @@ def test_who_waited_too_long_is_refused_and_not_written(clock: Clock) -> None:
     ]
 
 
+def test_a_crowd_is_answered_before_the_loop_takes_breath(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits for it: not the crowd itself, and in an idle instance there is none."""
+    monkeypatch.setattr(ledger_module, "BREATH", 3600)
+    ledger = make(clock, Scripted(clock))
+
+    async def alone_then_crowded() -> list[Outcome]:
+        alone = [await ledger.apply_async(entry(clock, number)) for number in range(3)]
+        crowd = await asyncio.gather(*(ledger.apply_async(entry(clock, n)) for n in range(3, 20)))
+        return alone + crowd
+
+    assert asyncio.run(alone_then_crowded()) == [Outcome.COUNTED] * 20
+    assert ledger.figures.commits == 4
+
+
 def test_a_full_queue_refuses_coroutines_at_once(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Back-pressure: the one that finds no place raises without anything being sent."""
     monkeypatch.setattr(ledger_module, "MAX_WAITING", 0)
