@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import httpx
 import pytest
@@ -37,6 +37,11 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     )
 
 
+def hear_ctrl_c() -> None:
+    """A shell's background job is started with SIGINT ignored, and its children would inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @contextmanager
 def up(project: str, *arguments: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
     """A running `libra up` in a process group of its own, and what it said once all was up."""
@@ -48,14 +53,19 @@ def up(project: str, *arguments: str) -> Iterator[tuple["subprocess.Popen[str]",
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=hear_ctrl_c,  # noqa: PLW1509 - it only sets a signal's disposition
     ) as process:
-        assert process.stdout
-        said = ""
-        while "Ctrl-C stops everything" not in said:
-            line = process.stdout.readline()
-            assert line, (said, process.stderr.read() if process.stderr else "")
-            said += line
-        yield process, said
+        try:
+            assert process.stdout
+            said = ""
+            while "Ctrl-C stops everything" not in said:
+                line = process.stdout.readline()
+                assert line, (said, process.stderr.read() if process.stderr else "")
+                said += line
+            yield process, said
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 @linux
