@@ -16,8 +16,8 @@ from tests.bench.report import COLOURS
 from tests.bench.systems import ROOT
 
 RATES = (1, 10, 100, 300, 1_000, 3_000, 10_000)
-MOST_EVENTS = 60_000
-SHORTEST, LONGEST = 15.0, 120.0
+MOST_EVENTS = 30_000
+SHORTEST, LONGEST = 6.0, 90.0
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,8 @@ def document(found: Sequence[tuple[Case, Outcome]]) -> str:
         "virtual time; Firestore, the platform and the three others are models (`tests/bench/limits.py`,",
         "where each assumption stands beside its source). This is the strictest reading of Firestore's",
         "pages: a document sustains **one write a second**.",
+        "",
+        "`docs/decisions/2026-11-22-pace-by-contention.md` draws the conclusions.",
         "",
         "![sustained events a second over offered](limits.png)",
         "",

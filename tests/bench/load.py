@@ -18,7 +18,7 @@ from typing import get_args
 
 from tests.bench.events import Feed, Shape, http_request
 
-DEADLINE_SECONDS = 10.0
+DEADLINE_SECONDS = 5.0
 """How long the last answers are waited for; what is not answered by then is told as such."""
 
 

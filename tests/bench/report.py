@@ -11,6 +11,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
+from tests.bench.events import Shape
+
 PACKAGES = (
     "functions-framework",
     "gunicorn",
@@ -27,7 +29,7 @@ class Cell(NamedTuple):
     """What was asked of all systems alike."""
 
     mode: str
-    shape: str
+    shape: Shape
     concurrency: int
 
 
@@ -36,7 +38,7 @@ class Row:
     """One system in one cell and round. Times in milliseconds, CPU in microseconds an event."""
 
     mode: str
-    shape: str
+    shape: Shape
     concurrency: int
     system: str
     events: int
