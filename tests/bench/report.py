@@ -240,7 +240,7 @@ def _introduction(study: Study) -> list[str]:
         "The load generator, the function and the emulator share these cores, so an absolute figure says",
         "little about production; ratios within a round do. Each ratio is the median over the rounds, with",
         "the least and the most beside it where there is room. `tests/bench/baselines` has the other three.",
-        f"A dash: fewer than {STARVED} events were acknowledged; the emulator makes transactions wait for locks.",
+        f"A dash: fewer than {STARVED} events were acknowledged; transactions wait for locks.",
         "",
         "![events a second, p99, CPU and writes an event](trigger.png)",
     ]
