@@ -210,6 +210,10 @@ _OPTIONS = [
     # Answers are read in the caller's own thread. Handing each over from another one costs four fifths of
     # what a scan spends on an entry (27 us of CPU against 5, measured; `make bench`).
     (ChannelOptions.SingleThreadedUnaryStream, 1),
+    # What the server may send ahead of a reader, in bytes a stream. Left to itself gRPC lets it grow by
+    # megabytes, which a scan then holds; this is still 50 MB/s at a round trip of 5 ms.
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.lookahead_bytes", 262_144),
 ]
 
 

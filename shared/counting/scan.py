@@ -17,9 +17,9 @@ from typing import NamedTuple
 from shared.aggregation import MAX_KEY_BYTES, Source, TimeKey, Unusable, contribution
 from shared.counting.snapshot import Counted, Snapshot, Step, Totals
 
-PAGE = 20_000
-"""Entries that one request reads: few enough for `store.READ_TIMEOUT` and for what gRPC buffers, and so many
-that the emulator, which sorts a collection anew for each request, has few of them to answer."""
+PAGE = 30_000
+"""Entries that one request reads: few enough for `store.READ_TIMEOUT` and for a tally, and so many that the
+emulator, which sorts a collection anew for each request, has few of them to answer."""
 
 RANGES_A_WORKER = 4
 """Key ranges for each worker, so that none is left alone with a large last one."""
