@@ -12,6 +12,7 @@ import random
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
@@ -75,12 +76,10 @@ class Soak:
     def run(self) -> Report:
         """Write, break and check until the time is up; then repair and compare."""
         with ThreadPoolExecutor(3) as threads:
-            running = [threads.submit(each) for each in (self._write, self._break, self._watch)]
+            running = [threads.submit(each) for each in (self._write, self._prove, self._watch)]
             try:
-                while self._elapsed() < self._arguments.minutes * 60 and not any(r.done() for r in running):
-                    self._over.wait(self._arguments.every)
-                    self._recompute()
-                    print(json.dumps(asdict(self.report)), flush=True)
+                # In this, the main thread: what it starts ends with the thread that started it.
+                self._break(lambda: any(each.done() for each in running))
             finally:
                 self._over.set()
                 self._calm()
@@ -102,9 +101,10 @@ class Soak:
     def _now(self, number: int) -> object:
         return SERVED["timestamp"] + timedelta(minutes=number)
 
-    def _break(self) -> None:
+    def _break(self, failed: Callable[[], bool]) -> None:
         self._stack.set_faults(duplicate=0.2, drop=0.005, delay=0.1, delay_seconds=5.0, reorder=10)
-        while not self._over.wait(self._rng.uniform(0.2, 2)):
+        while self._elapsed() < self._arguments.minutes * 60 and not failed():
+            self._over.wait(self._rng.uniform(0.2, 2))
             self._proxy.clear()  # what was not met by now would pile up for the next recompute
             match self._rng.choices(("swallow", "fail", "late", "cut", "kill"), (8, 8, 4, 1, 0.5))[0]:
                 case "swallow":
@@ -127,6 +127,11 @@ class Soak:
         self._stack.set_faults(duplicate=0.0, drop=0.0, delay=0.0, reorder=0)
 
     # -- checks
+
+    def _prove(self) -> None:
+        while not self._over.wait(self._arguments.every):
+            self._recompute()
+            print(json.dumps(asdict(self.report)), flush=True)
 
     def _recompute(self) -> None:
         answer = httpx.post(f"http://{self._stack.recompute.address}", json={}, timeout=600)
