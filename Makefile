@@ -25,7 +25,8 @@ up: $(STAMP) ## The local stack: Firestore emulator, the function, the relay bet
 	$(BIN)/libra up
 
 test: $(STAMP) ## Every test that belongs in CI
-	$(BIN)/pytest --cov --cov-fail-under=100
+	$(BIN)/pytest --cov --cov-fail-under=100 --ignore tests/simulation
+	$(BIN)/pytest tests/simulation
 
 $(TOOLS): package.json package-lock.json
 	npm ci --no-audit --no-fund --loglevel=error
