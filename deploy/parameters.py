@@ -140,7 +140,7 @@ PARAMETERS = (
         "--linger-ms",
         "0",
         r".+",
-        "how long a commit waits for company, in milliseconds",
+        "the least time between the starts of two commits of an instance, in milliseconds",
         runtime=True,
     ),
     Parameter("LIBRA_LOG_LEVEL", "--log-level", "INFO", r".+", "DEBUG, INFO, WARNING or ERROR", runtime=True),
