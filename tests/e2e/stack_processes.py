@@ -5,6 +5,10 @@ from pathlib import Path
 
 from cli.process import wait_until
 
+# gunicorn names its processes where setproctitle is installed (a tool of the tests brings it), and the name
+# overwrites the environment that is read below, unless setproctitle is told to leave that alone.
+os.environ["SPT_NOENV"] = "1"
+
 
 def of_project(project: str) -> set[int]:
     """The ids of the running processes, but this one, that work for a project. Linux only."""

@@ -127,10 +127,12 @@ def test_nothing_outlives_a_parent_that_is_killed(project: str, tmp_path: Path) 
     command = [sys.executable, "-u", "-c", script, project, str(tmp_path)]
     environment = os.environ | {"PYTHONPATH": str(stack_module.ROOT)}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as parent:
-        assert parent.stdout
-        assert parent.stdout.readline() == "up\n"
-        assert len(of_project(project)) >= 3
-        parent.kill()
+        try:
+            assert parent.stdout
+            assert parent.stdout.readline() == "up\n"
+            assert len(of_project(project)) >= 3
+        finally:
+            parent.kill()
     wait_until_gone(project)
 
 
