@@ -25,8 +25,7 @@ up: $(STAMP) ## The local stack: Firestore emulator, the function, the relay bet
 	$(BIN)/libra up
 
 test: $(STAMP) ## Every test that belongs in CI
-	$(BIN)/pytest --cov --cov-fail-under=100 --ignore tests/simulation
-	$(BIN)/pytest tests/simulation
+	$(BIN)/pytest --cov --cov-fail-under=100
 
 $(TOOLS): package.json package-lock.json
 	npm ci --no-audit --no-fund --loglevel=error
