@@ -1,8 +1,8 @@
 """The recompute's two counters: entries a second, reads billed, peak memory.
 
 The scan stands between two marks, measured in the same rounds on the same emulator: `stream()` of the
-high-level client, which is what one would write first, and the same key ranges received as raw bytes and
-thrown away, which is the most that any Python client of gRPC can do here. Each measurement is a process
+high-level client, which is what one would write first, and the scan's own request received as raw bytes and
+thrown away, which is the most that a Python client of gRPC can make of it. Each measurement is a process
 of its own, so that its peak memory is its own. The emulator shares this machine's cores with the client:
 wall-clock figures are a lower bound, CPU microseconds an entry are the client's own. At 100,000 entries it
 is the emulator that is measured: it sorts the collection anew for each request.
@@ -17,7 +17,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -31,7 +30,7 @@ from shared.catalog import libra
 from shared.counting import Snapshot
 from shared.counting.cost import index_cost, scan_cost
 from shared.counting.index import index
-from shared.counting.scan import _EVEN_CUTS, scan
+from shared.counting.scan import scan
 from shared.settings import Settings
 from shared.store import DOCUMENT_ID, Create, FirestoreStore, Query, _RunQueryRequest
 from shared.values import set_instant
@@ -142,30 +141,18 @@ def _high_level(project: str, fields: list[str] | None) -> int:
 
 
 def _raw(snapshot: Snapshot) -> int:
-    """The scan's own requests, their answers received as bytes and thrown away."""
+    """The scan's own request, its answers received as bytes and thrown away."""
     store = snapshot.store
     assert isinstance(store, FirestoreStore)
     call = store._channel.unary_stream(
         "/google.firestore.v1.Firestore/RunQuery", request_serializer=None, response_deserializer=None
     )
 
-    def received(after: str | None, until: str | None) -> int:
-        request = _RunQueryRequest(parent=store.root)
-        query = Query("libra", (), (DOCUMENT_ID,), select=tuple(sorted(snapshot.source.fields)))
-        store._encode_query(request.structured_query, query)
-        for cursor, end in (
-            (request.structured_query.start_at, after),
-            (request.structured_query.end_at, until),
-        ):
-            if end:
-                cursor.values.add().reference_value = store.name(f"libra/{end}")
-                cursor.before = False
-        set_instant(request.read_time, snapshot.read_time)
-        answers = call(request.SerializeToString(), metadata=store._metadata)
-        return sum(1 for _ in answers)
-
-    with ThreadPoolExecutor(WORKERS) as pool:
-        return sum(pool.map(received, [None, *_EVEN_CUTS], [*_EVEN_CUTS, None]))
+    request = _RunQueryRequest(parent=store.root)
+    query = Query("libra", (), (DOCUMENT_ID,), select=tuple(sorted(snapshot.source.fields)))
+    store._encode_query(request.structured_query, query)
+    set_instant(request.read_time, snapshot.read_time)
+    return sum(1 for _ in call(request.SerializeToString(), metadata=store._metadata))
 
 
 # --- what is told ---------------------------------------------------------------------------------
@@ -175,8 +162,8 @@ def _lines(found: list[Measured], sizes: tuple[int, int]) -> list[str]:
     small, large = sizes
     about = (
         f"{platform.machine()}, {os.cpu_count()} cores shared with the emulator, Python "
-        f"{platform.python_version()}; {INGREDIENTS} ingredients, 4 actions, {DAYS} days of hours; {WORKERS} "
-        "key ranges; medians, each pass a process of its own."
+        f"{platform.python_version()}; {INGREDIENTS} ingredients, 4 actions, {DAYS} days of hours; "
+        "medians, each pass a process of its own."
     )
     lines = [
         about,

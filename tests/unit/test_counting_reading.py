@@ -163,12 +163,13 @@ fields = st.dictionaries(
 )
 
 
-@given(st.lists(fields, max_size=12))
-def test_a_tally_adds_up_to_the_fold(entries: list[dict[str, object]]) -> None:
+@given(st.lists(fields, max_size=12), st.integers(1, 12))
+def test_a_tally_adds_up_to_the_fold(entries: list[dict[str, object]], most: int) -> None:
     """Whatever entries are taken for alike, no declaration could tell them apart."""
-    tally = Tally.of(MIXED)
+    tally = Tally.of(MIXED, most)
     for entry in entries:
         tally.add(entry)
+        assert max(map(len, _kinds(tally))) < most
     assert tally.totals() == fold(MIXED, entries)
 
 
