@@ -129,6 +129,9 @@ DEFECTS: dict[str, Callable[[], Parts]] = {
         ("member.entry.create_time <= watermark", "member.entry.create_time < watermark")
     ),
     "the marker ignores the create time": lambda: ledger(("{entry.path}\\0{micros}", "{entry.path}")),
+    "the event loop's leader goes while others wait": lambda: ledger(
+        ("leading = self._leading = bool(self._queue)", "leading = False")
+    ),
     # the recompute
     "the seal is skipped": lambda: recompute((_SEAL, "")),
     "the seal comes after the totals are read": lambda: recompute((_SEAL, ""), (_CORRECT, _SEAL + _CORRECT)),

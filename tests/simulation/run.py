@@ -19,11 +19,13 @@ from shared.log import logger
 from shared.settings import Settings
 from shared.store import Create, Delete, Merge, Store
 from tests.simulation.laws import Laws, WatchedStore
+from tests.simulation.loop import Loop, drive
 from tests.simulation.schedule import (
     INSTANCES,
     WEATHERS,
     Deliver,
     Edit,
+    Expire,
     Kill,
     Make,
     Operation,
@@ -168,6 +170,8 @@ class Simulation:
             case Remove(_, entry):
                 self.laws.settled = False
                 self.store.commit([Delete(f"libra/{entry}")], timeout=1)
+            case Expire(_, early):
+                self._expire(early=early)
             case Kill(_, "recompute"):
                 for process in self._recomputes:
                     self.figures.faults["recompute killed"] += not process.dead
@@ -188,6 +192,16 @@ class Simulation:
         self.figures.entries += 1
         self._made[make] = Entry(self.store.name(path), at, fields)
         self.laws.made.append(self._made[make])
+
+    def _expire(self, *, early: bool) -> None:
+        """No marker is needed any more for an entry behind the watermark."""
+        stored = self.laws.stored
+        passed = [each for each in self.laws.made if early or (stored and each.create_time <= stored)]
+        markers = {f"{self.source.seen}/{shared.ledger.marker_id(each)}" for each in passed}
+        kept = [each for each in self.store.get(sorted(markers)) if each]
+        self.figures.faults["markers expired"] += len(kept)
+        if kept:
+            self.store.commit([Delete(each.path) for each in kept], timeout=1)
 
     # -- components
 
@@ -229,7 +243,10 @@ class Simulation:
         self.laws.attempted(entry)
         try:
             with self.world.inside(instance.process):
-                outcome = instance.ledger.apply(entry)
+                if self.schedule.loop:
+                    outcome = drive(instance.ledger.apply_async(entry))
+                else:
+                    outcome = instance.ledger.apply(entry)
         except (Transient, Died) as error:
             self.world.tell(name, f"{self.store.path(entry.path)}: {type(error).__name__}")
             return False
@@ -353,6 +370,7 @@ def _deterministic(simulation: Simulation) -> Iterator[None]:
     try:
         with (
             simulation.world.threading(parts.ledger),
+            patch.object(parts.ledger, "asyncio", Loop(simulation.world)),
             patch.object(parts.recompute, "secrets", secrets),
         ):
             yield

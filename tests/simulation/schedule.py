@@ -78,7 +78,16 @@ class Kill:
     victim: str
 
 
-Operation: TypeAlias = Make | Edit | Remove | Deliver | Run | Kill
+@dataclass(frozen=True, slots=True)
+class Expire:
+    """The database drops the markers of every entry that the watermark has passed, as TTL may."""
+
+    at: Moment
+    early: bool = False
+    """Of the others too: what is assumed never to happen while an event may still be delivered."""
+
+
+Operation: TypeAlias = Make | Edit | Remove | Deliver | Run | Kill | Expire
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +108,14 @@ class Schedule:
     """How often a writer that meets an open transaction is the one to be aborted."""
     operations: tuple[tuple[int, Operation], ...]
     """Numbered, so that each keeps its own chance when others are left out."""
+    loop: bool
+    """Whether the instances serve from an event loop, as deployed, or from threads."""
 
     def told(self) -> str:
         """For a reader."""
         settings = f"lag {self.lag:.0f} s, bucket {self.bucket:.0f} s, lease {self.lease:.0f} s, "
-        settings += f"groups of {self.group_size}, {self.weather}, clocks off by {self.skews} s"
+        settings += f"groups of {self.group_size}, {self.weather}, clocks off by {self.skews} s, "
+        settings += "an event loop" if self.loop else "threads"
         return "\n".join([settings, *(f"  {number:2} {each}" for number, each in self.operations)])
 
 
@@ -156,6 +168,8 @@ def draw(seed: str) -> Schedule:
         victim = rng.choice((*INSTANCES, "recompute"))
         at = rng.choice(runs).at + rng.uniform(0, 0.2) if victim == "recompute" else close()
         operations.append(Kill(at, victim))
+    if rng.random() < 0.3:
+        operations += [Expire(close() + rng.choice(_SOON)) for _ in range(2)]
     return Schedule(
         seed,
         lag,
@@ -167,6 +181,7 @@ def draw(seed: str) -> Schedule:
         (rng.uniform(-60, 60), rng.uniform(-60, 60)),
         rng.choice((0.0, 0.5, 1.0)),
         tuple(enumerate(sorted(operations, key=lambda each: each.at))),
+        loop=rng.random() < 0.5,
     )
 
 
