@@ -8,7 +8,7 @@ Instants differ between the two, so they are named by the commits they come from
 import math
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 import grpc
@@ -126,6 +126,15 @@ class CommitStep:
 
 
 @dataclass(frozen=True)
+class ConditionalStep:
+    """A merge that depends on its document as it was some commits ago, together with other writes."""
+
+    merge: Merge
+    others: list[Write]
+    back: int
+
+
+@dataclass(frozen=True)
 class TransactionStep:
     """Read, then commit, with nobody in between; or given up."""
 
@@ -155,11 +164,12 @@ class ScanStep:
     limit: int
 
 
-Step = CommitStep | TransactionStep | ReadStep | QueryStep | ScanStep
+Step = CommitStep | ConditionalStep | TransactionStep | ReadStep | QueryStep | ScanStep
 BACK = st.integers(0, 3)
 STEPS: st.SearchStrategy[Step] = st.one_of(
     st.builds(CommitStep, st.lists(WRITES, min_size=1, max_size=4)),
     st.builds(CommitStep, st.lists(CREATES, min_size=1, max_size=6)),
+    st.builds(ConditionalStep, merges(), st.lists(WRITES, max_size=2), BACK),
     st.builds(
         TransactionStep, st.lists(PATHS, min_size=1, max_size=3), st.lists(WRITES, max_size=2), st.booleans()
     ),
@@ -191,6 +201,12 @@ class Side:
         match step:
             case CommitStep(writes):
                 return self._commit(writes, None)
+            case ConditionalStep(merge, others, back):
+                (read,) = self.store.get([merge.path], read_time=self._at(back))
+                if read is None and not self.times:
+                    return None
+                expected = read.update_time if read else self.times[0]
+                return self._commit([replace(merge, if_updated=expected), *others], None)
             case TransactionStep(reads, writes, give_up):
                 transaction, found = self.store.begin(reads)
                 if give_up or not writes:
@@ -268,6 +284,8 @@ def test_the_emulator_and_its_twin_answer_alike(
 
 def touched(step: Step) -> list[str]:
     """The paths a step may have written."""
+    if isinstance(step, ConditionalStep):
+        return [step.merge.path, *(write.path for write in step.others)]
     return [write.path for write in getattr(step, "writes", ())]
 
 
