@@ -303,9 +303,10 @@ class FirestoreStore:
     def rollback(self, transaction: bytes) -> None:
         """See `Store.rollback`."""
         request = _RollbackRequest(database=self.database, transaction=transaction)
-        # Without an answer the locks time out by themselves: that delays others, and harms nothing.
+        # Without an answer the locks time out by themselves, after a minute: that delays others, and harms
+        # nothing. So a connection that has just been lost is waited for.
         with suppress(grpc.RpcError):
-            self._rollback(request, timeout=ROLLBACK_TIMEOUT, metadata=self._metadata)
+            self._rollback(request, timeout=ROLLBACK_TIMEOUT, metadata=self._metadata, wait_for_ready=True)
 
     def query(self, query: Query, *, read_time: datetime | None = None) -> Iterator[Document]:
         """See `Store.query`."""

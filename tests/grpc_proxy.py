@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal, Self, TypeAlias
 
@@ -72,6 +73,15 @@ class GrpcProxy:
         """Listen and forward."""
         self._channel = grpc.insecure_channel(self.upstream, options=_UNLIMITED)
         self._listen("127.0.0.1:0")
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Cut every connection and refuse new ones, for a while; then listen again on the same port."""
+        assert self._server
+        self._server.stop(grace=None).wait()
+        self._server = None
+        yield
+        self._listen(self.address)
 
     def hang_up(self) -> None:
         """Cut every connection in the middle of whatever it carries, and listen again on the same port."""

@@ -6,7 +6,7 @@ that harmless; the controls show what happens without it.
 
 import random
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -19,7 +19,7 @@ from shared.aggregation import Entry
 from shared.errors import Transient
 from shared.ledger import ATTEMPTS, Ledger, Outcome
 from shared.settings import Settings
-from shared.store import FirestoreStore
+from shared.store import Create, FirestoreStore, Merge
 from tests.grpc_proxy import GrpcProxy
 from tests.kitchen import Kitchen, counts
 from tests.memory_guardless import Guardless
@@ -130,3 +130,16 @@ def test_without_the_guard_the_storm_counts_too_much(line: Line) -> None:
     storm(line, line.ledger(replace(SETTINGS["fresh"], group_size=8), guarded=False))
     (counted,) = counts(line.kitchen.totals(), "aggregates_actions").values()
     assert counted > 80
+
+
+def test_a_transaction_is_given_up_over_a_connection_that_was_lost(line: Line) -> None:
+    """Its locks go when the connection is back, not after the minute that they last by themselves."""
+    direct, state = line.kitchen.store, "aggregates/last_processed"
+    direct.commit([Create(state, {"n": 0})], timeout=10)
+    transaction, _ = line.store.begin([state])
+    with ThreadPoolExecutor(1) as threads:
+        with line.proxy.away():
+            giving_up = threads.submit(line.store.rollback, transaction)
+            wait([giving_up], timeout=0.3)  # long enough to find nobody there
+        giving_up.result()
+    direct.commit([Merge(state, {("n",): 1})], timeout=10)

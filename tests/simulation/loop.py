@@ -6,7 +6,7 @@ loop promises its coroutines between two awaits holds here too, while the seed d
 """
 
 from collections.abc import Callable, Coroutine, Generator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -85,7 +85,7 @@ class Loop:
         self.tasks += 1
 
         def body() -> None:
-            with suppress(Died), self.world.inside(process):
+            with suppress(Died), closing(coroutine), self.world.inside(process):
                 drive(coroutine)
 
         self.world.spawn(f"task {self.tasks}", body)
