@@ -80,11 +80,11 @@ class Snapshot:
 
     # -- reads
 
-    def count(self, query: Query) -> int:
-        """How many documents match."""
+    def count(self, query: Query, *, now: bool = False) -> int:
+        """How many documents match at the read time, or ``now``, where a guess will do."""
 
         def once() -> int:
-            counted = self.store.count(query, read_time=self.read_time)
+            counted = self.store.count(query, read_time=None if now else self.read_time)
             self.bill(-(-counted // ENTRIES_A_READ))
             return counted
 

@@ -91,6 +91,19 @@ def test_a_page_is_counted_once_however_often_it_is_read(world: World) -> None:
         assert counted.totals == exact_at(world.memory, world.source, world.clock.now)
 
 
+def test_the_past_of_totals_is_never_read(world: World) -> None:
+    """The emulator forgets it after five minutes, and answers UNKNOWN as often as it is asked."""
+
+    class Forgetful(Seams):
+        def count(self, query, *, read_time=None):  # type: ignore[no-untyped-def]  # as in Seams
+            if read_time and query.collection != world.source.collection:
+                raise Transient("UNKNOWN")
+            return super().count(query, read_time=read_time)
+
+    world.store = Forgetful(world.memory)
+    assert world.run("auto").drift == 4 * 20  # of the fixture's entries, which nobody counted
+
+
 def test_whoever_waits_for_a_slow_task_is_heard(monkeypatch: pytest.MonkeyPatch, world: World) -> None:
     """A lease is renewed also while nothing comes back."""
     monkeypatch.setattr(reading, "BEAT", 0.01)
