@@ -20,6 +20,7 @@ from shared.aggregation import (
     Source,
     Sum,
     TimeKey,
+    Unusable,
     add,
     contribution,
     document_id,
@@ -283,6 +284,7 @@ def test_types_have_firestores_names() -> None:
         (CATALOG.aggregations[0], "Kettle Chips", "Kettle Chips"),
         (CATALOG.aggregations[2], 18, 18),
         (CATALOG.aggregations[0], None, None),
+        (CATALOG.aggregations[0], 1.5, None),
         (LOCATION_DAYS, {"location": "A", "date": "2025-09-04"}, ("A", "2025-09-04")),
         (LOCATION_DAYS, {"location": "A"}, None),
         (LOCATION_DAYS, "A", None),
@@ -292,6 +294,14 @@ def test_stored_keys_are_read_back(aggregation: Aggregation, stored: object, key
     """The raw key that stands beside a total; None where something else stands."""
     assert aggregation.parse_stored_key(stored) == key
     assert key is None or aggregation.stored_key(key) == stored
+
+
+def test_a_sum_takes_its_limit_and_no_more() -> None:
+    """In units, either way."""
+    grams = Sum("amount", "grams", limit=100)
+    assert [grams.of({"amount": amount}) for amount in (100, -100)] == [100, -100]
+    with pytest.raises(Unusable, match="expected at most 100 grams an entry, found more"):
+        grams.of({"amount": 101})
 
 
 def test_a_source_knows_its_aggregations_and_fields() -> None:

@@ -43,6 +43,12 @@ IDS: list[tuple[Key, str, tuple[KeyPart, ...]]] = [
 ]
 
 
+@pytest.fixture(autouse=True, scope="module")
+def cold() -> None:
+    """Ids are worked out here, whatever ran before in this process."""
+    document_id.cache_clear()
+
+
 @pytest.mark.parametrize(("key", "encoded", "parts"), IDS)
 def test_a_key_has_this_id_and_is_read_back(key: Key, encoded: str, parts: tuple[KeyPart, ...]) -> None:
     """The table of odd keys, both ways."""
@@ -88,3 +94,11 @@ def test_what_is_no_id_is_not_read_as_one(encoded: str, parts: tuple[KeyPart, ..
     """A document that something else wrote is never mistaken for a total."""
     with pytest.raises(ValueError, match="is not the id of a key"):
         decode_id(encoded, parts)
+
+
+def test_what_is_no_id_is_named_with_the_id_that_would_be() -> None:
+    """Whoever finds a stray document sees what it was taken for."""
+    with pytest.raises(ValueError, match=r"'a%2Eb' is not the id of a key: 'a\.b' would be 'a\.b'"):
+        decode_id("a%2Eb", TEXT)
+    with pytest.raises(ValueError, match="'24' is not an hour from 0 to 23"):
+        HOUR[0].parse("24")

@@ -127,6 +127,30 @@ def test_what_is_no_bucket_is_removed(label: str) -> None:
     assert (found.closed, found.drift, len(found.notes)) == ((label,), {}, 1)
 
 
+def test_a_bucket_a_day_ahead_is_the_last_that_may_be() -> None:
+    """Clocks may be off by that much before a bucket is taken for damage."""
+    last = Bucket(W + 2 * TEN + timedelta(days=1), TEN)
+    assert compared(total(7, **{last.label(): 3}), exact=4) == compared(
+        total(7, **{OPEN.label(): 3}), exact=4
+    )
+
+
+def test_damage_is_named_by_field_and_type() -> None:
+    """An operator looks at the field, not through the document."""
+    found = compared(total(4, junk=None, **{OPEN.label(): "3"}), exact=4)
+    assert found.notes == (
+        "aggregates_categories/Basil: recent.junk holds null, which Libra never writes there",
+        f"aggregates_categories/Basil: recent.{OPEN.label()} holds a string, which Libra never writes there",
+    )
+
+
+def test_a_total_that_is_to_be_rebuilt_is_to_be_written() -> None:
+    """Also where its number is right, its key too, and no bucket is closed."""
+    found = compared(total(4.0), exact=4)
+    assert (found.drift, found.closed, found.key) == ({}, (), None)
+    assert found
+
+
 def test_every_measure_drifts_by_itself() -> None:
     """A sum is proven like a count, and buckets are filed by measure."""
     stored = {"key": "Basil", "count": 5, "grams": 70} | {

@@ -5,7 +5,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
@@ -15,7 +15,6 @@ import pytest
 
 from shared import recompute
 from shared.errors import Denied, LeaseLost, SnapshotTooOld, Transient
-from shared.log import logger
 from shared.recompute import (
     ATTEMPTS,
     BATCH_BYTES,
@@ -313,20 +312,6 @@ def test_a_dry_run_takes_a_watermark_of_this_very_moment(world: World) -> None:
     world.merge(world.source.state, timestamp=NOW)
     report = world.recompute().verify("scan")
     assert (report.watermark, report.notes) == (NOW, ())
-
-
-@pytest.fixture
-def logged() -> Iterator[list[logging.LogRecord]]:
-    """What is logged."""
-    records: list[logging.LogRecord] = []
-    handler = logging.Handler()
-    handler.emit = records.append  # type: ignore[method-assign,assignment]  # the plainest
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    yield records
-    logger.removeHandler(handler)
-    logger.setLevel(level)
 
 
 def test_a_run_is_logged_with_its_report(world: World, logged: list[logging.LogRecord]) -> None:

@@ -117,6 +117,14 @@ def test_a_watermark_that_is_too_young_makes_the_run_wait(stored: datetime) -> N
         next_watermark(NOW, stored, LAG, LAG)
 
 
+def test_a_watermark_is_used_again_from_the_moment_that_it_is_a_lag_old() -> None:
+    """Then no fresh commit can pass it; a microsecond earlier one might."""
+    stored = NOW - LAG
+    assert next_watermark(NOW, stored, LAG, LAG) == (stored, None)
+    with pytest.raises(WatermarkAhead, match=r"by hand\. Nothing was changed; run again"):
+        next_watermark(NOW, stored + MICROSECOND, LAG, LAG)
+
+
 def test_a_watermark_in_the_future_is_set_back_with_a_note() -> None:
     """No run has corrected at it, for there is no snapshot of the future."""
     chosen, note = next_watermark(NOW, NOW + timedelta(seconds=1), LAG, LAG)

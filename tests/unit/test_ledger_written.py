@@ -1,0 +1,255 @@
+"""What the ledger writes and logs, to the letter, and where exactly its bounds lie."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from shared import ledger as ledger_module
+from shared.aggregation import Contribution, Entry, contribution
+from shared.catalog import libra
+from shared.errors import Contention, Invalid, Transient
+from shared.ledger import CROWD, FIRST_PAUSE, Ledger, Outcome, _bytes_of, marker_id
+from shared.settings import Settings
+from shared.store import Create, FieldPath, Merge, Query, Write
+from shared.watermark import bucket_of
+from tests.kitchen import SERVED
+from tests.memory_store import MemoryStore
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+SOURCE = libra(Settings())
+UNTIMED = {name: value for name, value in SERVED.items() if name != "timestamp"}
+
+
+class Recording(MemoryStore):
+    """Keeps every commit, and fails the first ones as it is told."""
+
+    def __init__(self, *errors: Exception) -> None:
+        super().__init__(lambda: NOW)
+        self.commits: list[list[Write]] = []
+        self.errors = list(errors)
+
+    def commit(self, writes: Sequence[Write], **options: Any) -> datetime:
+        self.commits.append(list(writes))
+        if self.errors:
+            raise self.errors.pop(0)
+        return super().commit(writes, **options)
+
+
+def made(store: MemoryStore, sleep: Callable[[float], None] = lambda _: None, **settings: Any) -> Ledger:
+    return Ledger(store, SOURCE, replace(Settings(), **settings), clock=lambda: NOW, sleep=sleep)
+
+
+def entry(number: int, fields: Mapping[str, object] = SERVED) -> Entry:
+    return Entry(f"p/libra/{number}", NOW, fields)
+
+
+def put_aside(one: Entry, **reason: str) -> Merge:
+    """The record of an entry that is not counted everywhere."""
+    fields: dict[FieldPath, object] = {
+        ("entry",): one.path,
+        ("create_time",): NOW,
+        ("reasons",): [reason],
+    }
+    return Merge(f"aggregates_rejected/{marker_id(one)}", fields, server_times=(("rejected_at",),))
+
+
+# --- what is written --------------------------------------------------------------------------------
+
+
+def test_a_commit_holds_the_marker_then_each_total_once() -> None:
+    """The marker with the end of its life; count and bucket alike, the raw key, and when."""
+    store, one = Recording(), entry(1)
+    made(store).apply(one)
+    increments = {("count",): 1, ("recent", bucket_of(NOW, Settings().bucket).label()): 1}
+    ids = {"categories": "Kettle Chips", "actions": "Served", "time_hours": 18, "time_dates": "2025-09-04"}
+    totals = [
+        Merge(f"aggregates_{name}/{key}", {("key",): key}, increments, server_times=(("updated_at",),))
+        for name, key in ids.items()
+    ]
+    marker = Create(f"aggregates_seen/{marker_id(one)}", {"expires_at": NOW + timedelta(days=7)})
+    assert store.commits == [[marker, *totals]]
+
+
+def test_an_entry_that_is_not_counted_everywhere_says_where_and_why(
+    logged: list[logging.LogRecord],
+) -> None:
+    """In the rejected, with the commit that counts the rest; in the log, once; nothing for a good one."""
+    store, one = Recording(), entry(1, SERVED | {"ingredient": 7})
+    ledger = made(store)
+    ledger.apply(entry(2))
+    assert ledger.apply(one) is Outcome.COUNTED
+    assert ledger.apply(one) is Outcome.DUPLICATE
+    (rejection,) = contribution(SOURCE, one.fields).rejections
+    where = {"aggregation": "aggregates_categories", "field": "ingredient", "reason": rejection.reason}
+    assert store.commits[1][-1] == put_aside(one, **where)
+    assert [(each.levelname, each.getMessage()) for each in logged] == [
+        ("WARNING", "An entry could not be counted everywhere")
+    ]
+    told = {name: vars(logged[0]).get(name) for name in ("entry", "aggregation", "reason")}
+    reason = f"ingredient: {rejection.reason}"
+    assert told == {"entry": one.path, "aggregation": "aggregates_categories", "reason": reason}
+
+
+def test_an_entry_that_firestore_refuses_is_put_aside_and_logged(logged: list[logging.LogRecord]) -> None:
+    """Acknowledged: it would be refused as often as it is delivered."""
+    store, one = Recording(Invalid("poison")), entry(1)
+    assert made(store).apply(one) is Outcome.REJECTED
+    assert store.commits[1] == [put_aside(one, reason="Firestore refused its increments: poison")]
+    (record,) = store.query(Query(SOURCE.rejected))
+    assert record.fields["rejected_at"] == NOW
+    assert [(each.levelname, each.getMessage(), vars(each)["entry"]) for each in logged] == [
+        ("ERROR", "Firestore refuses an entry's increments", one.path)
+    ]
+
+
+def test_an_event_without_an_entry_is_put_aside_under_its_id() -> None:
+    """Hashed: an event's id is no document id."""
+    store = Recording()
+    made(store).refuse("event/1", "no entry")
+    (write,) = store.commits[0]
+    assert isinstance(write, Merge)
+    collection, _, document = write.path.partition("/event-")
+    assert (collection, len(bytes.fromhex(document))) == ("aggregates_rejected", 16)
+    assert write.fields == {("event",): "event/1", ("reasons",): [{"reason": "no entry"}]}
+    assert write.server_times == (("rejected_at",),)
+
+
+def test_figures_add_up_over_groups() -> None:
+    """Commits that landed, what they wrote, markers that were read, attempts after the first."""
+    store = Recording()
+    ledger = made(store)
+    for number in (1, 2, 2, 2):
+        ledger.apply(entry(number))
+    figures = ledger.figures
+    assert (figures.commits, figures.writes, figures.reads, figures.retries) == (2, 10, 2, 0)
+    assert figures.outcomes == {
+        Outcome.COUNTED: 2,
+        Outcome.DUPLICATE: 2,
+        Outcome.SUPERSEDED: 0,
+        Outcome.REJECTED: 0,
+    }
+    store.errors = [Contention("busy")]
+    ledger.apply(entry(3))
+    assert ledger.figures.retries == 1
+
+
+# --- the bounds of a group ----------------------------------------------------------------------------
+
+
+def queued(ledger: Ledger, *entries: Entry) -> list[Contribution]:
+    """Have entries wait in a ledger that nobody leads."""
+    ledger._leading = True
+    for one in entries:
+        ledger._enqueue(ledger._prepare(one, lambda: None))
+    return [each.contribution for each in ledger._queue]
+
+
+@pytest.mark.parametrize(
+    ("fields", "writes"), [(SERVED, 6), (UNTIMED, 6)], ids=["of the same totals", "put aside"]
+)
+def test_a_group_is_bounded_by_its_writes(fields: Mapping[str, object], writes: int) -> None:
+    """A marker each, a total once, a record for each that is put aside: to the last."""
+    for bound, taken in ((writes, 2), (writes - 1, 1)):
+        ledger = made(Recording())
+        queued(ledger, entry(1, fields), entry(2, fields))
+        ledger._most_writes = bound
+        assert len(ledger._take()) == taken
+
+
+@pytest.mark.parametrize("fields", [SERVED, UNTIMED], ids=["of the same totals", "put aside"])
+def test_a_group_is_bounded_by_its_bytes(
+    monkeypatch: pytest.MonkeyPatch, fields: Mapping[str, object]
+) -> None:
+    """As estimated, to the last."""
+    ledger = made(Recording())
+    for number, taken in ((0, 2), (-1, 1)):
+        first, second = queued(ledger, entry(1, fields), entry(2, fields))
+        each = 512 * (2 + len(first.rejections))
+        bound = 2 * each + sum(map(_bytes_of, first.deltas))
+        assert second.deltas.keys() == first.deltas.keys()
+        monkeypatch.setattr(ledger_module, "MAX_BYTES", bound + number)
+        assert len(ledger._take()) == taken
+        ledger._queue.clear()
+
+
+def test_a_group_is_full_while_enough_wait_for_another() -> None:
+    """Whoever waits for company goes at once as long as that is so."""
+    ledger = made(Recording(), group_size=2)
+    queued(ledger, *map(entry, range(4)))
+    assert ledger._full.is_set()
+    assert (len(ledger._take()), ledger._full.is_set()) == (2, True)
+    assert (len(ledger._take()), ledger._full.is_set()) == (2, False)
+
+
+def test_a_duplicate_in_its_own_group_is_told_apart() -> None:
+    """One of the two counted, and the other says so."""
+    ledger = made(Recording())
+
+    async def together() -> list[Outcome]:
+        return await asyncio.gather(*(ledger.apply_async(entry(1)) for _ in range(2)))
+
+    assert sorted(outcome.value for outcome in asyncio.run(together())) == ["counted", "duplicate"]
+    assert ledger.figures.outcomes[Outcome.DUPLICATE] == 1
+
+
+# --- pace -------------------------------------------------------------------------------------------
+
+
+def test_a_pace_wears_off_in_eight_commits() -> None:
+    """A tenth less each, until it is not worth keeping."""
+    ledger = made(Recording(Contention("busy")))
+    paces = []
+    for number in range(9):
+        ledger.apply(entry(number))
+        paces.append(ledger._pace)
+    assert paces[:7] == [pytest.approx(FIRST_PAUSE * 0.9**landed) for landed in range(1, 8)]
+    assert paces[7:] == [0.0, 0.0]
+
+
+def test_a_loop_keeps_the_linger_too() -> None:
+    """A commit begins so long after the one before it."""
+    slept: list[float] = []
+    ledger = made(Recording(), slept.append, linger=timedelta(seconds=2))
+
+    async def one_by_one() -> None:
+        for number in range(2):
+            await ledger.apply_async(entry(number))
+
+    asyncio.run(one_by_one())
+    assert slept == [2.0]
+
+
+@pytest.mark.parametrize(("together", "breaths"), [(CROWD, 0), (CROWD + 1, 1)])
+def test_a_loop_takes_breath_after_a_crowd_only(
+    monkeypatch: pytest.MonkeyPatch, together: int, breaths: int
+) -> None:
+    """A few that came together are no sign that more will."""
+    monkeypatch.setattr(ledger_module, "BREATH", 0.125)
+    taken: list[float] = []
+    sleep = asyncio.sleep
+
+    async def breathe(seconds: float) -> None:
+        taken.append(seconds)
+        await sleep(0)
+
+    async def crowd() -> None:
+        with pytest.MonkeyPatch.context() as context:
+            context.setattr(asyncio, "sleep", breathe)
+            await asyncio.gather(*(ledger.apply_async(entry(number)) for number in range(together)))
+            await ledger._leader
+
+    ledger = made(Recording())
+    asyncio.run(crowd())
+    assert taken.count(0.125) == breaths
+
+
+def test_whoever_loses_its_leader_is_told_its_own_entry() -> None:
+    """The platform's log names what will be delivered again."""
+    ledger = made(Recording(RuntimeError("unforeseen")))
+    with pytest.raises(Transient, match=r"^p/libra/1: the commit of its group was interrupted$"):
+        asyncio.run(ledger.apply_async(entry(1)))
