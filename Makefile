@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TOOLS := node_modules/.package-lock.json
+FUZZER := $(VENV)/.fuzzer
 
 .DEFAULT_GOAL := help
 .PHONY: help demo up test check format lock clean stage emulate test-firebase simulate bench faults fuzz soak mutate
@@ -46,8 +47,13 @@ simulate: $(STAMP) ## Hold the laws to a million seeded histories, new ones each
 faults: $(STAMP) ## Break calls, kill parts, feed garbage: ten minutes, so apart from `test`
 	$(BIN)/pytest tests/faults
 
-fuzz: $(STAMP) ## Garbage at the event decoder and at the entry points
+$(FUZZER): $(STAMP) requirements/fuzz.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/fuzz.txt
+	@touch $@
+
+fuzz: $(FUZZER) ## Garbage at the event decoder and at the entry points (SECONDS=N for the coverage-guided part)
 	$(BIN)/pytest tests/faults/test_hostile_input.py
+	$(BIN)/python -m tests.faults.fuzz --seconds $(or $(SECONDS),60)
 
 soak: $(STAMP) ## An hour of load with all faults at random (MINUTES=N); report and plot in build/soak
 	$(BIN)/python -m tests.faults.soak --minutes $(or $(MINUTES),60)
@@ -73,6 +79,7 @@ format: $(STAMP) ## Put the code in shape
 lock: $(STAMP) ## Resolve the pinned dependencies again, with hashes
 	$(BIN)/uv pip compile pyproject.toml --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header -o functions/requirements.txt
 	$(BIN)/uv pip compile pyproject.toml --extra cli --extra dev -c functions/requirements.txt --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header -o requirements/dev.txt
+	$(BIN)/uv pip compile requirements/fuzz.in --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements/fuzz.txt
 
 clean: ## Remove what was built
 	rm -rf build $(VENV) node_modules

@@ -48,8 +48,17 @@ def _parse(event: CloudEvent) -> Any:
             return _Data.FromString(data)
         if isinstance(data, dict):
             return ParseDict(data, _Data(), ignore_unknown_fields=True)
-    except (DecodeError, ParseError, ValueError, TypeError, AttributeError, RecursionError):
-        # ParseDict meets JSON of the wrong shape with more than its own error.
+    except (
+        DecodeError,
+        ParseError,
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ):
+        # ParseDict meets JSON of the wrong shape with more than its own error: 29.1E999 seconds overflow.
         raise _malformed(event, "its data is no Firestore document event") from None
     raise _malformed(event, f"its data is {type(data).__name__}, expected protobuf bytes or a JSON object")
 

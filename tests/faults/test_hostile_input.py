@@ -95,6 +95,7 @@ def test_any_bytes_are_an_entry_or_malformed(data: bytes) -> None:
 @settings(max_examples=1500, deadline=None)
 @given(JSON)
 @example({"value": {"name": VALID.decode("latin-1"), "fields": {"timestamp": {"timestampValue": "9" * 400}}}})
+@example({"value": {"name": "n", "createTime": "2025-09-04T18:57:29.12E3456Z"}})  # found by the fuzzer
 def test_any_json_is_an_entry_or_malformed(data: object) -> None:
     """JSON of every shape, with the names that the decoder looks for in the wrong places."""
     decoded(data)

@@ -89,6 +89,10 @@ def test_a_time_with_nanoseconds_is_cut_to_microseconds() -> None:
         ({"value": {"name": 5}}, "its data is no Firestore document event"),
         ({"value": {"name": NAME}}, "has no create time"),
         ({"value": {"name": NAME, "createTime": "yesterday"}}, "its data is no Firestore document event"),
+        (
+            {"value": {"name": NAME, "createTime": "2025-09-04T18:57:29.1E999Z"}},
+            "its data is no Firestore document event",
+        ),
         (protobuf(name=NAME.replace("/libra/", "/other/")), "is not one of the collection 'libra'"),
         (protobuf(name=NAME + "/notes/1"), "is not one of the collection 'libra'"),
         (protobuf(name="libra/entry-1"), "is not one of the collection 'libra'"),
