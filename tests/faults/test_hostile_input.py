@@ -6,6 +6,7 @@ never holds what an entry does.
 
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
@@ -27,7 +28,10 @@ from tests.e2e.function_process import Function, serving
 SOURCE = libra(Settings())
 CONTENT = "Secret Sauce"
 PATIENCE = 20.0
-"""Seconds after which a request counts as hung. Answers take milliseconds, but the machine is shared."""
+"""Seconds after which a request counts as hung."""
+
+PROMPT = timedelta(seconds=1)
+"""What an answer may take. On a shared machine one in thousands takes longer; not the same one again."""
 
 
 def valid() -> bytes:
@@ -136,6 +140,17 @@ def client() -> Iterator[httpx.Client]:
         yield opened
 
 
+def answered(
+    client: httpx.Client, method: str, url: str, body: bytes, headers: dict[str, str]
+) -> httpx.Response:
+    """The answer, which is prompt, or was so when asked again."""
+    for _ in range(3):
+        answer = client.request(method, url, content=body, headers=headers)
+        if answer.elapsed < PROMPT:
+            return answer
+    pytest.fail(f"{method} with {len(body)} bytes of {headers} took {answer.elapsed} three times")
+
+
 METHODS = st.sampled_from(
     ["POST", "POST", "POST", "GET", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD", "TRACE"]
 )
@@ -166,7 +181,7 @@ def test_the_trigger_answers_whatever_comes(
     trigger: Function, client: httpx.Client, method: str, said: tuple[str, dict[str, str]], body: bytes
 ) -> None:
     """Any method, type, headers and body: an answer that says who is to blame, from a server that goes on."""
-    answer = client.request(method, trigger.url, content=body, headers=said[1] | {"content-type": said[0]})
+    answer = answered(client, method, trigger.url, body, said[1] | {"content-type": said[0]})
     assert answer.status_code in {200, 204, 400, 404, 405, 415}, (answer.status_code, answer.text[:300])
     assert trigger.healthy()
 
@@ -177,7 +192,7 @@ def test_the_recompute_answers_whatever_comes(
     recompute: Function, client: httpx.Client, method: str, content_type: str, body: bytes
 ) -> None:
     """As its contract says: 200, 400, 405, or 409 while a run is under way."""
-    answer = client.request(method, recompute.url, content=body, headers={"content-type": content_type})
+    answer = answered(client, method, recompute.url, body, {"content-type": content_type})
     assert answer.status_code in {200, 400, 405, 409}, (answer.status_code, answer.text[:300])
     if method != "HEAD" and answer.status_code != 405:  # the framework's own 405 is text
         assert isinstance(answer.json(), dict)
@@ -196,7 +211,7 @@ def test_oversized_bodies_are_answered(
         ("application/json", b'{"value":' * 100_000),
     ):
         headers = event | {"content-type": content_type}
-        answer = client.post(function.url, content=body, headers=headers)
+        answer = answered(client, "POST", function.url, body, headers)
         assert answer.status_code in {200, 204, 400, 413}, (answer.status_code, answer.text[:300])
     assert function.healthy()
 
