@@ -1,7 +1,8 @@
-"""``python -m tests.simulation``: many schedules, on every core, until one breaks a law."""
+"""``python -m tests.simulation``: many schedules, on every core; the story of the first that breaks a law."""
 
 import argparse
 import multiprocessing
+import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 
@@ -9,6 +10,8 @@ from tests.simulation.run import Figures, many, story, violation
 from tests.simulation.schedule import draw
 
 CHUNK = 100
+PROGRESS = 10_000
+"""Schedules after which a line tells how far it is; a multiple of `CHUNK`."""
 
 
 def arguments() -> argparse.Namespace:
@@ -36,6 +39,10 @@ def main() -> int:
             some, seeds = future.result()
             figures.add(some)
             broken += seeds
+            lived = figures.schedules + len(broken)
+            if lived % PROGRESS == 0:
+                told = f"{lived} schedules, {len(broken)} of them broke a law"
+                print(f"{time.monotonic() - begun:6.0f} s  {told}", file=sys.stderr)
     took = time.monotonic() - begun
     print(figures.told(took))
     for seed in broken[:1]:
