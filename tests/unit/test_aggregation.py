@@ -312,24 +312,41 @@ def test_a_source_knows_its_aggregations_and_fields() -> None:
         CATALOG.aggregation("elsewhere")
 
 
+NAMES = "`count` comes first, names differ, hold letters, digits and _, and none of "
+PURPOSES = "it needs an aggregation, and each collection serves one purpose"
+
+
 @pytest.mark.parametrize(
-    "declare",
+    ("declare", "why"),
     [
-        lambda: Aggregation("a", FieldKey("f"), measures=()),
-        lambda: Aggregation("a", FieldKey("f"), measures=(Sum("x", "grams"), Count())),
-        lambda: Aggregation("a", FieldKey("f"), measures=(Count(), Sum("x", "count"))),
-        lambda: Aggregation("a", FieldKey("f"), measures=(Count(), Sum("x", "recent"))),
-        lambda: Aggregation("a", FieldKey("f"), measures=(Count(), Sum("x", "not a name"))),
-        lambda: Aggregation("a", (FieldKey("f"),)),
-        lambda: Source("libra", ()),
-        lambda: Source("libra", (Aggregation("a", FieldKey("f")), Aggregation("a", FieldKey("g")))),
-        lambda: Source("libra", (Aggregation("libra", FieldKey("f")),)),
+        (lambda: Aggregation("a", FieldKey("f"), measures=()), NAMES),
+        (lambda: Aggregation("a", FieldKey("f"), measures=(Sum("x", "grams"), Count())), NAMES),
+        (lambda: Aggregation("a", FieldKey("f"), measures=(Count(), Sum("x", "count"))), NAMES),
+        (lambda: Aggregation("a", FieldKey("f"), measures=(Count(), Sum("x", "recent"))), NAMES),
+        (lambda: Aggregation("a", FieldKey("f"), measures=(Count(), Sum("x", "not a name"))), NAMES),
+        (lambda: Aggregation("a", (FieldKey("f"),)), "a composite key has two parts or more"),
+        (lambda: Source("libra", ()), PURPOSES),
+        (
+            lambda: Source("libra", (Aggregation("a", FieldKey("f")), Aggregation("a", FieldKey("g")))),
+            PURPOSES,
+        ),
+        (lambda: Source("libra", (Aggregation("libra", FieldKey("f")),)), PURPOSES),
+        (
+            lambda: Source("libra", (Aggregation("b/c/d", FieldKey("f")),), state="b/c/d/state"),
+            PURPOSES,
+        ),
     ],
 )
-def test_a_wrong_declaration_is_refused_where_it_is_made(declare: Any) -> None:
-    """What could never count exactly does not start."""
-    with pytest.raises(DeclarationError):
+def test_a_wrong_declaration_is_refused_where_it_is_made(declare: Any, why: str) -> None:
+    """What could never count exactly does not start, and says why."""
+    with pytest.raises(DeclarationError, match=why):
         declare()
+
+
+def test_a_measure_may_have_capitals() -> None:
+    """Any name that needs no quotes in a field path."""
+    measures = (Count(), Sum("x", "milliGrams_2"))
+    assert Aggregation("a", FieldKey("f"), measures=measures).measures == measures
 
 
 def test_an_entry_refuses_a_naive_create_time() -> None:

@@ -17,6 +17,7 @@ IDS: list[tuple[Key, str, tuple[KeyPart, ...]]] = [
     ("Kettle Chips", "Kettle Chips", TEXT),
     ("Mac/Cheese", "Mac%2FCheese", TEXT),
     ("100%", "100%25", TEXT),
+    ("X-Large", "X-Large", TEXT),
     ("a/b", "a%2Fb", TEXT),
     ("a%2Fb", "a%252Fb", TEXT),
     (".", "%2E", TEXT),

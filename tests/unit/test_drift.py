@@ -137,11 +137,16 @@ def test_a_bucket_a_day_ahead_is_the_last_that_may_be() -> None:
 
 def test_damage_is_named_by_field_and_type() -> None:
     """An operator looks at the field, not through the document."""
-    found = compared(total(4, junk=None, **{OPEN.label(): "3"}), exact=4)
+    found = compared(total(4, junk=1.5, **{OPEN.label(): "3"}), exact=4)
     assert found.notes == (
-        "aggregates_categories/Basil: recent.junk holds null, which Libra never writes there",
+        "aggregates_categories/Basil: recent.junk holds a number, which Libra never writes there",
         f"aggregates_categories/Basil: recent.{OPEN.label()} holds a string, which Libra never writes there",
     )
+
+
+def test_a_key_of_another_total_is_put_right() -> None:
+    """It is a string like the right one, and wrong."""
+    assert compared(total(4) | {"key": "Rice"}, exact=4).key == "Basil"
 
 
 def test_a_total_that_is_to_be_rebuilt_is_to_be_written() -> None:

@@ -13,7 +13,7 @@ from shared import ledger as ledger_module
 from shared.aggregation import Contribution, Entry, contribution
 from shared.catalog import libra
 from shared.errors import Contention, Invalid, Transient
-from shared.ledger import CROWD, FIRST_PAUSE, Ledger, Outcome, _bytes_of, marker_id
+from shared.ledger import COMMIT_TIMEOUT, CROWD, FIRST_PAUSE, Ledger, Outcome, _bytes_of, marker_id
 from shared.settings import Settings
 from shared.store import Create, FieldPath, Merge, Query, Write
 from shared.watermark import bucket_of
@@ -31,10 +31,12 @@ class Recording(MemoryStore):
     def __init__(self, *errors: Exception) -> None:
         super().__init__(lambda: NOW)
         self.commits: list[list[Write]] = []
+        self.timeouts: list[float] = []
         self.errors = list(errors)
 
     def commit(self, writes: Sequence[Write], **options: Any) -> datetime:
         self.commits.append(list(writes))
+        self.timeouts.append(options["timeout"])
         if self.errors:
             raise self.errors.pop(0)
         return super().commit(writes, **options)
@@ -117,6 +119,15 @@ def test_an_event_without_an_entry_is_put_aside_under_its_id() -> None:
     assert (collection, len(bytes.fromhex(document))) == ("aggregates_rejected", 16)
     assert write.fields == {("event",): "event/1", ("reasons",): [{"reason": "no entry"}]}
     assert write.server_times == (("rejected_at",),)
+
+
+def test_no_commit_is_in_flight_for_longer_than_the_margin_allows() -> None:
+    """Of an entry, of one that is refused, of an event that is none."""
+    store = Recording(Invalid("poison"))
+    ledger = made(store)
+    ledger.apply(entry(1))
+    ledger.refuse("event/1", "no entry")
+    assert store.timeouts == [COMMIT_TIMEOUT] * 3
 
 
 def test_figures_add_up_over_groups() -> None:

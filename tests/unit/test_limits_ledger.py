@@ -259,7 +259,7 @@ def test_a_crash_in_a_group_is_logged_and_the_next_is_led(
     monkeypatch.setattr(logger, "propagate", True)
     outcomes = apply_all(ledger, store, [entry(clock, number) for number in range(3)])
     assert [type(outcome) for outcome in outcomes] == [Transient, Outcome, Outcome]
-    assert "A group was interrupted" in caplog.text
+    assert [record.getMessage() for record in caplog.records] == ["A group was interrupted"]
 
 
 def test_a_damaged_watermark_is_told_to_every_member(clock: Clock) -> None:

@@ -14,18 +14,20 @@ from typing import Any
 import pytest
 
 from shared import recompute
-from shared.errors import Denied, LeaseLost, SnapshotTooOld, Transient
+from shared.aggregation import Cell
+from shared.errors import Denied, LeaseLost, SnapshotTooOld, StateError, Transient
 from shared.recompute import (
     ATTEMPTS,
     BATCH_BYTES,
     BATCH_DOCUMENTS,
     LEASE,
+    LISTED,
     Corrected,
     Report,
     _batches,
     _completed,
 )
-from shared.store import Delete
+from shared.store import Delete, Document, Merge, Query
 from tests.memory_seams import Call, Fault, Seams
 from tests.recomputing import BEGIN, World, converged, totals
 
@@ -199,6 +201,69 @@ def test_a_run_whose_last_reply_was_lost_fails_behind_the_step_that_landed(world
     (record,) = world.runs()
     assert (record["state"], record["step"]) == ("failed", 2)
     assert world.state()["lease"]["expires_at"] is None  # type: ignore[index]  # a map
+
+
+def deleting_the_record(world: World) -> Callable[[str], None]:
+    """Somebody tidies the runs up while one is under way."""
+
+    def delete(step: str) -> None:
+        if step in {"process committed", "seal begun"}:
+            gone = [each.path for each in world.memory.query(Query(world.source.runs))]
+            world.memory.commit([Delete(path) for path in gone], timeout=10)
+
+    return delete
+
+
+def test_a_run_whose_record_is_gone_still_fails_for_its_own_reason(world: World) -> None:
+    """What is raised is what went wrong, not that the farewell did not know its step."""
+
+    def refuse(number: int) -> None:
+        if number == 2:
+            raise Denied("no permission")
+
+    commits(world, refuse)
+    with pytest.raises(Denied):
+        world.run("scan", step=deleting_the_record(world))
+
+
+def test_a_run_whose_record_is_gone_at_once_is_none(world: World) -> None:
+    """Its watermark would have no commit time to come from."""
+
+    def delete(call: Call) -> None:
+        if call.method == "commit":
+            deleting_the_record(world)("process committed")
+
+    world.store = Seams(world.memory, after=delete)
+    with pytest.raises(StateError, match=r"^aggregates_runs/\w+-\w+: the record of .* was deleted$"):
+        world.run()
+
+
+def test_a_read_is_tried_as_often_as_a_commit(world: World) -> None:
+    """With pauses between, by the sleep that the caller gave."""
+    tries = 0
+
+    def down(call: Call) -> Fault | None:
+        nonlocal tries
+        tries += call.method == "get"
+        return "request lost"
+
+    world.store = Seams(world.memory, down)
+    with pytest.raises(Transient):
+        world.recompute().verify("scan")
+    assert tries == ATTEMPTS
+
+
+def test_the_counters_pause_by_the_sleep_that_was_given(world: World) -> None:
+    """A simulation's clock, say."""
+    slept: list[float] = []
+    stumbling = iter([True])
+
+    def stumble(call: Call) -> Fault | None:
+        return "request lost" if call.method == "scan" and next(stumbling, False) else None
+
+    world.store = Seams(world.memory, stumble)
+    world.recompute(sleep=slept.append).verify("scan")
+    assert len(slept) == 1
 
 
 def test_every_step_is_tried_so_often_and_the_farewell_three_times(world: World) -> None:
@@ -396,6 +461,42 @@ def test_a_total_that_goes_while_it_is_to_be_rebuilt_is_made_anew(world: World) 
     world.run("scan", step=delete)
     assert totals(world.memory, world.source)[CATEGORY].fields["key"] == "Kettle Chips"
     converged(world.memory, world.source)
+
+
+SLASHES = "/" * 600
+"""An ingredient whose id is a digest, so that only the stored key can tell it."""
+
+
+def hashed(world: World) -> Document:
+    return totals(world.memory, world.source)[Cell("aggregates_categories", SLASHES).path]
+
+
+def test_a_key_that_the_id_does_not_tell_is_written_with_the_total(world: World) -> None:
+    """Made by the run, put back by the run, and put back with a total that is rebuilt."""
+    world.write("odd", ingredient=SLASHES)
+    world.later(minutes=30)
+    world.run("scan")
+    assert (hashed(world).fields["key"], hashed(world).fields["count"]) == (SLASHES, 1)
+    for count in (1, 1.5):
+        world.memory.commit([Merge(hashed(world).path, {("count",): count}, deletes=[("key",)])], timeout=10)
+        world.run("scan")
+        assert (hashed(world).fields["key"], hashed(world).fields["count"]) == (SLASHES, 1)
+
+
+def test_totals_are_listed_so_many_at_a_time(world: World) -> None:
+    """There may be more than fit in memory."""
+    limits: set[int | None] = set()
+
+    def asked(call: Call) -> Fault | None:
+        if call.method == "query":
+            (query,) = call.about
+            assert isinstance(query, Query)
+            limits.add(query.limit)
+        return None
+
+    world.store = Seams(world.memory, asked)
+    world.recompute().verify("scan")
+    assert limits == {LISTED}
 
 
 def test_batches_keep_within_their_bounds() -> None:

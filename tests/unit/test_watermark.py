@@ -132,3 +132,10 @@ def test_a_watermark_in_the_future_is_set_back_with_a_note() -> None:
     assert note == (
         "the watermark 2025-09-04T19:17:30+00:00 lay in the future: set back to 2025-09-04T19:00:00+00:00"
     )
+
+
+def test_a_naive_time_is_refused_by_name() -> None:
+    """It would mean whatever zone the machine is in."""
+    naive = datetime(2025, 1, 1)  # noqa: DTZ001 - on purpose
+    with pytest.raises(ValueError, match=r"^now must carry a time zone"):
+        choose_watermark(naive, LAG, LAG)
