@@ -7,13 +7,17 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from shared.catalog import libra
+from shared.errors import Denied
 from shared.recompute import Recompute
 from shared.store import FirestoreStore
 from tests.recomputing import QUICK
 
 
 def main(project: str, host: str, deadly: str, seconds: str) -> None:
-    """Run, and die at the step. The clock jumps ahead once, so that the lease is renewed on the way."""
+    """Run, and die at the step: at one of failing, the run fails first, between seal and correction.
+
+    The clock jumps ahead once, so that the lease is renewed on the way.
+    """
     settings = replace(QUICK, project=project, emulator_host=host)
     lease, ahead = timedelta(seconds=float(seconds)), timedelta(0)
 
@@ -23,6 +27,8 @@ def main(project: str, host: str, deadly: str, seconds: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         if told == "process committed":
             ahead = lease / 2
+        if told == "compared" and deadly.startswith("fail"):
+            raise Denied("no permission")
 
     Recompute(
         FirestoreStore.connect(settings),

@@ -14,6 +14,7 @@ from shared.aggregation import Contribution, Entry, contribution
 from shared.catalog import libra
 from shared.errors import Contention, Invalid, Transient
 from shared.ledger import COMMIT_TIMEOUT, CROWD, FIRST_PAUSE, Ledger, Outcome, _bytes_of, marker_id
+from shared.log import logger
 from shared.settings import Settings
 from shared.store import Create, FieldPath, Merge, Query, Write
 from shared.watermark import bucket_of
@@ -147,6 +148,23 @@ def test_figures_add_up_over_groups() -> None:
     store.errors = [Contention("busy")]
     ledger.apply(entry(3))
     assert ledger.figures.retries == 1
+
+
+def test_figures_are_logged_for_whoever_asks(logged: list[logging.LogRecord]) -> None:
+    """At the level DEBUG only, after each group."""
+    ledger = made(Recording(Contention("busy")))
+    ledger.apply(entry(1))
+    assert logged == []
+    logger.setLevel(logging.DEBUG)
+    ledger.apply(entry(1))
+    (record,) = logged
+    assert (record.levelno, record.getMessage()) == (
+        logging.DEBUG,
+        "A group is settled; figures since the start",
+    )
+    figures = {"commits": 1, "writes": 5, "reads": 1, "retries": 1}
+    outcomes = {"counted": 1, "duplicate": 1, "superseded": 0, "rejected": 0}
+    assert vars(record).items() >= (figures | outcomes).items()
 
 
 # --- the bounds of a group ----------------------------------------------------------------------------
