@@ -308,8 +308,14 @@ def test_a_source_knows_its_aggregations_and_fields() -> None:
     """What the ledger and the recompute ask of a source."""
     assert CATALOG.aggregation("aggregates_actions").collection == "aggregates_actions"
     assert CATALOG.fields == {"ingredient", "dataAction", "timestamp"}
-    with pytest.raises(KeyError):
+    with pytest.raises(KeyError, match="elsewhere"):
         CATALOG.aggregation("elsewhere")
+
+
+def test_a_key_of_too_few_parts_is_none() -> None:
+    """It would be stored as another."""
+    with pytest.raises(ValueError, match="shorter"):
+        LOCATION_DAYS.stored_key(("A",))
 
 
 NAMES = "`count` comes first, names differ, hold letters, digits and _, and none of "

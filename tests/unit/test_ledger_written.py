@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import random
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -10,15 +12,16 @@ from typing import Any
 import pytest
 
 from shared import ledger as ledger_module
-from shared.aggregation import Contribution, Entry, contribution
+from shared.aggregation import Cell, Contribution, Entry, contribution
 from shared.catalog import libra
 from shared.errors import Contention, Invalid, Transient
-from shared.ledger import COMMIT_TIMEOUT, CROWD, FIRST_PAUSE, Ledger, Outcome, _bytes_of, marker_id
+from shared.ledger import COMMIT_TIMEOUT, CROWD, FIRST_PAUSE, MAX_WAIT, Ledger, Outcome, _bytes_of, marker_id
 from shared.log import logger
 from shared.settings import Settings
-from shared.store import Create, FieldPath, Merge, Query, Write
+from shared.store import Create, FieldPath, Merge, Query, Store, Write
 from shared.watermark import bucket_of
 from tests.kitchen import SERVED
+from tests.memory_seams import Call, Seams
 from tests.memory_store import MemoryStore
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -43,7 +46,7 @@ class Recording(MemoryStore):
         return super().commit(writes, **options)
 
 
-def made(store: MemoryStore, sleep: Callable[[float], None] = lambda _: None, **settings: Any) -> Ledger:
+def made(store: Store, sleep: Callable[[float], None] = lambda _: None, **settings: Any) -> Ledger:
     return Ledger(store, SOURCE, replace(Settings(), **settings), clock=lambda: NOW, sleep=sleep)
 
 
@@ -86,6 +89,7 @@ def test_an_entry_that_is_not_counted_everywhere_says_where_and_why(
     ledger = made(store)
     ledger.apply(entry(2))
     assert ledger.apply(one) is Outcome.COUNTED
+    assert len(logged) == 1
     assert ledger.apply(one) is Outcome.DUPLICATE
     (rejection,) = contribution(SOURCE, one.fields).rejections
     where = {"aggregation": "aggregates_categories", "field": "ingredient", "reason": rejection.reason}
@@ -206,6 +210,37 @@ def test_a_group_is_bounded_by_its_bytes(
         ledger._queue.clear()
 
 
+def test_what_a_total_adds_to_a_commit_is_estimated_by_its_key() -> None:
+    """Its raw key, up to four bytes a character, and its id."""
+    assert _bytes_of(Cell("aggregates_categories", "Mac/Cheese")) == 512 + 4 * 10 + 12
+
+
+@pytest.mark.parametrize(("group_size", "writes"), [(1, 500), (400, 500), (402, 502), (1000, 1250)])
+def test_a_large_group_may_write_more(group_size: int, writes: int) -> None:
+    """A quarter more than its markers."""
+    assert made(Recording(), group_size=group_size)._most_writes == writes
+
+
+def test_a_group_is_full_with_its_last_entry() -> None:
+    """Whoever waits for company need not wait any more."""
+    ledger = made(Recording(), group_size=2)
+    queued(ledger, entry(1))
+    assert not ledger._full.is_set()
+    queued(ledger, entry(2))
+    assert ledger._full.is_set()
+
+
+def test_an_entry_is_given_up_when_it_has_waited_for_longer_than_it_may() -> None:
+    """Not a moment before; it says so."""
+    ledger = made(Recording())
+    member = ledger._prepare(entry(1), lambda: None)
+    member.since = NOW - MAX_WAIT
+    assert not ledger._give_up(member)
+    member.since -= timedelta(microseconds=1)
+    assert ledger._give_up(member)
+    assert str(member.error) == "p/libra/1: waited 30 s in vain: deliver it again"
+
+
 def test_a_group_is_full_while_enough_wait_for_another() -> None:
     """Whoever waits for company goes at once as long as that is so."""
     ledger = made(Recording(), group_size=2)
@@ -227,6 +262,30 @@ def test_a_duplicate_in_its_own_group_is_told_apart() -> None:
 
 
 # --- pace -------------------------------------------------------------------------------------------
+
+
+def test_attempts_are_ever_further_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each pause is drawn from nothing to twice as much as the last."""
+    drawn: list[tuple[float, float]] = []
+
+    def most(low: float, high: float) -> float:
+        drawn.append((low, high))
+        return high
+
+    monkeypatch.setattr(random, "uniform", most)
+    ledger = made(Recording(*[Transient("no answer")] * 5))
+    with pytest.raises(Transient, match="no answer"):
+        ledger.apply(entry(1))
+    assert [low for low, _ in drawn] == [0] * 4
+    assert [high for _, high in drawn] == pytest.approx([FIRST_PAUSE * times for times in (2, 4, 8, 16)])
+
+
+def test_contention_doubles_the_pace() -> None:
+    """From the first pause on."""
+    ledger = made(Recording(*[Contention("busy")] * 5))
+    with pytest.raises(Contention):
+        ledger.apply(entry(1))
+    assert ledger._pace == pytest.approx(FIRST_PAUSE * 16)
 
 
 def test_a_pace_wears_off_in_eight_commits() -> None:
@@ -282,3 +341,65 @@ def test_whoever_loses_its_leader_is_told_its_own_entry() -> None:
     ledger = made(Recording(RuntimeError("unforeseen")))
     with pytest.raises(Transient, match=r"^p/libra/1: the commit of its group was interrupted$"):
         asyncio.run(ledger.apply_async(entry(1)))
+
+
+# --- the late path, and what a group's members share --------------------------------------------------
+
+
+def sealed(store: Recording, watermark: datetime) -> None:
+    MemoryStore.commit(store, [Merge(SOURCE.state, {("timestamp",): watermark})], timeout=1)
+
+
+def old(number: int, minutes: int) -> Entry:
+    return replace(entry(number), create_time=NOW - timedelta(minutes=minutes))
+
+
+def together(ledger: Ledger, *entries: Entry) -> list[object]:
+    """Apply entries in one group."""
+
+    async def group() -> list[object]:
+        return await asyncio.gather(*map(ledger.apply_async, entries), return_exceptions=True)
+
+    return asyncio.run(group())
+
+
+def test_a_transaction_is_given_up_by_name_wherever_it_ends_without_a_commit() -> None:
+    """Its lock would keep the recompute waiting for a minute."""
+    store, given_up = Recording(Transient("no answer")), []
+    sealed(store, NOW - timedelta(minutes=30))
+
+    def note(call: Call) -> None:
+        if call.method == "rollback":
+            given_up.append(call.transaction)
+
+    ledger = made(Seams(store, after=note))
+    assert ledger.apply(old(1, 20)) is Outcome.COUNTED  # at the second attempt
+    assert ledger.apply(old(2, 40)) is Outcome.SUPERSEDED
+    assert len(set(given_up)) == 2
+    assert all(given_up)
+    assert ledger.figures.reads == 3
+
+
+def test_what_a_recompute_has_counted_is_acknowledged_though_its_group_fails() -> None:
+    """Only those who were to be written are delivered again."""
+    store = Recording(*[Transient("no answer")] * 5)
+    sealed(store, NOW - timedelta(minutes=30))
+    behind, late = old(1, 40), old(2, 20)
+    answers = together(made(store), behind, late, late, behind)
+    assert [each if isinstance(each, Outcome) else str(each) for each in answers] == [
+        Outcome.SUPERSEDED,
+        "no answer",
+        "no answer",
+        Outcome.SUPERSEDED,
+    ]
+
+
+def test_a_marker_has_the_id_that_it_always_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In any zone, in any version: another would count again what is delivered around an update."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        assert marker_id(entry(1)) == "fe74379c8489568c2328788e1699e4cc"
+    finally:
+        monkeypatch.undo()
+        time.tzset()

@@ -134,7 +134,7 @@ def test_the_pace_is_bounded(clock: Clock) -> None:
 def test_a_group_is_not_tried_beyond_its_budget(clock: Clock) -> None:
     """Slow failures use the budget up before the attempts."""
     store = Scripted(clock, *[Transient("no answer")] * ATTEMPTS, seconds=COMMIT_BUDGET / 2 + 1)
-    with pytest.raises(Transient):
+    with pytest.raises(Transient, match="no answer"):
         make(clock, store).apply(entry(clock, 1))
     assert len(store.commits) == 2 < ATTEMPTS
 

@@ -88,8 +88,12 @@ def test_the_stored_watermark_is_a_timestamp_or_nothing() -> None:
     assert stored_watermark(None) is None
     assert stored_watermark({"lease": {}}) is None
     assert stored_watermark({"timestamp": W}) == W
-    with pytest.raises(StateError, match="expected a Timestamp"):
+    with pytest.raises(StateError) as caught:
         stored_watermark({"timestamp": "2025-09-04"})
+    assert str(caught.value) == (
+        "the watermark's document holds timestamp='2025-09-04': expected a Timestamp; "
+        "put back the watermark of the last completed run (see the runs collection)"
+    )
 
 
 NOW = datetime(2025, 9, 4, 19, 17, 29, tzinfo=UTC)
@@ -139,3 +143,7 @@ def test_a_naive_time_is_refused_by_name() -> None:
     naive = datetime(2025, 1, 1)  # noqa: DTZ001 - on purpose
     with pytest.raises(ValueError, match=r"^now must carry a time zone"):
         choose_watermark(naive, LAG, LAG)
+    with pytest.raises(ValueError, match=r"^a commit time must carry a time zone"):
+        bucket_of(naive, LAG)
+    with pytest.raises(ValueError, match=r"^a bucket's end must carry a time zone"):
+        Bucket(naive, LAG)
