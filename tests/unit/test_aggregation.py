@@ -296,6 +296,13 @@ def test_stored_keys_are_read_back(aggregation: Aggregation, stored: object, key
     assert key is None or aggregation.stored_key(key) == stored
 
 
+def test_a_key_takes_its_bytes_and_no_more() -> None:
+    """Of UTF-8, to the last."""
+    assert FieldKey("f").of({"f": "é" * (MAX_KEY_BYTES // 2)})
+    with pytest.raises(Unusable, match="expected at most 65536 bytes, found more"):
+        FieldKey("f").of({"f": "é" * (MAX_KEY_BYTES // 2) + "e"})
+
+
 def test_a_sum_takes_its_limit_and_no_more() -> None:
     """In units, either way."""
     grams = Sum("amount", "grams", limit=100)

@@ -39,6 +39,7 @@ IDS: list[tuple[Key, str, tuple[KeyPart, ...]]] = [
     (("Caldo Office", "2025-09-04"), "Caldo Office|2025-09-04", PAIR),
     (("a|b/c", "2025-09-04"), "a%7Cb%2Fc|2025-09-04", PAIR),
     (("", ""), "%empty|%empty", TEXTS),
+    (("XX", "X-Large"), "XX|X-Large", TEXTS),
     (("__a", "b__"), "%5F_a|b__", TEXTS),
     ((".", "."), ".|.", TEXTS),
 ]

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from cli.process import wait_until
 from shared import ledger as ledger_module
 from shared.aggregation import Cell, Contribution, Entry, contribution
 from shared.catalog import libra
@@ -310,6 +312,17 @@ def test_a_loop_keeps_the_linger_too() -> None:
 
     asyncio.run(one_by_one())
     assert slept == [2.0]
+
+
+def test_a_full_group_does_not_wait_for_the_linger() -> None:
+    """By the clock of the machine, which is what is deployed: an hour would be too long."""
+    settings = replace(Settings(), linger=timedelta(hours=1), group_size=2)
+    ledger = Ledger(Recording(), SOURCE, settings)
+    ledger.apply(entry(1))
+    applied: list[Outcome] = []
+    for number in (2, 3):
+        threading.Thread(target=lambda n=number: applied.append(ledger.apply(entry(n))), daemon=True).start()
+    wait_until(lambda: len(applied) == 2, seconds=30, what="the group, which is full")
 
 
 @pytest.mark.parametrize(("together", "breaths"), [(CROWD, 0), (CROWD + 1, 1)])
