@@ -58,7 +58,7 @@ fuzz: $(FUZZER) ## Garbage at the event decoder and at the entry points (SECONDS
 soak: $(STAMP) ## An hour of load with all faults at random (MINUTES=N); report and plot in build/soak
 	$(BIN)/python -m tests.faults.soak --minutes $(or $(MINUTES),60)
 
-mutate: $(STAMP) ## Which changes to the core no test would notice; about an hour
+mutate: $(STAMP) ## Which changes to the core no test would notice; half an hour
 	$(BIN)/mutmut run
 	$(BIN)/mutmut results
 
