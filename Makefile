@@ -55,8 +55,8 @@ fuzz: $(FUZZER) ## Garbage at the event decoder and at the entry points (SECONDS
 	$(BIN)/pytest tests/faults/test_hostile_input.py
 	$(BIN)/python -m tests.faults.fuzz --seconds $(or $(SECONDS),60)
 
-soak: $(STAMP) ## An hour of load with all faults at random (MINUTES=N); report and plot in build/soak
-	$(BIN)/python -m tests.faults.soak --minutes $(or $(MINUTES),60)
+soak: $(STAMP) ## An hour of load with all faults at random (MINUTES=N, SPARE=1 to kill nothing); report and plot in build/soak
+	$(BIN)/python -m tests.faults.soak --minutes $(or $(MINUTES),60) $(if $(SPARE),--spare)
 
 mutate: $(STAMP) ## Which changes to the core no test would notice; half an hour
 	$(BIN)/mutmut run

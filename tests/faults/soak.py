@@ -37,6 +37,7 @@ class Sample:
     """What a process and its children held at a moment."""
 
     seconds: float
+    process: int
     megabytes: float
     descriptors: int
 
@@ -54,7 +55,7 @@ class Report:
     faults: dict[str, int] = field(default_factory=dict)
     relay: dict[str, object] = field(default_factory=dict)
     megabytes_an_hour: dict[str, float] = field(default_factory=dict)
-    """The slope over the second half, of processes that lived through all of it."""
+    """The slope over the second half, of processes that lived through all of it (see ``--spare``)."""
     descriptors: dict[str, tuple[int, int]] = field(default_factory=dict)
     """At the start of the second half, and at the end."""
 
@@ -106,7 +107,8 @@ class Soak:
         while self._elapsed() < self._arguments.minutes * 60 and not failed():
             self._over.wait(self._rng.uniform(0.2, 2))
             self._proxy.clear()  # what was not met by now would pile up for the next recompute
-            match self._rng.choices(("swallow", "fail", "late", "cut", "kill"), (8, 8, 4, 1, 0.5))[0]:
+            kills = 0 if self._arguments.spare else 0.5
+            match self._rng.choices(("swallow", "fail", "late", "cut", "kill"), (8, 8, 4, 1, kills))[0]:
                 case "swallow":
                     self._proxy.swallow_replies("Commit", self._rng.randint(1, 3))
                 case "fail":
@@ -186,7 +188,8 @@ class Soak:
             add(report.faults, f"{method} {kind}", number)
         for name, samples in self._samples.items():
             half = samples[len(samples) // 2 :]
-            report.megabytes_an_hour[name] = round(slope(half) * 3600, 1)
+            if len({sample.process for sample in half}) == 1:
+                report.megabytes_an_hour[name] = round(slope(half) * 3600, 1)
             report.descriptors[name] = (half[0].descriptors, half[-1].descriptors)
         (HERE / "report.json").write_text(json.dumps(asdict(report), indent=2) + "\n")
         plot(self._samples, HERE / "memory.png")
@@ -211,7 +214,7 @@ def held(group: int, seconds: float) -> Sample:
                 descriptors += sum(1 for _ in (process / "fd").iterdir())
         except OSError:
             continue  # it has ended meanwhile
-    return Sample(seconds, pages * 4096 / 1e6, descriptors)
+    return Sample(seconds, group, pages * 4096 / 1e6, descriptors)
 
 
 def slope(samples: list[Sample]) -> float:
@@ -251,6 +254,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--every", type=float, default=60, help="seconds between recomputes")
     parser.add_argument("--lag", type=int, default=310, help="LIBRA_LAG_SECONDS; over 300 for the fresh path")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--spare", action="store_true", help="kill nothing: shows the trigger's memory over a long life"
+    )
     return parser.parse_args()
 
 
