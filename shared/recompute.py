@@ -266,16 +266,21 @@ class Recompute:
         run_id = f"{self._clock().astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
         for attempt in range(1, ATTEMPTS + 1):
             with self._attempt(attempt, ATTEMPTS):
-                (found,) = self._store.get([self._source.state])
+                own = [self._record(run_id)] if attempt > 1 else []
+                found, *landed = self._store.get([self._source.state, *own])
                 watermark = stored_watermark(_fields(found))  # raises if it is damaged
                 held = Lease.of(_fields(found))
                 if held is None or held.run_id != run_id:  # else it landed, and the reply was lost
+                    if any(landed):
+                        raise LeaseLost(
+                            f"{run_id} lost its lease before it learned that it had it; run again"
+                        )
                     held = self._take(found, run_id, held, strategy)
                 (record,) = self._store.get([self._record(run_id)])
                 if record is None:
                     raise StateError(f"{self._record(run_id)}: the record of the run under way was deleted")
                 self._told("acquire committed")
-                return _Run(run_id, held, record.create_time, watermark, 0, attempt + 1, 2)
+                return _Run(run_id, held, record.create_time, watermark, 0, 2 * attempt, 2)
         raise AssertionError  # pragma: no cover - the last attempt raises
 
     def _take(self, found: Document | None, run_id: str, held: Lease | None, strategy: Strategy) -> Lease:

@@ -23,6 +23,7 @@ from shared.recompute import (
     LEASE,
     LISTED,
     Corrected,
+    Recompute,
     Report,
     _batches,
     _completed,
@@ -102,6 +103,9 @@ def test_the_report_accounts_for_every_read_and_write(world: World) -> None:
     report = world.run("scan")
     assert report.reads == 2 + fenced + counted + listed
     assert report.writes == 2 + fenced + 4
+    commits(world, lambda number: None if number else "reply lost")
+    again = world.run("scan")
+    assert again.reads == 4 + 2 * 2 + counted + listed  # process, complete: nothing to seal or to correct
 
 
 def test_the_report_takes_the_time_from_beginning_to_end(world: World) -> None:
@@ -316,6 +320,24 @@ def test_a_run_whose_lease_was_taken_from_it_says_when_it_ran_out(world: World) 
             world.run("scan", step=release)
         told.append(str(caught.value))
         assert told[-1].endswith(f" ran out at {end}: it may write no more; run again")
+
+
+def test_a_run_that_lost_its_lease_before_it_learned_of_it_says_so(world: World) -> None:
+    """Its first reply was lost, and while it paused another run came and went: it has no lease to try for."""
+
+    def pause(call: Call) -> None:
+        if call.method == "commit" and not overtaking:
+            world.later(minutes=5)
+            overtaking.append(Recompute(world.memory, world.source, world.settings, clock=world.clock).run())
+
+    overtaking: list[Report] = []
+    commits(world, lambda number: None if number else "reply lost")
+    assert isinstance(world.store, Seams)
+    world.store.after = pause
+    with pytest.raises(LeaseLost, match="lost its lease before it learned that it had it; run again"):
+        world.run("scan")
+    assert [run["state"] for run in world.runs()] == ["failed", "completed"]
+    converged(world.memory, world.source)
 
 
 @pytest.mark.parametrize(("seconds", "renewed"), [(40, False), (40.000001, True)])
