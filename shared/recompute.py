@@ -63,11 +63,11 @@ COMMIT_TIMEOUT = 10.0
 """Seconds that one attempt to commit may be in flight."""
 
 ATTEMPTS = 30
-"""How often a read or a commit is tried: for more than the minute that a trigger which died in its late path
-keeps the state document locked (Firestore's limit for idle transactions; so does the emulator)."""
+"""How often a read or a commit is tried: with the pauses for more than the minute that a trigger which died
+in its late path keeps the state document locked (Firestore's limit for idle transactions; the emulator's)."""
 
-LONGEST_PAUSE = 2.0
-"""Seconds between two attempts, at most."""
+LONGEST_PAUSE = 5.0
+"""Seconds between two attempts, at most, and half of that at least; the first pauses are shorter."""
 
 BATCH_DOCUMENTS = 200
 BATCH_BYTES = 4 * 1024 * 1024
@@ -521,7 +521,7 @@ class Recompute:
         except (Transient, AlreadyExists):
             if number == attempts:
                 raise
-            self._sleep(random.uniform(0, min(LONGEST_PAUSE, 0.1 * 2**number)))  # noqa: S311 - jitter
+            self._sleep(random.uniform(0.5, 1) * min(LONGEST_PAUSE, 0.1 * 2**number))  # noqa: S311 - jitter
 
     def _retried(self, read: Callable[[], T]) -> T:
         for attempt in range(1, ATTEMPTS):

@@ -622,6 +622,22 @@ def test_a_run_that_can_not_reach_firestore_gives_up_and_says_so(world: World) -
     assert [run["state"] for run in world.runs()] == ["failed", "completed"]
 
 
+@pytest.mark.parametrize("luck", [0.0, 1.0])
+def test_a_run_outlasts_the_lock_of_a_trigger_that_died(
+    world: World, monkeypatch: pytest.MonkeyPatch, luck: float
+) -> None:
+    """It died in its late path a moment ago, and whoever writes to the state document is refused at once."""
+    monkeypatch.setattr("random.uniform", lambda low, high: low + luck * (high - low))
+    world.memory.locks_win = lambda _: True
+    world.run()
+    world.serve(2)
+    world.write("lost")
+    world.later(minutes=30)
+    world.memory.begin([world.source.state])
+    assert world.run("scan").drift == 4
+    assert world.clock.now > BEGIN + timedelta(minutes=31)
+
+
 # --- snapshots, strategies, dry runs --------------------------------------------------------------
 
 
