@@ -100,7 +100,7 @@ class Soak:
             self.report.entries = number
 
     def _now(self, number: int) -> object:
-        # A day's hours: the emulator answers each of the index strategy's queries by looking through all entries.
+        # A day of hours: for each query of the index strategy the emulator looks through all entries.
         return SERVED["timestamp"] + timedelta(seconds=number)
 
     def _break(self, failed: Callable[[], bool]) -> None:
