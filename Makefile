@@ -44,7 +44,7 @@ test-firebase: $(STAMP) $(TOOLS) ## End to end under the Firebase suite; minutes
 simulate: $(STAMP) ## Hold the laws to a million seeded histories, new ones each time (SCHEDULES=N for fewer)
 	$(BIN)/python -m tests.simulation --schedules $(or $(SCHEDULES),1000000) --seed $$(date +%s)000
 
-faults: $(STAMP) ## Break calls, kill parts, feed garbage: ten minutes, so apart from `test`
+faults: $(STAMP) ## Break calls, kill parts, feed garbage: five minutes, so apart from `test`
 	$(BIN)/pytest tests/faults
 
 $(FUZZER): $(STAMP) requirements/fuzz.txt
