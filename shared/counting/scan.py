@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from shared.aggregation import MAX_KEY_BYTES, Source, TimeKey, Unusable, contribution
 from shared.counting.snapshot import Counted, Snapshot, Step, Totals
+from shared.errors import Transient
 
 PAGE = 250_000
 """Entries that one request reads: what a stream of five thousand a second sends within `store.READ_TIMEOUT`
@@ -59,16 +60,28 @@ def _page(
     """Read and add up one page of a range; the next page follows from it."""
 
     tally = Tally(views)
-    read, last = 0, after
+    read, last, ended = 0, after, False
 
     def go_on() -> None:
-        """From where the last attempt broke off: what was received is counted, and not read again."""
-        nonlocal read, last
-        for entry_id, fields in snapshot.page(tally.fields, last, until, limit - read):
-            tally.add(fields)
-            read, last = read + 1, entry_id
+        """From where the last stream broke off: what was received is counted, and not read again.
 
-    snapshot.retry(lambda: go_on() if read < limit else None)
+        Only one that brought nothing is a failed attempt: a slow stream meets `store.READ_TIMEOUT` as often
+        as its page is long.
+        """
+        nonlocal read, last, ended
+        before = read
+        try:
+            for entry_id, fields in snapshot.page(tally.fields, last, until, limit - read):
+                tally.add(fields)
+                read, last = read + 1, entry_id
+        except Transient:
+            if read == before:
+                raise
+        else:
+            ended = True
+
+    while read < limit and not ended:
+        snapshot.retry(go_on)
     more = [partial(_page, snapshot, views, last, until, limit)] if read == limit else []
     return Step(tally.totals(), read, more)
 

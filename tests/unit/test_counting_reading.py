@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 
 import pytest
 from hypothesis import given
@@ -89,6 +90,24 @@ def test_a_page_is_counted_once_however_often_it_is_read(world: World) -> None:
         counted = scan(taken(world, workers=1), page=page)
         assert counted.entries == 20
         assert counted.totals == exact_at(world.memory, world.source, world.clock.now)
+
+
+def test_a_stream_that_breaks_off_is_taken_up_as_long_as_it_brings_something(world: World) -> None:
+    """More often than a read that brings nothing is tried, and every entry is read once."""
+
+    class Breaking(Seams):
+        def scan(self, collection, fields, **bounds):  # type: ignore[no-untyped-def]  # as in Seams
+            sent = list(islice(super().scan(collection, fields, **bounds), 2))
+            yield from sent
+            if sent:
+                raise Transient("UNAVAILABLE")
+
+    world.store = Breaking(world.memory)
+    snapshot = taken(world)
+    counted = scan(snapshot, page=20)
+    assert (counted.entries, snapshot.reads) == (20, 21)  # the last query finds nothing, and is billed
+    assert counted.entries > 2 * ATTEMPTS
+    assert counted.totals == exact_at(world.memory, world.source, world.clock.now)
 
 
 def test_the_past_of_totals_is_never_read(world: World) -> None:
