@@ -53,7 +53,7 @@ $(FUZZER): $(STAMP) requirements/fuzz.txt
 
 fuzz: $(FUZZER) ## Garbage at the event decoder and at the entry points (SECONDS=N for the coverage-guided part)
 	$(BIN)/pytest tests/faults/test_hostile_input.py
-	$(BIN)/python -m tests.faults.fuzz --seconds $(or $(SECONDS),60)
+	PYTHONPATH=functions $(BIN)/python -m tests.faults.fuzz --seconds $(or $(SECONDS),60)
 
 soak: $(STAMP) ## An hour of load with all faults at random (MINUTES=N, SPARE=1 to kill nothing); report and plot in build/soak
 	$(BIN)/python -m tests.faults.soak --minutes $(or $(MINUTES),60) $(if $(SPARE),--spare)

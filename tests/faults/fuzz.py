@@ -1,4 +1,4 @@
-"""``python -m tests.faults.fuzz``: coverage-guided garbage at the event decoder, for a minute.
+"""``make fuzz``: coverage-guided garbage at the event decoder, for a minute.
 
 What hypothesis draws in `test_hostile_input` knows the shapes of an event; this knows nothing, and finds its
 way by the branches that its garbage reaches. What breaks the decoder is left in ``build/fuzz``.
