@@ -77,9 +77,9 @@ format: $(STAMP) ## Put the code in shape
 	$(BIN)/ruff check --fix .
 
 lock: $(STAMP) ## Resolve the pinned dependencies again, with hashes
-	$(BIN)/uv pip compile pyproject.toml --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header -o functions/requirements.txt
-	$(BIN)/uv pip compile pyproject.toml --extra cli --extra dev -c functions/requirements.txt --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header -o requirements/dev.txt
-	$(BIN)/uv pip compile requirements/fuzz.in --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements/fuzz.txt
+	$(BIN)/uv pip compile pyproject.toml --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o functions/requirements.txt
+	$(BIN)/uv pip compile pyproject.toml --extra cli --extra dev -c functions/requirements.txt --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o requirements/dev.txt
+	$(BIN)/uv pip compile requirements/fuzz.in --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o requirements/fuzz.txt
 
 clean: ## Remove what was built
 	rm -rf build $(VENV) node_modules
