@@ -1,9 +1,9 @@
-"""Staging: `build/functions`, the one folder that gcloud, Firebase and the emulator suite all take.
+"""Staging: `build/NAME` for each artefact, such as `build/functions`, which gcloud and Firebase both take.
 
-`functions/` alone can not be deployed, because it needs `shared/` beside it: gcloud drops linked
-folders, and Firebase runs no predeploy hook in the emulator. So what is deployed is copied together,
-always the same for the same sources (names, bytes, modes, times), and checked by importing every entry
-point in an interpreter that has nothing but the deployed requirements.
+`functions/` alone cannot be deployed, because it needs modules of `shared/` next to it: gcloud drops linked
+folders, and Firebase runs no predeploy hook in the emulator. Staging copies the entry modules and what they
+import, and nothing else. The same sources always give the same folder (names, bytes, modes, times). Staging
+then imports every entry point in an interpreter that has only the deployed requirements.
 """
 
 import argparse
@@ -15,19 +15,54 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+from deploy.closure import Closure, ClosureError, closure, finder
 from deploy.parameters import ParameterError, read
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGED = ROOT / "build" / "functions"
 CONFIG = ROOT / "build" / "config"
 VENV = ROOT / "build" / "venv"
+PACKAGES = ("shared", "services", "pipelines")
+"""The project's own packages that an artefact may carry; the others are tools."""
 DATE = 946_684_800  # 2000-01-01: archives of the same sources are the same bytes
 GCLOUDIGNORE = (
     "# `make emulate` links an interpreter here: never uploaded.\nvenv\n__pycache__/\n.gcloudignore\n"
 )
 EMULATOR_REGION = "us-central1"
+
+
+@dataclass(frozen=True, slots=True)
+class Artefact:
+    """What is deployed as one: entry modules, what they import, their requirements and a few files."""
+
+    name: str
+    """The staged folder is `build/NAME`."""
+    folder: str
+    """The folder of the entry modules, relative to the root of the project."""
+    entries: tuple[str, ...]
+    """The entry modules, as they are imported from the staged folder."""
+    requirements: str
+    """The requirements file with hashes, relative to the root; staged as `requirements.txt`."""
+    extra: tuple[str, ...] = ()
+    """Other files in `folder` that the platform reads."""
+
+    def closure(self) -> Closure:
+        """The modules of ours that the entry modules import, and the packages that are not ours.
+
+        Raises:
+            ClosureError: a module cannot be followed.
+        """
+        return closure(self.entries, finder(ROOT / self.folder, ROOT, packages=PACKAGES))
+
+
+FUNCTIONS = Artefact(
+    "functions", "functions", ("main",), "functions/requirements.txt", extra=("functions.yaml",)
+)
+ARTEFACTS = (FUNCTIONS,)
+"""Every artefact. To add a service, add its line here and its files to tests/deploy/artefacts/NAME.txt."""
 
 IMPORT = """
 import importlib, json, sys
@@ -42,33 +77,39 @@ class StageError(Exception):
     """What is to be deployed would not start."""
 
 
-def sources() -> Iterator[tuple[str, bytes]]:
-    """Every file that is deployed: its path in the staged folder and its bytes, in order."""
-    functions, shared = ROOT / "functions", ROOT / "shared"
-    files = [*functions.glob("*.py"), functions / "functions.yaml", functions / "requirements.txt"]
-    named = {file.relative_to(functions).as_posix(): file.read_bytes() for file in files}
-    named |= {file.relative_to(ROOT).as_posix(): file.read_bytes() for file in shared.rglob("*.py")}
-    named[".gcloudignore"] = GCLOUDIGNORE.encode()
-    yield from sorted(named.items())
+def sources(artefact: Artefact = FUNCTIONS) -> Iterator[tuple[str, bytes]]:
+    """Every file that is deployed: its path in the staged folder and its bytes, in order.
+
+    Raises:
+        ClosureError: a module cannot be followed.
+    """
+    folder = ROOT / artefact.folder
+    staged = {"requirements.txt": ROOT / artefact.requirements}
+    staged |= {name: folder / name for name in artefact.extra}
+    for file in artefact.closure().modules.values():
+        staged[file.relative_to(folder if file.is_relative_to(folder) else ROOT).as_posix()] = file
+    contents = {name: file.read_bytes() for name, file in staged.items()}
+    yield from sorted((contents | {".gcloudignore": GCLOUDIGNORE.encode()}).items())
 
 
-def fingerprint() -> str:
+def fingerprint(artefact: Artefact = FUNCTIONS) -> str:
     """A digest of everything that is deployed; the same sources give the same on every machine."""
     digest = hashlib.sha256()
-    for path, content in sources():
+    for path, content in sources(artefact):
         digest.update(f"{path}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()
 
 
-def stage() -> None:
-    """Lay out the folder anew."""
-    shutil.rmtree(STAGED, ignore_errors=True)
-    for path, content in sources():
-        file = STAGED / path
+def stage(artefact: Artefact = FUNCTIONS) -> None:
+    """Write the artefact's folder anew."""
+    folder = ROOT / "build" / artefact.name
+    shutil.rmtree(folder, ignore_errors=True)
+    for path, content in sources(artefact):
+        file = folder / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)
         file.chmod(0o644)
-    for staged in [*STAGED.rglob("*"), STAGED]:
+    for staged in [*folder.rglob("*"), folder]:
         os.utime(staged, (DATE, DATE))
 
 
@@ -139,16 +180,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="deploy.stage")
     parser.add_argument("--fingerprint", action="store_true")
     parser.add_argument("--env-file", default="deploy.env")
-    said = parser.parse_args()
-    if said.fingerprint:
+    options = parser.parse_args()
+    if options.fingerprint:
         print(fingerprint())  # noqa: T201 - what deploy.sh reads
         return
     try:
-        values = read({}, os.environ, Path(said.env_file))
+        values = read({}, os.environ, Path(options.env_file))
         stage()
         configure(values)
         check(make_venv())
-    except (StageError, ParameterError) as error:
+    except (StageError, ClosureError, ParameterError) as error:
         sys.exit(f"deploy.sh: staging failed: {error}")
     size = sum(len(content) for _, content in sources())
     sys.stderr.write(f"staged {STAGED.relative_to(ROOT)}: {size / 1024:.0f} KiB, every entry point imports\n")

@@ -80,7 +80,7 @@ def test_the_fingerprint_follows_the_sources(monkeypatch: pytest.MonkeyPatch) ->
     before = stage.fingerprint()
     assert stage.fingerprint() == before
     changed = [(name, content + b"#" * (name == "main.py")) for name, content in stage.sources()]
-    monkeypatch.setattr(stage, "sources", lambda: iter(changed))
+    monkeypatch.setattr(stage, "sources", lambda _: iter(changed))
     assert stage.fingerprint() != before
 
 
