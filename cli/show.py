@@ -15,7 +15,7 @@ from cli.generator import Plan, Written, generate
 from cli.report import figures_table, progress_bars, shown, side_by_side, totals_table
 from cli.stack import LocalStack
 from cli.writing import Item, write
-from shared.catalog import libra
+from shared.catalog import LIBRA_HOME, libra
 from shared.store import Query, Store
 
 REFRESH_SECONDS = 0.25
@@ -107,7 +107,7 @@ class Show:
 
     def _write(self, generated: list[Written], rate: float, progress: Callable[[int], None]) -> None:
         items = (Item(entry.id, entry.id, entry.fields) for entry in generated)
-        write(self._store, self._stack.settings, items, rate=rate, progress=progress)
+        write(self._store, LIBRA_HOME.entries, items, rate=rate, progress=progress)
         self._written += generated
 
     def _recompute(self) -> dict[str, Any]:
@@ -123,7 +123,7 @@ class Show:
         return fold((entry.fields for entry in self._written), self._stack.settings)
 
     def _read_back(self) -> Audit:
-        documents = self._store.query(Query(self._source.collection))
+        documents = self._store.query(Query(LIBRA_HOME.entries))
         return fold((document.fields for document in documents), self._stack.settings)
 
     def _differences(self, totals: Totals) -> list[Difference]:
@@ -132,15 +132,15 @@ class Show:
         wrong = list(differences(totals, expected.totals))
         wrong += [one for one in differences(totals, read_back.totals) if one not in wrong]
         if read_back.entries != expected.entries:
-            wrong.append((self._source.collection, "entries", read_back.entries, expected.entries))
+            wrong.append((LIBRA_HOME.entries, "entries", read_back.entries, expected.entries))
         return wrong
 
     def _rejected(self) -> list[Difference]:
-        rejected, by_reason = reasons(self._store, self._source.rejected)
+        rejected, by_reason = reasons(self._store, LIBRA_HOME.rejected)
         title = f"Rejected: {rejected} entries, by reason"
         self._console.print(totals_table(title, by_reason, most_rows=ROWS, name=52))
         exact = self._expected().rejected
-        return [(self._source.rejected, "entries", rejected, exact)] if rejected != exact else []
+        return [(LIBRA_HOME.rejected, "entries", rejected, exact)] if rejected != exact else []
 
     # -- what is printed
 

@@ -11,10 +11,10 @@ from itertools import islice
 from google.auth.exceptions import GoogleAuthError
 
 from cli.errors import StackError
-from shared.catalog import libra
 from shared.errors import AlreadyExists, Invalid, Transient
 from shared.settings import Settings
-from shared.store import Create, FirestoreStore, Store
+from shared.store import Create, Store
+from shared.store.client import FirestoreStore
 
 BATCH = 200
 COMMIT_SECONDS = 60.0
@@ -100,7 +100,7 @@ def _refuse_real(settings: Settings, project: str, named: str | None) -> None:
 
 def write(
     store: Store,
-    settings: Settings,
+    collection: str,
     items: Iterator[Item],
     *,
     rate: float = 0,
@@ -110,7 +110,7 @@ def write(
 
     Args:
         store: where to.
-        settings: names the source's collection.
+        collection: the source's entries.
         items: the entries; taken as they are needed.
         rate: entries a second at most; 0 for no bound.
         progress: told how many entries are dealt with, batch by batch.
@@ -119,7 +119,6 @@ def write(
         StoreError: Firestore refused for good, or did not answer for half a minute.
     """
     tally = Tally()
-    collection = libra(settings).collection
     size = max(1, min(BATCH, int(rate / 5))) if rate else BATCH
     started, dealt = time.monotonic(), 0
     while batch := list(islice(items, size)):

@@ -7,16 +7,16 @@ from google.events.cloud.firestore import DocumentEventData
 from google.protobuf.json_format import ParseDict, ParseError
 from google.protobuf.message import DecodeError
 
-from shared.aggregation import Entry, Source
+from shared.aggregation import Entry, Home, Source
 from shared.errors import MalformedEventError
-from shared.values import decode_some, instant, raw
+from shared.store.values import decode_some, instant, raw
 
 CREATED = "google.cloud.firestore.document.v1.created"
 
 _Data = raw(DocumentEventData)
 
 
-def decode_entry(event: CloudEvent, source: Source) -> Entry:
+def decode_entry(event: CloudEvent, source: Source, home: Home) -> Entry:
     """The entry whose creation ``event`` reports, with the fields that ``source`` reads.
 
     Raises:
@@ -26,9 +26,9 @@ def decode_entry(event: CloudEvent, source: Source) -> Entry:
     if event["type"] != CREATED:
         raise _malformed(event, f"its type is {event['type']!r}, expected {CREATED!r}")
     document = _parse(event).value
-    if document.name.partition("/documents/")[2].split("/")[:-1] != [source.collection]:
+    if document.name.partition("/documents/")[2].split("/")[:-1] != [home.entries]:
         raise _malformed(
-            event, f"its document {document.name!r} is not one of the collection {source.collection!r}"
+            event, f"its document {document.name!r} is not one of the collection {home.entries!r}"
         )
     if not document.HasField("create_time"):
         raise _malformed(event, f"its document {document.name!r} has no create time")

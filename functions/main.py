@@ -33,7 +33,7 @@ async def on_libra_created(event: CloudEvent) -> None:
 
 async def _count(runtime: Runtime, event: CloudEvent) -> None:
     try:
-        await runtime.ledger.apply_async(decode_entry(event, runtime.source))
+        await runtime.ledger.apply_async(decode_entry(event, runtime.source, runtime.home))
     except MalformedEventError as error:
         logger.error("A malformed event is set aside", extra=_about(event, error))
         await asyncio.to_thread(runtime.ledger.refuse, event["id"], str(error))

@@ -1,10 +1,13 @@
-"""The aggregations of `libra`. To count something more, add one declaration here and nothing else.
+"""What Libra counts, and where its books are kept. To count something more, add one declaration here.
 
 Totals of entries that were there before come with the next recompute.
 """
 
-from shared.aggregation import Aggregation, Equals, FieldKey, Source, TimeKey
+from shared.aggregation import Aggregation, Equals, FieldKey, Home, Source, TimeKey
 from shared.settings import Settings
+
+LIBRA_HOME = Home(entries="libra")
+"""Where the books of `libra` are kept."""
 
 
 def libra(settings: Settings) -> Source:
@@ -12,7 +15,7 @@ def libra(settings: Settings) -> Source:
     served = Equals("dataAction", settings.time_action) if settings.time_action else None
     zone = settings.time_zone
     return Source(
-        collection="libra",
+        "libra",
         aggregations=(
             Aggregation("aggregates_categories", FieldKey("ingredient")),
             Aggregation("aggregates_actions", FieldKey("dataAction", allow_empty=False)),

@@ -28,6 +28,7 @@ FAR = timedelta(days=1)
 class Correction:
     """What is wrong with one total at a watermark. Falsy if nothing is, and nothing is to be tidied up."""
 
+    aggregation: Aggregation
     path: str
     key: Part | dict[str, Part] | None
     """What ``key`` is to be set to; None to leave it."""
@@ -106,6 +107,7 @@ def compare(
     if key is None:
         key = _own_key(aggregation, document, reading)
     return Correction(
+        aggregation,
         document,
         None if key is None or _same(stored.get("key"), key) else key,
         applied,
@@ -123,7 +125,7 @@ def _own_key(aggregation: Aggregation, document: str, reading: "_Reading") -> Pa
         return aggregation.stored_key(decode_id(document.rpartition("/")[2], aggregation.parts))
     except ValueError:
         if aggregation.parse_stored_key(reading.stored.get("key")) is None:
-            reading.notes.append(f"{document}: its id is no key of {aggregation.collection}")
+            reading.notes.append(f"{document}: its id is no key of {aggregation.name}")
         return None
 
 

@@ -10,12 +10,12 @@ import threading
 from dataclasses import dataclass
 
 from shared import log
-from shared.aggregation import Source
-from shared.catalog import libra
+from shared.aggregation import Home, Source
+from shared.catalog import LIBRA_HOME, libra
 from shared.ledger import Ledger
 from shared.recompute import Recompute
 from shared.settings import Settings
-from shared.store import FirestoreStore
+from shared.store.client import FirestoreStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,7 @@ class Runtime:
 
     settings: Settings
     source: Source
+    home: Home
     store: FirestoreStore
     ledger: Ledger
     recompute: Recompute
@@ -35,6 +36,7 @@ class Process:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.source = libra(settings)
+        self.home = LIBRA_HOME
         log.configure(settings.log_level)
         self._forget()
         os.register_at_fork(after_in_child=self._forget)
@@ -52,7 +54,7 @@ class Process:
         with self._lock:
             if self._runtime is None:
                 store = FirestoreStore.connect(self.settings)
-                ledger = Ledger(store, self.source, self.settings)
-                recompute = Recompute(store, self.source, self.settings)
-                self._runtime = Runtime(self.settings, self.source, store, ledger, recompute)
+                ledger = Ledger(store, self.source, self.home, self.settings)
+                recompute = Recompute(store, self.source, self.home, self.settings)
+                self._runtime = Runtime(self.settings, self.source, self.home, store, ledger, recompute)
             return self._runtime

@@ -35,7 +35,8 @@ class Settings:
     linger: timedelta = timedelta(0)
     """`LIBRA_LINGER_MS`: the least time between the starts of two commits of an instance; 0: as fast as they
     land, and slower only where Firestore answers with contention."""
-
+    test: bool = False
+    """Whether this is a test, which may use a lag that is not safe. True where an emulator is named."""
     log_level: str = "INFO"
     """`LIBRA_LOG_LEVEL`: the least severe records that are logged."""
 
@@ -51,6 +52,7 @@ class Settings:
             project=read.text("GOOGLE_CLOUD_PROJECT"),
             database=read.text("FIRESTORE_DATABASE") or "(default)",
             emulator_host=read.host("FIRESTORE_EMULATOR_HOST"),
+            test=read.host("FIRESTORE_EMULATOR_HOST") is not None,
             time_zone=read.zone("LIBRA_TIME_ZONE"),
             time_action=read.action("LIBRA_TIME_ACTION"),
             lag=timedelta(seconds=read.integer("LIBRA_LAG_SECONDS", 600, 0, _SECONDS_PER_DAY)),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from shared.aggregation import Source
+from shared.aggregation import Home, Source
 from shared.recompute import Lease, under_way
 from shared.store import Document, Query, Store
 from shared.watermark import parse_label, stored_watermark
@@ -44,7 +44,7 @@ class Status:
     runs: tuple[RunStatus, ...]
     """The last ones, the newest first."""
     pending: Mapping[str, int]
-    """What the triggers added since the watermark and no recompute has proven yet, by collection."""
+    """What the triggers added since the watermark and no recompute has proven yet, by aggregation."""
 
     @property
     def age(self) -> timedelta | None:
@@ -52,20 +52,20 @@ class Status:
         return self.now - self.watermark if self.watermark else None
 
 
-def status(store: Store, source: Source, now: datetime, *, runs: int = RUNS) -> Status:
+def status(store: Store, source: Source, home: Home, now: datetime, *, runs: int = RUNS) -> Status:
     """Read how a source stands. It costs a read for each total and each run shown.
 
     Raises:
         StateError: the state document is damaged.
         StoreError: Firestore can not be read.
     """
-    (found,) = store.get([source.state])
+    (found,) = store.get([home.state])
     state = found.fields if found else {}
     watermark, lease = stored_watermark(state), Lease.of(state)
     held = lease if lease and lease.left(now) > timedelta(0) else None
-    records = store.query(Query(source.runs, order_by=("-queued_at",), limit=runs))
+    records = store.query(Query(home.runs, order_by=("-queued_at",), limit=runs))
     pending = {
-        each.collection: sum(_open(total, watermark) for total in store.query(Query(each.collection)))
+        each.name: sum(_open(total, watermark) for total in store.query(Query(home.collection(each.name))))
         for each in source.aggregations
     }
     return Status(now, watermark, held, tuple(_run(record, held) for record in records), pending)

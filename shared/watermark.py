@@ -13,13 +13,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from shared.errors import StateError, WatermarkAhead
+from shared.errors import SettingError, StateError, WatermarkAhead
 
 SAFETY_MARGIN = timedelta(minutes=5)
 """How much younger than the lag an entry must be to be applied without reading the watermark: room for
 clock skew between instances plus the longest that a commit may be in flight (`ledger.COMMIT_BUDGET`)."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+"""Where Unix time begins, and buckets with it."""
+
+MICROSECOND = timedelta(microseconds=1)
+"""What Firestore's commit times and Timestamps are accurate to."""
+
 _LABEL = re.compile(
     r"t(\d{4})(\d{2})(\d{2})T(\d{2})(\d{2})(\d{2})Z_([1-9]\d{0,5})(?:_([A-Za-z_]\w*))?", re.ASCII
 )
@@ -58,10 +63,29 @@ def check_aware(instant: datetime, what: str) -> None:
         raise ValueError(f"{what} must carry a time zone, found the naive {instant.isoformat()}")
 
 
+def check_lag(lag: timedelta, *, test: bool) -> None:
+    """Refuse a lag that leaves no room for the safety margin.
+
+    A lag of no more than the margin makes every event read the watermark in a transaction: the triggers and
+    each run then wait for each other's locks. Beside an instance that still has a longer lag, it also lets a
+    run seal a watermark past entries that the instance takes for fresh, and they count twice.
+
+    Raises:
+        SettingError: ``lag`` is that short, and this is no ``test``.
+    """
+    if lag <= SAFETY_MARGIN and not test:
+        raise SettingError(
+            "LIBRA_LAG_SECONDS",
+            f"{lag.total_seconds():.0f}",
+            f"more than {SAFETY_MARGIN.total_seconds():.0f}, the margin for clocks and commits in flight; "
+            "a shorter lag is for tests, with FIRESTORE_EMULATOR_HOST set",
+        )
+
+
 def bucket_of(commit_time: datetime, length: timedelta) -> Bucket:
     """The bucket that an entry committed at ``commit_time`` is filed under: rounded **up**."""
     check_aware(commit_time, "a commit time")
-    return Bucket(_EPOCH - (_EPOCH - commit_time) // length * length, length)
+    return Bucket(EPOCH - (EPOCH - commit_time) // length * length, length)
 
 
 def parse_label(label: str) -> tuple[Bucket, str]:
@@ -80,7 +104,7 @@ def parse_label(label: str) -> tuple[Bucket, str]:
 def choose_watermark(now: datetime, lag: timedelta, length: timedelta) -> datetime:
     """The watermark of a recompute starting at ``now``: ``now - lag`` rounded **down** to a bucket's end."""
     check_aware(now, "now")
-    return _EPOCH + (now.astimezone(UTC) - lag - _EPOCH) // length * length
+    return EPOCH + (now.astimezone(UTC) - lag - EPOCH) // length * length
 
 
 def stored_watermark(state: Mapping[str, object] | None) -> datetime | None:

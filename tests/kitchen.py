@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from shared.aggregation import Cell, Entry, Source, fold
-from shared.catalog import libra
+from shared.aggregation import Cell, Entry, Home, Source, fold
+from shared.catalog import LIBRA_HOME, libra
 from shared.settings import Settings
-from shared.store import Create, Document, FirestoreStore, Query
+from shared.store import Create, Document, Query
+from shared.store.client import FirestoreStore
 
 SERVED: dict[str, Any] = {
     "device": {"model": "LibraV0", "serialNumber": "Lib298190"},
@@ -27,11 +28,12 @@ class Kitchen:
     store: FirestoreStore
     settings: Settings
     source: Source = field(default_factory=lambda: libra(Settings()))
+    home: Home = LIBRA_HOME
 
     def write(self, entry_id: str, **changed: object) -> Entry:
         """Create an entry as a device would, and return it as its event tells it."""
         fields = {name: value for name, value in (SERVED | changed).items() if value is not ...}
-        path = f"{self.source.collection}/{entry_id}"
+        path = f"{self.home.entries}/{entry_id}"
         self.store.commit([Create(path, fields)], timeout=10)
         (document,) = self.store.get([path])
         assert document
@@ -43,7 +45,7 @@ class Kitchen:
 
     def entries(self) -> list[Entry]:
         """Every stored entry."""
-        return [self.entry(document) for document in self.store.query(Query(self.source.collection))]
+        return [self.entry(document) for document in self.store.query(Query(self.home.entries))]
 
     def exact(self) -> dict[Cell, dict[str, int]]:
         """What the totals must be: the pure fold over the stored entries."""
@@ -54,11 +56,11 @@ class Kitchen:
         found: dict[Cell, dict[str, int]] = {}
         for aggregation in self.source.aggregations:
             names = [measure.name for measure in aggregation.measures]
-            for document in self.store.query(Query(aggregation.collection)):
+            for document in self.store.query(Query(aggregation.name)):
                 key = aggregation.parse_stored_key(document.fields["key"])
                 assert key is not None
-                cell = Cell(aggregation.collection, key)
-                assert cell.path == document.path
+                cell = Cell(aggregation.name, key)
+                assert self.home.total(cell) == document.path
                 found[cell] = {
                     name: as_int(document.fields[name]) for name in names if name in document.fields
                 }
@@ -82,7 +84,9 @@ def without_zeros(totals: Mapping[Cell, Mapping[str, int]]) -> dict[Cell, dict[s
 
 def counts(totals: Mapping[Cell, Mapping[str, int]], collection: str) -> dict[Any, int]:
     """The counts of one collection, by key."""
-    return {cell.key: measures["count"] for cell, measures in totals.items() if cell.collection == collection}
+    return {
+        cell.key: measures["count"] for cell, measures in totals.items() if cell.aggregation == collection
+    }
 
 
 def reasons(rejected: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -26,12 +26,13 @@ from shared.store import (
     Document,
     FieldPath,
     Filter,
+    GeoPoint,
     Merge,
     Operator,
     Query,
+    Reference,
     Write,
 )
-from shared.values import GeoPoint, Reference
 
 Clock: TypeAlias = Callable[[], datetime]
 Fields: TypeAlias = Mapping[str, object]

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from shared.aggregation import Cell, Entry, Source, fold
-from shared.catalog import libra
+from shared.aggregation import Cell, Entry, Home, Source, fold
+from shared.catalog import LIBRA_HOME, libra
 from shared.ledger import Ledger
 from shared.recompute import Recompute, Report
 from shared.settings import Settings
@@ -15,7 +15,7 @@ from tests.kitchen import SERVED
 from tests.memory_store import MemoryStore
 
 BEGIN = datetime(2025, 9, 4, 19, 0, tzinfo=UTC)
-QUICK = Settings(lag=timedelta(0), bucket=timedelta(seconds=1))
+QUICK = Settings(test=True, lag=timedelta(0), bucket=timedelta(seconds=1))
 """No entry is fresh, and a watermark is at most a second old: what a test on the emulator can wait for."""
 
 
@@ -41,6 +41,7 @@ class World:
     clock: Clock = field(default_factory=Clock)
     store: Store = None  # type: ignore[assignment]  # made below, where it is not given
     source: Source = None  # type: ignore[assignment]  # the same
+    home: Home = LIBRA_HOME
     memory: MemoryStore = field(init=False)
 
     def __post_init__(self) -> None:
@@ -51,14 +52,14 @@ class World:
     def write(self, entry_id: str, **changed: object) -> Entry:
         """Create an entry, now."""
         fields = {name: value for name, value in (SERVED | changed).items() if value is not ...}
-        path = f"{self.source.collection}/{entry_id}"
+        path = f"{self.home.entries}/{entry_id}"
         committed = self.memory.commit([Create(path, fields)], timeout=10)
         return Entry(self.memory.name(path), committed, fields)
 
     def ledger(self, **options: object) -> Ledger:
         """A trigger's ledger."""
         options = {"clock": self.clock, "sleep": self.clock.sleep} | options
-        return Ledger(self.memory, self.source, self.settings, **options)  # type: ignore[arg-type]  # as named
+        return Ledger(self.memory, self.source, self.home, self.settings, **options)  # type: ignore[arg-type]  # as named
 
     def serve(self, number: int, prefix: str = "e", **changed: object) -> list[Entry]:
         """Create entries and count them."""
@@ -71,7 +72,7 @@ class World:
     def recompute(self, **options: object) -> Recompute:
         """A recompute in one thread."""
         options = {"clock": self.clock, "sleep": self.clock.sleep, "workers": 1} | options
-        return Recompute(self.store, self.source, self.settings, **options)  # type: ignore[arg-type]  # as named
+        return Recompute(self.store, self.source, self.home, self.settings, **options)  # type: ignore[arg-type]  # as named
 
     def run(self, strategy: str = "auto", **options: object) -> Report:
         """Recompute."""
@@ -92,19 +93,17 @@ class World:
 
     def state(self) -> Mapping[str, object]:
         """The state document's fields."""
-        (document,) = self.memory.get([self.source.state])
+        (document,) = self.memory.get([self.home.state])
         return document.fields if document else {}
 
     def runs(self) -> list[Mapping[str, object]]:
         """The records of all runs, oldest first."""
-        return [
-            document.fields for document in self.memory.query(Query(self.source.runs, order_by=("token",)))
-        ]
+        return [document.fields for document in self.memory.query(Query(self.home.runs, order_by=("token",)))]
 
 
 def exact_at(store: Store, source: Source, watermark: datetime) -> dict[Cell, dict[str, int]]:
     """What is true at a watermark: the pure fold over the entries of that snapshot."""
-    entries = store.query(Query(source.collection), read_time=watermark)
+    entries = store.query(Query(LIBRA_HOME.entries), read_time=watermark)
     return fold(source, (entry.fields for entry in entries))
 
 
@@ -113,7 +112,7 @@ def totals(store: Store, source: Source) -> dict[str, Document]:
     return {
         document.path: document
         for aggregation in source.aggregations
-        for document in store.query(Query(aggregation.collection))
+        for document in store.query(Query(aggregation.name))
     }
 
 
@@ -131,24 +130,27 @@ def applied(document: Document, watermark: datetime, measure: str = "count") -> 
 
 def fence_holds(store: Store, source: Source, watermark: datetime | None = None) -> None:
     """Law *fence*: count - sum of recent[> W] = exact(W), for every document."""
-    (state,) = store.get([source.state])
+    (state,) = store.get([LIBRA_HOME.state])
     sealed = stored_watermark(state.fields if state else None)
     assert sealed is not None
     assert watermark in {None, sealed}
-    exact = {cell.path: measures["count"] for cell, measures in exact_at(store, source, sealed).items()}
+    exact = {
+        LIBRA_HOME.total(cell): measures["count"]
+        for cell, measures in exact_at(store, source, sealed).items()
+    }
     found = {path: applied(document, sealed) for path, document in totals(store, source).items()}
     assert {path: count for path, count in found.items() if count} == exact
 
 
 def converged(store: Store, source: Source) -> None:
     """Law *converge*: what a reader sees is what is true of the entries there are."""
-    exact = {cell.path: m["count"] for cell, m in fold(source, _entries(store, source)).items()}
+    exact = {LIBRA_HOME.total(cell): m["count"] for cell, m in fold(source, _entries(store)).items()}
     shown = {path: document.fields["count"] for path, document in totals(store, source).items()}
     assert {path: count for path, count in shown.items() if count} == exact
 
 
-def _entries(store: Store, source: Source) -> Sequence[Mapping[str, object]]:
-    return [entry.fields for entry in store.query(Query(source.collection))]
+def _entries(store: Store) -> Sequence[Mapping[str, object]]:
+    return [entry.fields for entry in store.query(Query(LIBRA_HOME.entries))]
 
 
 def settings_for(settings: Settings, **changed: object) -> Settings:

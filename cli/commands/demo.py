@@ -16,7 +16,7 @@ from cli.report import page
 from cli.show import Show
 from cli.stack import LocalStack
 from shared.settings import Settings
-from shared.store import FirestoreStore
+from shared.store.client import FirestoreStore
 
 SETTINGS = {
     "LIBRA_LINGER_MS": "50",  # fewer, larger commits: what contention makes of a busy deployment

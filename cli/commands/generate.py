@@ -9,6 +9,7 @@ from cli.commands.options import generating, real_project
 from cli.generator import Plan, generate
 from cli.report import counting_up
 from cli.writing import Item, named_store, write
+from shared.catalog import LIBRA_HOME
 
 
 @click.command("generate", short_help="Write a restaurant chain's entries.")
@@ -33,5 +34,5 @@ def command(
         plan = Plan(entries, until, settings.time_zone, days, seed, malformed)
         items = (Item(entry.id, entry.id, entry.fields) for entry in generate(plan))
         with counting_up(console, "Written", entries) as progress:
-            tally = write(store, settings, items, rate=rate, progress=progress)
+            tally = write(store, LIBRA_HOME.entries, items, rate=rate, progress=progress)
     console.print(f"{tally.created:,} entries written, {tally.existing:,} were there already.")

@@ -10,6 +10,7 @@ from cli.commands.options import real_project
 from cli.importing import read
 from cli.report import counting_up
 from cli.writing import Item, named_store, write
+from shared.catalog import LIBRA_HOME
 
 
 @click.command("import", short_help="Write entries from .jsonl or .csv.")
@@ -34,10 +35,10 @@ def command(file: Path, rate: float, real_project: str | None) -> None:
         wrong += 1
         click.echo(f"{file}:{problem}", err=True)
 
-    with named_store(real_project) as (store, settings):
+    with named_store(real_project) as (store, _):
         items = (Item(str(line.number), line.id, line.fields) for line in read(file, complain))
         with counting_up(console, "Read", None) as progress:
-            tally = write(store, settings, items, rate=rate, progress=progress)
+            tally = write(store, LIBRA_HOME.entries, items, rate=rate, progress=progress)
     for number, reason in tally.refused.items():
         complain(f"{number}: Firestore refuses it: {reason}")
     console.print(

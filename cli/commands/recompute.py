@@ -5,7 +5,7 @@ import click
 from cli.commands.options import ending, real_project
 from cli.proof import as_json, print_json, show, strategy, telling
 from cli.writing import connected, named_store
-from shared.catalog import libra
+from shared.catalog import LIBRA_HOME, libra
 from shared.counting import Strategy
 from shared.recompute import Recompute
 
@@ -23,7 +23,7 @@ def command(*, dry_run: bool, strategy: Strategy, as_json: bool, real_project: s
     """
     store_of = connected() if dry_run else named_store(real_project)
     with ending(), store_of as (store, settings), telling(quiet=as_json) as progress:
-        recompute = Recompute(store, libra(settings), settings, progress=progress)
+        recompute = Recompute(store, libra(settings), LIBRA_HOME, settings, progress=progress)
         report = recompute.verify(strategy) if dry_run else recompute.run(strategy)
     if as_json:
         print_json(report.as_json())

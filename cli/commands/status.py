@@ -10,7 +10,7 @@ from rich.table import Table
 from cli.proof import ago, as_json, iso, print_json
 from cli.report import figures_table, page
 from cli.writing import connected
-from shared.catalog import libra
+from shared.catalog import LIBRA_HOME, libra
 from shared.status import RUNS, Status, status
 
 
@@ -20,7 +20,7 @@ from shared.status import RUNS, Status, status
 def command(*, runs: int, as_json: bool) -> None:
     """Show how far the totals are proven, what the last recomputes found, and what came since."""
     with connected() as (store, settings):
-        found = status(store, libra(settings), datetime.now(UTC), runs=runs)
+        found = status(store, libra(settings), LIBRA_HOME, datetime.now(UTC), runs=runs)
     if as_json:
         print_json(_plain(found))
     else:

@@ -7,7 +7,7 @@ import click
 from cli.commands.options import ending
 from cli.proof import as_json, print_json, show, strategy, telling
 from cli.writing import connected
-from shared.catalog import libra
+from shared.catalog import LIBRA_HOME, libra
 from shared.counting import Strategy
 from shared.recompute import Recompute
 
@@ -22,7 +22,7 @@ def command(*, strategy: Strategy, as_json: bool) -> None:
     it is late, or lost.
     """
     with ending(), connected() as (store, settings), telling(quiet=as_json) as progress:
-        report = Recompute(store, libra(settings), settings, progress=progress).verify(strategy)
+        report = Recompute(store, libra(settings), LIBRA_HOME, settings, progress=progress).verify(strategy)
     if as_json:
         print_json(report.as_json())
     else:

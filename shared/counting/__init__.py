@@ -73,23 +73,21 @@ def plan(snapshot: Snapshot, asked: Strategy) -> Plan:
 
 def _cheaper(snapshot: Snapshot) -> Plan:
     source = snapshot.source
-    entries = snapshot.count(Query(source.collection))
-    keys = [
-        _stored(snapshot, each.collection) for each in source.aggregations if isinstance(each.key, FieldKey)
-    ]
+    entries = snapshot.count(Query(snapshot.home.entries))
+    keys = [_stored(snapshot, each.name) for each in source.aggregations if isinstance(each.key, FieldKey)]
     hours = [min(entries, _hours(snapshot, number)) for number in range(len(time_groups(source)))]
     scanned = scan_cost(entries)
     strategy, why = choose(scanned, index_cost(entries, keys, hours, snapshot.workers))
     return Plan(strategy, why, asked=False, ceiling=snapshot.reads + scanned.reads)
 
 
-def _stored(snapshot: Snapshot, collection: str) -> int:
+def _stored(snapshot: Snapshot, aggregation: str) -> int:
     """How many totals there are, about: a guess at the number of keys.
 
     As of now: totals are overwritten all the time, and the emulator forgets what a document that was
     overwritten held five minutes ago (it answers UNKNOWN; seen in 2026-11).
     """
-    return snapshot.count(Query(collection), now=True)
+    return snapshot.count(Query(snapshot.home.collection(aggregation)), now=True)
 
 
 def _hours(snapshot: Snapshot, number: int) -> int:
@@ -97,11 +95,11 @@ def _hours(snapshot: Snapshot, number: int) -> int:
     group = time_groups(snapshot.source)[number]
     key = group[0].key
     assert isinstance(key, TimeKey)  # noqa: S101 - tells the type checker what `time_groups` made sure of
-    dates = [each.collection for each in group if isinstance(each.key, TimeKey) and each.key.grain == "date"]
+    dates = [each.name for each in group if isinstance(each.key, TimeKey) and each.key.grain == "date"]
     if dates and (stored := _stored(snapshot, dates[0])):
         return 24 * stored
     since = Filter(key.field, ">=", first_instant(key.zone))  # a comparison with a time matches times only
-    first = snapshot.first(Query(snapshot.source.collection, (since,), (key.field,), limit=1))
+    first = snapshot.first(Query(snapshot.home.entries, (since,), (key.field,), limit=1))
     begun = look_up(first.fields, key.field) if first else None
     if not isinstance(begun, datetime):
         return 0

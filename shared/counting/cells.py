@@ -11,9 +11,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal, TypeAlias
 from zoneinfo import ZoneInfo
 
+from shared.watermark import MICROSECOND
+
 Grain: TypeAlias = Literal["hour", "date"]
 
-MICROSECOND = timedelta(microseconds=1)
 _SECOND = timedelta(seconds=1)
 _LENGTHS: dict[Grain, timedelta] = {"hour": timedelta(hours=1), "date": timedelta(days=1)}
 _FIRST = datetime.min.replace(tzinfo=UTC)

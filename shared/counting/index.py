@@ -18,10 +18,11 @@ from functools import partial
 from typing import TypeVar
 
 from shared.aggregation import Aggregation, Cell, Count, Equals, FieldKey, Source, TimeKey, look_up
-from shared.counting.cells import MICROSECOND, Grain, cell_last, first_instant, last_instant
+from shared.counting.cells import Grain, cell_last, first_instant, last_instant
 from shared.counting.snapshot import Counted, Snapshot, Step, Task
 from shared.errors import IndexMissing, Invalid, StrategyUnsupported
 from shared.store import Filter, Query, quote
+from shared.watermark import MICROSECOND
 
 INDEXED_BYTES = 1_500
 """A value this long or longer may be cut off in an index."""
@@ -36,13 +37,13 @@ def unsupported(source: Source) -> str | None:
     """Why the indexes can not prove this source's totals; None if they can."""
     for each in source.aggregations:
         if each.measures != (Count(),):
-            return f"{each.collection} adds up more than a count, and each entry is rounded on its own"
+            return f"{each.name} adds up more than a count, and each entry is rounded on its own"
         if isinstance(each.key, tuple):
-            return f"{each.collection} has a key of several parts"
+            return f"{each.name} has a key of several parts"
         if not isinstance(each.key, FieldKey | TimeKey):
-            return f"{each.collection} has a key that is neither a field's value nor a time"
+            return f"{each.name} has a key that is neither a field's value nor a time"
         if each.where and len(each.where.value.encode()) >= INDEXED_BYTES:
-            return f"{each.collection} has a filter on {INDEXED_BYTES} bytes or more"
+            return f"{each.name} has a filter on {INDEXED_BYTES} bytes or more"
     return None
 
 
@@ -71,7 +72,7 @@ class _Index:
     def __init__(self, snapshot: Snapshot, ceiling: float) -> None:
         self._snapshot = snapshot
         self._ceiling = ceiling
-        self._collection = snapshot.source.collection
+        self._collection = snapshot.home.entries
 
     def tasks(self) -> Iterator[Task]:
         """What to begin with."""
@@ -108,7 +109,7 @@ class _Index:
 
     def _count_key(self, aggregation: Aggregation, key: FieldKey, value: str) -> Step:
         counted = self._count(aggregation.where, (Filter(_path(key.field), "==", value),))
-        return Step({Cell(aggregation.collection, value): {"count": counted}})
+        return Step({Cell(aggregation.name, value): {"count": counted}})
 
     # -- hours and dates
 
@@ -129,9 +130,7 @@ class _Index:
         if not counted:
             return Step(more=more)
         fields = _entry(key.field, start)
-        return Step(
-            {Cell(each.collection, each.key_of(fields)): {"count": counted} for each in group}, 0, more
-        )
+        return Step({Cell(each.name, each.key_of(fields)): {"count": counted} for each in group}, 0, more)
 
     def _rest(
         self, group: Sequence[Aggregation], start: datetime, end: datetime, *, near: bool

@@ -10,13 +10,14 @@ one entry of a kind is taken through `contribution`, times the number of its kin
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import NamedTuple
 
-from shared.aggregation import MAX_KEY_BYTES, Source, TimeKey, Unusable, contribution
-from shared.counting.snapshot import Counted, Snapshot, Step, Totals
+from shared.aggregation import MAX_KEY_BYTES, Source, TimeKey, Totals, Unusable, accumulate, contribution
+from shared.counting.snapshot import Counted, Snapshot, Step
 from shared.errors import Transient
+from shared.watermark import EPOCH, MICROSECOND
 
 PAGE = 250_000
 """Entries that one request reads: what a stream of five thousand a second sends within `store.READ_TIMEOUT`
@@ -29,9 +30,7 @@ KINDS = 20_000
 RANGES_A_WORKER = 4
 """Key ranges for each worker, so that none is left alone with a large last one."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _STRETCHES = (timedelta(hours=1), timedelta(minutes=15))  # of UTC; many zones are off by half an hour
-_MICROSECOND = timedelta(microseconds=1)
 
 
 def scan(snapshot: Snapshot, *, page: int = PAGE) -> Counted:
@@ -40,7 +39,7 @@ def scan(snapshot: Snapshot, *, page: int = PAGE) -> Counted:
     In one range where the server names no cuts: a collection too small for that, or the emulator, where two
     ranges would be sorted twice and read by two threads that wait for each other (`make bench`).
     """
-    collection = snapshot.source.collection
+    collection = snapshot.home.entries
     parts = snapshot.workers * RANGES_A_WORKER
 
     def cut() -> list[str]:
@@ -144,10 +143,7 @@ class Tally:
     def _add_up(self, view: _View, kinds: dict[tuple[object, ...], int]) -> None:
         """Empty a view's kinds into the totals."""
         for kind, number in kinds.items():
-            for cell, measures in contribution(view.source, _entry(view, kind)).deltas.items():
-                into = self._totals.setdefault(cell, {})
-                for name, amount in measures.items():
-                    into[name] = into.get(name, 0) + number * amount
+            accumulate(self._totals, contribution(view.source, _entry(view, kind)).deltas, number)
         kinds.clear()
 
     def _seen(self, fields: Mapping[str, object], path: tuple[str, ...]) -> object:
@@ -168,7 +164,7 @@ class Tally:
         """An instant that no declaration can tell from this one: the start of its hour (or quarter of an
         hour) of UTC, where the first and last instants of that have the same hours and dates."""
         for stretch in _STRETCHES:
-            begin = instant - (instant - _EPOCH) % stretch
+            begin = instant - (instant - EPOCH) % stretch
             alike = self._alike.get((begin, stretch))
             if alike is None:
                 alike = all(_constant(time, begin, stretch) for time in self._times)
@@ -180,7 +176,7 @@ class Tally:
 
 def _constant(time: TimeKey, begin: datetime, stretch: timedelta) -> bool:
     try:
-        first, last = (time.of(_nested(time.field, end)) for end in (begin, begin + stretch - _MICROSECOND))
+        first, last = (time.of(_nested(time.field, end)) for end in (begin, begin + stretch - MICROSECOND))
     except (Unusable, OverflowError):  # at the edges of years 1 and 9999
         return False
     return first == last

@@ -1,6 +1,5 @@
 """The reading side that both strategies share: one source at one read time, retried, bounded, accounted."""
 
-import random
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -10,22 +9,18 @@ from datetime import datetime
 from threading import Lock
 from typing import TypeAlias, TypeVar
 
-from shared.aggregation import Cell, Deltas, Source
+from shared.aggregation import Cell, Deltas, Home, Source, Totals, accumulate
 from shared.counting.billing import ENTRIES_A_READ
-from shared.errors import Transient
+from shared.retry import Retry
 from shared.store import Document, Query, Store
 
-ATTEMPTS = 6
-"""How often a read is tried."""
-
-FIRST_PAUSE = 0.1
-"""Seconds before the second attempt, at most; each later pause may be twice as long."""
+RETRY = Retry(attempts=6, first=0.1)
+"""How often a read is tried, and the pauses in seconds."""
 
 BEAT = 2.0
 """Seconds after which `Snapshot.run` looks up from waiting, so that the lease is renewed in time."""
 
 T = TypeVar("T")
-Totals: TypeAlias = dict[Cell, dict[str, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +57,7 @@ class Snapshot:
         self,
         store: Store,
         source: Source,
+        home: Home,
         read_time: datetime,
         *,
         workers: int = 8,
@@ -70,6 +66,7 @@ class Snapshot:
     ) -> None:
         self.store = store
         self.source = source
+        self.home = home
         self.read_time = read_time
         self.workers = workers
         self.reads = 0
@@ -106,7 +103,7 @@ class Snapshot:
         read = 0
         try:
             for found in self.store.scan(
-                self.source.collection,
+                self.home.entries,
                 fields,
                 after=after,
                 until=until,
@@ -125,12 +122,7 @@ class Snapshot:
 
     def retry(self, once: Callable[[], T]) -> T:
         """Call ``once`` again, with pauses, as long as it fails with `Transient` and attempts are left."""
-        for attempt in range(1, ATTEMPTS):
-            try:
-                return once()
-            except Transient:
-                self._sleep(random.uniform(0, FIRST_PAUSE * 2**attempt))  # noqa: S311 - jitter
-        return once()
+        return RETRY.call(once, self._sleep)
 
     # -- tasks
 
@@ -141,10 +133,7 @@ class Snapshot:
         steps = self._threaded(deque(tasks)) if self.workers > 1 else self._inline(deque(tasks))
         for step in steps:
             entries += step.entries
-            for cell, measures in step.deltas.items():
-                into = totals.setdefault(cell, {})
-                for name, amount in measures.items():
-                    into[name] = into.get(name, 0) + amount
+            accumulate(totals, step.deltas)
             self._beat(entries)
         return Counted(totals, entries)
 

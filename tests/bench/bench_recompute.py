@@ -26,14 +26,15 @@ from statistics import median
 from google.cloud import firestore
 
 from cli.emulator import Emulator
-from shared.catalog import libra
+from shared.catalog import LIBRA_HOME, libra
 from shared.counting import Snapshot
 from shared.counting.cost import index_cost, scan_cost
 from shared.counting.index import index
 from shared.counting.scan import scan
 from shared.settings import Settings
-from shared.store import DOCUMENT_ID, Create, FirestoreStore, Query, _RunQueryRequest
-from shared.values import set_instant
+from shared.store import DOCUMENT_ID, Create, Query
+from shared.store.client import FirestoreStore, _RunQueryRequest
+from shared.store.values import set_instant
 from tests.kitchen import SERVED
 
 ROOT = Path(__file__).parents[2]
@@ -121,7 +122,9 @@ def _child(what: str, address: str, project: str) -> None:
         "index": lambda snapshot: index(snapshot).entries,
     }
     settings = Settings(project=project, emulator_host=address)
-    snapshot = Snapshot(_store(address, project), libra(settings), datetime.now(UTC), workers=WORKERS)
+    snapshot = Snapshot(
+        _store(address, project), libra(settings), LIBRA_HOME, datetime.now(UTC), workers=WORKERS
+    )
     began, cpu = time.perf_counter(), time.process_time()
     entries = counter[what](snapshot)
     seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
@@ -150,7 +153,7 @@ def _raw(snapshot: Snapshot) -> int:
 
     request = _RunQueryRequest(parent=store.root)
     query = Query("libra", (), (DOCUMENT_ID,), select=tuple(sorted(snapshot.source.fields)))
-    store._encode_query(request.structured_query, query)
+    store._messages.query(request.structured_query, query)
     set_instant(request.read_time, snapshot.read_time)
     return sum(1 for _ in call(request.SerializeToString(), metadata=store._metadata))
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias, get_args
 from google.events.cloud.firestore import DocumentEventData
 
 from shared.aggregation import Entry
-from shared.values import encode_fields, raw, set_instant
+from shared.store.values import encode_fields, raw, set_instant
 
 Shape: TypeAlias = Literal["hot", "many"]
 SHAPES: tuple[Shape, ...] = get_args(Shape)

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Literal, TypeAlias, get_args
 
 from shared.aggregation import Entry
-from shared.catalog import libra
+from shared.catalog import LIBRA_HOME, libra
 from shared.errors import AlreadyExists, Contention, Overloaded
 from shared.ledger import Ledger
 from shared.settings import Settings
@@ -260,6 +260,7 @@ class LedgerInstance(Instance):
         self._ledger = Ledger(
             ModelStore(firestore, self._blocking),  # type: ignore[arg-type]  # as much of a store as it needs
             libra(scenario.settings),
+            LIBRA_HOME,
             scenario.settings,
             clock=self.world.datetime,
             sleep=self._blocking.sleep,
@@ -275,11 +276,11 @@ class LedgerInstance(Instance):
             else:
                 self.world.after(0, self._lead)
 
-        own = self._ledger._prepare(entry, wake)
+        own = self._ledger._member(entry, wake)
         try:
-            if self._ledger._enqueue(own):
+            if self._ledger._queue.enqueue(own):
                 self.world.after(0, self._lead)
-            elif self._waiting and self._ledger._full.is_set():
+            elif self._waiting and self._ledger._queue.full.is_set():
                 self._waiting = False
                 self._blocking.interrupt()
         except Overloaded:
@@ -289,7 +290,7 @@ class LedgerInstance(Instance):
         self._blocking.do(self._ledger._lead)
 
     def _wait_for_company(self, seconds: float) -> None:
-        if not self._ledger._full.is_set():
+        if not self._ledger._queue.full.is_set():
             self._waiting = True
             self._blocking.sleep(seconds)
             self._waiting = False

@@ -14,7 +14,7 @@ import yaml
 
 from deploy import indexes, parameters, stage
 from deploy.google import RULES
-from shared.catalog import libra
+from shared.catalog import LIBRA_HOME, libra
 from shared.settings import Settings
 from tests.deploy.conftest import ROOT, WHERE
 
@@ -110,7 +110,7 @@ def test_both_tools_set_the_same_trigger(planned: dict[str, dict[str, str]]) -> 
     assert filters.keys() == trigger["eventFilters"].keys()
     pattern = trigger["eventFilterPathPatterns"]["document"]
     assert flags["trigger-event-filters-path-pattern"] == f"document={pattern}"
-    assert pattern == f"{libra(Settings()).collection}/{{entryId}}"
+    assert pattern == f"{LIBRA_HOME.entries}/{{entryId}}"
     assert "retry" in flags
     assert trigger["retry"] is True
     assert trigger["region"] == "{{ params.LIBRA_LOCATION }}"
@@ -171,11 +171,11 @@ def test_indexes_follow_the_declarations() -> None:
     steps = set(indexes.wanted(json.loads((ROOT / FIREBASE["firestore"]["indexes"]).read_text("utf-8"))))
     exempt = {(it.collection, it.fields[0]) for it in steps if it.kind == "exempt"}
     assert exempt == {
-        (it.collection, field) for it in source.aggregations for field in ("recent", "updated_at")
-    } | {(source.seen, "expires_at")}
+        (it.name, field) for it in source.aggregations for field in ("recent", "updated_at")
+    } | {(LIBRA_HOME.seen, "expires_at")}
     assert {str(it) for it in steps if it.kind != "exempt"} == {
         "composite libra dataAction:ascending timestamp:ascending",
-        f"ttl {source.seen} expires_at",
+        f"ttl {LIBRA_HOME.seen} expires_at",
     }
 
 
@@ -183,6 +183,6 @@ def test_rules_name_every_collection() -> None:
     """A collection that the rules do not name would be closed to those who are to read it."""
     source = libra(Settings())
     named = set(re.findall(r"match /(\w+)/\{\w+\} \{", RULES.read_text(encoding="utf-8")))
-    book_keeping = {source.seen, source.rejected, source.runs, source.state.partition("/")[0]}
-    assert named == {it.collection for it in source.aggregations} | book_keeping | {source.collection}
+    book_keeping = {LIBRA_HOME.seen, LIBRA_HOME.rejected, LIBRA_HOME.runs, LIBRA_HOME.state.partition("/")[0]}
+    assert named == {it.name for it in source.aggregations} | book_keeping | {LIBRA_HOME.entries}
     assert ROOT / FIREBASE["firestore"]["rules"] == RULES

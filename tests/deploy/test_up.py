@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.catalog import libra
+from shared.catalog import LIBRA_HOME, libra
 from shared.settings import Settings
 from tests.deploy.conftest import ROOT, WHERE, Deploy
 from tests.deploy.google_apis import GoogleApis, Json, Refusal
@@ -166,11 +166,11 @@ def test_the_index_the_exemptions_and_the_policy_are_declared(apis: GoogleApis) 
     ]
     patched = [it for it in apis.changes() if it.method == "PATCH" and "/fields/" in it.path]
     exempt = {tuple(it.path.split("/")[6::2]) for it in patched if it.query["updateMask"] == ["indexConfig"]}
-    totals = {(it.collection, field) for it in source.aggregations for field in ("recent", "updated_at")}
-    assert exempt == totals | {(source.seen, "expires_at")}
+    totals = {(it.name, field) for it in source.aggregations for field in ("recent", "updated_at")}
+    assert exempt == totals | {(LIBRA_HOME.seen, "expires_at")}
     assert all(it.body.get("indexConfig") in ({}, None) for it in patched)
     policies = [it for it in patched if it.query["updateMask"] == ["ttlConfig"]]
-    assert [it.path.split("/")[6::2] for it in policies] == [[source.seen, "expires_at"]]
+    assert [it.path.split("/")[6::2] for it in policies] == [[LIBRA_HOME.seen, "expires_at"]]
 
 
 def test_rules_are_put_in_force_where_there_are_none(apis: GoogleApis) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from cli.stack import LocalStack
-from shared.store import FirestoreStore
+from shared.store.client import FirestoreStore
 from tests.kitchen import Kitchen
 
 

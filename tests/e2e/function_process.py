@@ -11,7 +11,7 @@ from google.events.cloud.firestore import DocumentEventData
 
 from cli.process import Child, free_port
 from shared.aggregation import Entry
-from shared.values import encode_fields, raw, set_instant
+from shared.store.values import encode_fields, raw, set_instant
 
 ROOT = Path(__file__).parents[2]
 CREATED = "google.cloud.firestore.document.v1.created"

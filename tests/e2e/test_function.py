@@ -16,7 +16,7 @@ from cli.emulator import Emulator
 from cli.process import wait_until
 from shared.aggregation import Entry
 from shared.settings import Settings
-from shared.store import FirestoreStore
+from shared.store.client import FirestoreStore
 from tests.e2e.function_process import Function, body_of, serving, start
 from tests.kitchen import Kitchen, counts, reasons
 
@@ -91,7 +91,7 @@ def test_malformed_events_are_acknowledged_recorded_and_logged_without_content(d
     for event_id, body in bodies.items():
         assert body is not None
         assert deployed.function.post(deployed.client, body, event_id) == 200
-    set_aside = deployed.kitchen.documents(deployed.kitchen.source.rejected)
+    set_aside = deployed.kitchen.documents(deployed.kitchen.home.rejected)
     assert {record["event"] for record in set_aside} == set(bodies)
     assert all("event " in reason for reason in reasons(set_aside))
     assert deployed.function.post(deployed.client, body_of(entry)) == 200
@@ -156,7 +156,7 @@ def test_sigterm_finishes_what_was_accepted_and_claims_nothing_else(deployed: De
     wait_until(lambda: not deployed.function.child.running, seconds=60, what="the function ends")
     shown = counts(kitchen.totals(), "aggregates_actions").get("Served", 0)
     assert 0 < acknowledged <= shown <= len(entries)
-    assert shown == len(kitchen.documents(kitchen.source.seen))
+    assert shown == len(kitchen.documents(kitchen.home.seen))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from cli.emulator import Emulator
 from cli.main import main
 from shared.errors import Transient
 from shared.settings import Settings
-from shared.store import FirestoreStore, Query, Write
+from shared.store import Query, Write
+from shared.store.client import FirestoreStore
 
 ENTRY = {"ingredient": "Rice", "dataAction": "Served", "timestamp": "2025-09-04T18:57:29Z", "amount": 12.5}
 

@@ -38,7 +38,7 @@ def test_law_once(stack: LocalStack, kitchen: Kitchen) -> None:
                 stack.start_function()
     state = stack.wait_until_quiet(300)
     assert kitchen.totals() == kitchen.exact()
-    assert len(kitchen.documents(kitchen.source.seen)) == 300
+    assert len(kitchen.documents(kitchen.home.seen)) == 300
     assert state["duplicated"] > 100
 
 

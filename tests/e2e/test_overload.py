@@ -13,15 +13,15 @@ import httpx
 from cli.emulator import Emulator
 from cli.process import Child, free_port, wait_until
 from shared.settings import Settings
-from shared.store import FirestoreStore
+from shared.store.client import FirestoreStore
 from tests.e2e.function_process import ROOT, Function, body_of
 from tests.kitchen import Kitchen
 
 SMALL_QUEUE = f"""
 import sys
 sys.path.insert(0, {str(ROOT / "functions")!r})
-import shared.ledger
-shared.ledger.MAX_WAITING = 2
+import shared.ledger.queue
+shared.ledger.queue.MAX_WAITING = 2
 from main import on_libra_created
 """
 """The deployed entry point with room for two in its queue, so that a test can fill it."""

@@ -16,7 +16,8 @@ import pytest
 
 from cli.emulator import Emulator
 from shared.ledger import Ledger
-from shared.store import FieldPath, FirestoreStore, Merge
+from shared.store import FieldPath, Merge
+from shared.store.client import FirestoreStore
 from tests.e2e.function_process import Function, serving
 from tests.kitchen import Kitchen
 from tests.recomputing import QUICK, converged, fence_holds, totals
@@ -32,7 +33,7 @@ def kitchen(emulator: Emulator, project: str) -> Iterator[Kitchen]:
     )
     store = FirestoreStore.connect(settings)
     one = Kitchen(store, settings)
-    Ledger(store, one.source, settings).apply(one.write("counted"))
+    Ledger(store, one.source, one.home, settings).apply(one.write("counted"))
     one.write("lost-1")
     one.write("lost-2")
     yield one
@@ -77,7 +78,7 @@ def test_the_entry_point_reports_repairs_and_refuses(kitchen: Kitchen, tmp_path:
     with deployed(kitchen, tmp_path) as function, httpx.Client(base_url=function.url, timeout=60) as client:
         dry = client.post("/", json={"dry_run": True})
         assert (dry.status_code, dry.json()["drift"], dry.json()["writes"]) == (200, 8, 0)
-        assert kitchen.store.get([kitchen.source.state]) == [None]
+        assert kitchen.store.get([kitchen.home.state]) == [None]
         done = client.post("/", json={"strategy": "index"})
         assert (done.status_code, done.json()["drift"], done.json()["strategy"]) == (200, 8, "index")
         converged(kitchen.store, kitchen.source)
@@ -86,10 +87,10 @@ def test_the_entry_point_reports_repairs_and_refuses(kitchen: Kitchen, tmp_path:
         refused = client.get("/")
         assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
         held = {"run_id": "another", "token": 99, "expires_at": datetime.now(UTC) + timedelta(minutes=1)}
-        kitchen.store.commit([Merge(kitchen.source.state, {("lease",): held})], timeout=10)
+        kitchen.store.commit([Merge(kitchen.home.state, {("lease",): held})], timeout=10)
         busy = client.post("/")
         assert (busy.status_code, busy.json()["error"]) == (409, "LeaseHeld")
-        kitchen.store.commit([Merge(kitchen.source.state, {("timestamp",): "junk"})], timeout=10)
+        kitchen.store.commit([Merge(kitchen.home.state, {("timestamp",): "junk"})], timeout=10)
         broken = client.post("/", json={"dry_run": True})
         assert (broken.status_code, broken.json()["error"]) == (500, "StateError")
 
@@ -120,10 +121,10 @@ def test_status_shows_what_is_pending_and_a_run_that_died(kitchen: Kitchen) -> N
     """What the triggers counted since the watermark, and a record whose lease is over."""
     assert libra(kitchen, "recompute").returncode == 0
     proven(kitchen)
-    Ledger(kitchen.store, kitchen.source, kitchen.settings).apply(kitchen.write("since"))
+    Ledger(kitchen.store, kitchen.source, kitchen.home, kitchen.settings).apply(kitchen.write("since"))
     died = {"run_id": "died", "token": 9, "expires_at": datetime.now(UTC) - timedelta(minutes=1)}
     record: dict[FieldPath, object] = {("state",): "processing", ("queued_at",): datetime.now(UTC)}
-    writes = [Merge(kitchen.source.state, {("lease",): died}), Merge("aggregates_runs/died", record)]
+    writes = [Merge(kitchen.home.state, {("lease",): died}), Merge("aggregates_runs/died", record)]
     kitchen.store.commit(writes, timeout=10)
     told = json.loads(libra(kitchen, "status", "--json").stdout)
     assert told["pending"]["aggregates_actions"] >= 1
@@ -134,7 +135,7 @@ def test_status_shows_what_is_pending_and_a_run_that_died(kitchen: Kitchen) -> N
 def test_a_second_recompute_is_refused_in_one_line(kitchen: Kitchen) -> None:
     """Status 1, the run that holds the lease, and no total changed."""
     held = {"run_id": "another", "token": 1, "expires_at": datetime.now(UTC) + timedelta(minutes=5)}
-    kitchen.store.commit([Merge(kitchen.source.state, {("lease",): held})], timeout=10)
+    kitchen.store.commit([Merge(kitchen.home.state, {("lease",): held})], timeout=10)
     before = totals(kitchen.store, kitchen.source)
     refused = libra(kitchen, "recompute")
     assert (refused.returncode, refused.stdout) == (1, "")

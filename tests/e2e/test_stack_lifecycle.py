@@ -18,7 +18,7 @@ from cli.errors import StackError
 from cli.process import Child, free_port, wait_until
 from cli.stack import LocalStack
 from shared.errors import SettingError
-from shared.store import FirestoreStore
+from shared.store.client import FirestoreStore
 from tests.e2e.stack_processes import of_project, wait_until_gone
 from tests.kitchen import Kitchen
 

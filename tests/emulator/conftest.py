@@ -6,7 +6,7 @@ import pytest
 
 from cli.emulator import Emulator
 from shared.settings import Settings
-from shared.store import FirestoreStore
+from shared.store.client import FirestoreStore
 from tests.kitchen import Kitchen
 
 

@@ -6,10 +6,10 @@ import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from shared.catalog import libra
+from shared.catalog import LIBRA_HOME, libra
 from shared.errors import Denied
 from shared.recompute import Recompute
-from shared.store import FirestoreStore
+from shared.store.client import FirestoreStore
 from tests.recomputing import QUICK
 
 
@@ -33,6 +33,7 @@ def main(project: str, host: str, deadly: str, seconds: str) -> None:
     Recompute(
         FirestoreStore.connect(settings),
         libra(settings),
+        LIBRA_HOME,
         settings,
         clock=lambda: datetime.now(UTC) + ahead,
         step=step,

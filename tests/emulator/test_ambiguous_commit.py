@@ -17,14 +17,16 @@ import pytest
 from cli.emulator import Emulator
 from shared.aggregation import Entry
 from shared.errors import Transient
-from shared.ledger import ATTEMPTS, Ledger, Outcome
+from shared.ledger import Ledger, Outcome
+from shared.ledger.guard import RETRY
 from shared.settings import Settings
-from shared.store import Create, FirestoreStore, Merge
+from shared.store import Create, Merge
+from shared.store.client import FirestoreStore
 from tests.grpc_proxy import GrpcProxy
 from tests.kitchen import Kitchen, counts
 from tests.memory_guardless import Guardless
 
-SETTINGS = {"fresh": Settings(), "late": Settings(lag=timedelta(0))}
+SETTINGS = {"fresh": Settings(), "late": Settings(test=True, lag=timedelta(0))}
 
 
 @dataclass
@@ -37,7 +39,7 @@ class Line:
 
     def ledger(self, settings: Settings = SETTINGS["fresh"], *, guarded: bool = True) -> Ledger:
         store: Any = self.store if guarded else Guardless(self.store)
-        return Ledger(store, self.kitchen.source, settings, sleep=lambda _: None)
+        return Ledger(store, self.kitchen.source, self.kitchen.home, settings, sleep=lambda _: None)
 
 
 @pytest.fixture
@@ -75,8 +77,8 @@ def test_without_the_guard_swallowed_replies_count_twice(line: Line) -> None:
 def test_an_entry_that_landed_but_was_never_answered_is_a_duplicate_when_redelivered(line: Line) -> None:
     """When nothing comes back at all the event is not acknowledged, and its redelivery counts nothing."""
     entry = line.kitchen.write("entry-1")
-    line.proxy.swallow_replies("Commit", times=ATTEMPTS)
-    line.proxy.fail("BatchGetDocuments", times=ATTEMPTS)
+    line.proxy.swallow_replies("Commit", times=RETRY.attempts)
+    line.proxy.fail("BatchGetDocuments", times=RETRY.attempts)
     ledger = line.ledger()
     with pytest.raises(Transient):
         ledger.apply(entry)
@@ -88,7 +90,7 @@ def test_an_entry_that_landed_but_was_never_answered_is_a_duplicate_when_redeliv
 def test_requests_that_never_arrive_lose_nothing(line: Line) -> None:
     """A commit that failed before it was sent is tried again and counts once."""
     entry = line.kitchen.write("entry-1")
-    line.proxy.fail("Commit", times=ATTEMPTS - 1)
+    line.proxy.fail("Commit", times=RETRY.attempts - 1)
     assert line.ledger().apply(entry) is Outcome.COUNTED
     assert line.kitchen.totals() == line.kitchen.exact()
 

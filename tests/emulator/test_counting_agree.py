@@ -14,8 +14,7 @@ from shared.counting import Counted, Snapshot
 from shared.counting.index import index
 from shared.counting.scan import scan
 from shared.errors import StrategyUnsupported
-from shared.store import Create, Delete, Merge, Query, Write
-from shared.values import GeoPoint, Reference
+from shared.store import Create, Delete, GeoPoint, Merge, Query, Reference, Write
 from tests.kitchen import SERVED, Kitchen
 from tests.recomputing import exact_at
 
@@ -119,7 +118,7 @@ def test_law_agree(kitchen: Kitchen, zone: str) -> None:
     fold = exact_at(kitchen.store, source, at)
     counters: list[Callable[[Snapshot], Counted]] = [scan, index]
     for count in counters:
-        counted = count(Snapshot(kitchen.store, source, at, workers=4))
+        counted = count(Snapshot(kitchen.store, source, kitchen.home, at, workers=4))
         assert counted.totals == fold, count
         assert counted.entries == kitchen.store.count(Query("libra"))
 
@@ -141,7 +140,7 @@ def test_scan_agrees_on_sums_composite_keys_and_nested_fields(kitchen: Kitchen) 
     )
     at = fill(kitchen, random.Random(7), 200)
     for workers, page in ((1, 7), (4, 50)):
-        counted = scan(Snapshot(kitchen.store, source, at, workers=workers), page=page)
+        counted = scan(Snapshot(kitchen.store, source, kitchen.home, at, workers=workers), page=page)
         assert counted.totals == exact_at(kitchen.store, source, at)
         assert counted.entries == kitchen.store.count(Query("libra"))
 
@@ -151,7 +150,7 @@ def test_index_counts_nested_and_filtered_keys(kitchen: Kitchen) -> None:
     served = Equals("dataAction", "Served")
     source = Source("libra", (Aggregation("devices", FieldKey("device.serialNumber"), served),))
     at = fill(kitchen, random.Random(8), 100)
-    counted = index(Snapshot(kitchen.store, source, at, workers=4))
+    counted = index(Snapshot(kitchen.store, source, kitchen.home, at, workers=4))
     assert counted.totals == exact_at(kitchen.store, source, at)
 
 
@@ -161,8 +160,8 @@ def test_values_too_long_for_an_index_are_counted_by_scan_only(kitchen: Kitchen,
     kitchen.write("short", ingredient="Basil")
     at = kitchen.write("long", ingredient="é" * (length // 2) + "x" * (length % 2)).create_time
     with pytest.raises(StrategyUnsupported, match="1500 bytes or more"):
-        index(Snapshot(kitchen.store, kitchen.source, at))
-    assert scan(Snapshot(kitchen.store, kitchen.source, at)).totals == exact_at(
+        index(Snapshot(kitchen.store, kitchen.source, kitchen.home, at))
+    assert scan(Snapshot(kitchen.store, kitchen.source, kitchen.home, at)).totals == exact_at(
         kitchen.store, kitchen.source, at
     )
 
@@ -174,7 +173,7 @@ def test_a_snapshot_ends_with_its_microsecond(
     """An entry committed exactly at the read time is in, and is not a microsecond earlier."""
     at = kitchen.write("e").create_time
     for micros, entries in ((-1, 0), (0, 1), (1, 1)):
-        snapshot = Snapshot(kitchen.store, kitchen.source, at + timedelta(microseconds=micros))
+        snapshot = Snapshot(kitchen.store, kitchen.source, kitchen.home, at + timedelta(microseconds=micros))
         assert counter(snapshot).entries == entries
 
 
@@ -182,10 +181,10 @@ def test_reads_are_accounted_as_they_are_billed(kitchen: Kitchen) -> None:
     """Scan: one for each entry. Index: one for each query, as few entries are in each."""
     for number in range(12):
         at = kitchen.write(f"e{number}").create_time
-    scanned = Snapshot(kitchen.store, kitchen.source, at, workers=1)
+    scanned = Snapshot(kitchen.store, kitchen.source, kitchen.home, at, workers=1)
     scan(scanned, page=100)
     assert scanned.reads == 12
-    counted = Snapshot(kitchen.store, kitchen.source, at, workers=1)
+    counted = Snapshot(kitchen.store, kitchen.source, kitchen.home, at, workers=1)
     index(counted)
     # All entries. An ingredient, an action: found, counted, no other. An hour: found and counted, nothing
     # in the next one, nothing behind that, nothing in the later half of the years to come.

@@ -14,7 +14,7 @@ def test_entries_with_the_longest_keys_ride_in_groups_that_are_taken(kitchen: Ki
         kitchen.write(f"e{number}", ingredient=chr(0x1F600 + number) * (MAX_KEY_BYTES // 4))
         for number in range(100)
     ]
-    ledger = Ledger(kitchen.store, kitchen.source, kitchen.settings)
+    ledger = Ledger(kitchen.store, kitchen.source, kitchen.home, kitchen.settings)
     together = threading.Barrier(len(entries))
 
     def apply(number: int) -> Outcome:

@@ -20,7 +20,8 @@ from shared.aggregation import Entry
 from shared.errors import LeaseHeld, LeaseLost, Transient
 from shared.ledger import Ledger
 from shared.recompute import STEPS, Recompute, Report, under_way
-from shared.store import Create, Delete, FirestoreStore, Merge, Query
+from shared.store import Create, Delete, Merge, Query
+from shared.store.client import FirestoreStore
 from tests.kitchen import SERVED, Kitchen
 from tests.recomputing import QUICK, converged, exact_at, fence_holds, totals
 
@@ -41,7 +42,7 @@ def quick(emulator: Emulator, project: str) -> Iterator[Kitchen]:
 def recompute(kitchen: Kitchen, **options: object) -> Recompute:
     """A recompute of the kitchen."""
     options = {"lease": LEASE, "workers": 4} | options
-    return Recompute(kitchen.store, kitchen.source, kitchen.settings, **options)  # type: ignore[arg-type]  # as named
+    return Recompute(kitchen.store, kitchen.source, kitchen.home, kitchen.settings, **options)  # type: ignore[arg-type]  # as named
 
 
 def next_second() -> None:
@@ -122,7 +123,7 @@ class Traffic:
 
     def settle(self) -> None:
         """Deliver what is late."""
-        ledger = Ledger(self.kitchen.store, self.kitchen.source, self.kitchen.settings)
+        ledger = Ledger(self.kitchen.store, self.kitchen.source, self.kitchen.home, self.kitchen.settings)
         while self._late:
             self.deliver(ledger, self._late.pop())
 
@@ -133,7 +134,7 @@ def flowing(kitchen: Kitchen, seed: int, instances: int = 2) -> Iterator[Traffic
     traffic, over = Traffic(kitchen, random.Random(seed)), threading.Event()
 
     def instance(name: int) -> int:
-        ledger = Ledger(kitchen.store, kitchen.source, kitchen.settings)
+        ledger = Ledger(kitchen.store, kitchen.source, kitchen.home, kitchen.settings)
         turns = 0
         while not over.is_set():
             traffic.turn(ledger, f"i{name}", turns)
@@ -195,8 +196,8 @@ def test_a_dry_run_writes_nothing_and_finds_the_drift(quick: Kitchen) -> None:
     report = recompute(quick).verify()
     assert (report.drift, report.run_id, report.writes) == (4, None, 0)
     assert totals(quick.store, quick.source) == {}
-    assert quick.store.get([quick.source.state]) == [None]
-    assert quick.documents(quick.source.runs) == []
+    assert quick.store.get([quick.home.state]) == [None]
+    assert quick.documents(quick.home.runs) == []
 
 
 def test_two_that_start_together_never_correct_twice(quick: Kitchen) -> None:
@@ -235,14 +236,14 @@ def test_a_run_whose_lease_expires_in_the_middle_writes_no_more(quick: Kitchen, 
         recompute(quick, lease=timedelta(milliseconds=300), step=pause).run()
     assert [report.drift for report in overtaking] == [4]
     converged(quick.store, quick.source)
-    states = sorted(str(run["state"]) for run in quick.documents(quick.source.runs))
+    states = sorted(str(run["state"]) for run in quick.documents(quick.home.runs))
     assert states == ["completed", "failed"]
 
 
 @pytest.mark.parametrize("step", STEPS)
 def test_law_survive_kill_9_at_every_step(quick: Kitchen, step: str) -> None:
     """The next run puts everything right; the dead run shows as failed."""
-    ledger = Ledger(quick.store, quick.source, quick.settings)
+    ledger = Ledger(quick.store, quick.source, quick.home, quick.settings)
     for number in range(4):
         ledger.apply(quick.write(f"e{number}"))
     quick.write("lost", ingredient="Basil")
@@ -252,7 +253,7 @@ def test_law_survive_kill_9_at_every_step(quick: Kitchen, step: str) -> None:
     ledger.apply(quick.write("meanwhile"))
     run_when_free(quick)
     fence_holds(quick.store, quick.source)
-    runs = quick.documents(quick.source.runs)
+    runs = quick.documents(quick.home.runs)
     assert not any(under_way(run) for run in runs)
     if step != "acquire begun":
         assert sorted(str(run["state"]) for run in runs) == [
@@ -277,7 +278,7 @@ def _killed_at(kitchen: Kitchen, step: str) -> int:
 
 def test_what_lands_during_a_run_is_not_lost_to_it(quick: Kitchen) -> None:
     """Between count, seal and correction entries come, go, and are delivered late: the next run has them."""
-    ledger = Ledger(quick.store, quick.source, quick.settings)
+    ledger = Ledger(quick.store, quick.source, quick.home, quick.settings)
     late = [quick.write(f"late{number}") for number in range(3)]
     quick.write("lost")
     next_second()
@@ -298,8 +299,8 @@ def test_what_lands_during_a_run_is_not_lost_to_it(quick: Kitchen) -> None:
 def test_a_watermark_in_the_future_heals(quick: Kitchen) -> None:
     """It made the ledger skip entries; the next run sets it back and counts them."""
     ahead = datetime.now(UTC) + timedelta(days=30)
-    quick.store.commit([Merge(quick.source.state, {("timestamp",): ahead})], timeout=10)
-    Ledger(quick.store, quick.source, quick.settings).apply(quick.write("skipped"))
+    quick.store.commit([Merge(quick.home.state, {("timestamp",): ahead})], timeout=10)
+    Ledger(quick.store, quick.source, quick.home, quick.settings).apply(quick.write("skipped"))
     assert totals(quick.store, quick.source) == {}
     next_second()
     assert "lay in the future" in recompute(quick).run().notes[0]

@@ -11,14 +11,17 @@ import pytest
 
 from shared.aggregation import Aggregation, Cell, Count, Entry, FieldKey, Source, Sum, TimeKey
 from shared.errors import AlreadyExists, Contention, Denied, Invalid, Overloaded, StateError, Transient
-from shared.ledger import ATTEMPTS, MAX_WRITES, Ledger, Outcome, marker_id
+from shared.ledger import Ledger, Outcome, marker_id
+from shared.ledger.guard import RETRY
+from shared.ledger.queue import MAX_WRITES
 from shared.settings import UTC as UTC_ZONE
 from shared.settings import Settings
-from shared.store import Delete, FirestoreStore, Merge, Write
+from shared.store import Delete, Merge, Write
+from shared.store.client import FirestoreStore
 from shared.watermark import bucket_of
 from tests.kitchen import Kitchen, counts, reasons
 
-LATE = Settings(lag=timedelta(0))
+LATE = Settings(lag=timedelta(0), test=True)
 """With no lag every entry takes the late path."""
 
 
@@ -26,7 +29,8 @@ def ledger_of(kitchen: Kitchen, store: Any = None, **settings: Any) -> Ledger:
     return Ledger(
         store or kitchen.store,
         kitchen.source,
-        replace(kitchen.settings, **settings),
+        kitchen.home,
+        replace(kitchen.settings, test=True, **settings),
         sleep=lambda _: None,
     )
 
@@ -132,10 +136,10 @@ def test_what_a_watermark_has_passed_is_skipped(
     """Committed exactly at W: the recompute has counted it. A microsecond after W: it has not."""
     entry = kitchen.write("entry-1")
     watermark = entry.create_time + offset
-    kitchen.store.commit([Merge(kitchen.source.state, {("timestamp",): watermark})], timeout=10)
+    kitchen.store.commit([Merge(kitchen.home.state, {("timestamp",): watermark})], timeout=10)
     assert ledger_of(kitchen, lag=timedelta(0)).apply(entry) is outcome
     assert bool(kitchen.totals()) == (outcome is Outcome.COUNTED)
-    assert bool(kitchen.documents(kitchen.source.seen)) == (outcome is Outcome.COUNTED)
+    assert bool(kitchen.documents(kitchen.home.seen)) == (outcome is Outcome.COUNTED)
 
 
 def test_a_watermark_that_moves_under_a_late_commit_wins(kitchen: Kitchen) -> None:
@@ -148,7 +152,7 @@ def test_a_watermark_that_moves_under_a_late_commit_wins(kitchen: Kitchen) -> No
         # The emulator locks what a transaction has read: the seal is refused until the transaction ends.
         while not sealed.is_set():
             try:
-                state = Merge(kitchen.source.state, {("timestamp",): entry.create_time})
+                state = Merge(kitchen.home.state, {("timestamp",): entry.create_time})
                 kitchen.store.commit([state], timeout=60)
                 sealed.set()
             except Transient:
@@ -166,15 +170,18 @@ def test_a_watermark_that_moves_under_a_late_commit_wins(kitchen: Kitchen) -> No
     def wait_for_the_seal(_: float) -> None:
         sealed.wait(60)
 
-    late = replace(kitchen.settings, lag=timedelta(0))
-    assert Ledger(watched, kitchen.source, late, sleep=wait_for_the_seal).apply(entry) is Outcome.SUPERSEDED
+    late = replace(kitchen.settings, lag=timedelta(0), test=True)
+    assert (
+        Ledger(watched, kitchen.source, kitchen.home, late, sleep=wait_for_the_seal).apply(entry)
+        is Outcome.SUPERSEDED
+    )
     sealer.join()
     assert kitchen.totals() == {}
 
 
 def test_a_damaged_watermark_counts_nothing(kitchen: Kitchen) -> None:
     """Text where the watermark belongs is an operator's problem, not 'no watermark yet'."""
-    kitchen.store.commit([Merge(kitchen.source.state, {("timestamp",): "yesterday"})], timeout=10)
+    kitchen.store.commit([Merge(kitchen.home.state, {("timestamp",): "yesterday"})], timeout=10)
     entry = kitchen.write("entry-1")
     with pytest.raises(StateError, match="'yesterday': expected a Timestamp"):
         ledger_of(kitchen, lag=timedelta(0)).apply(entry)
@@ -210,7 +217,7 @@ def test_a_duplicate_in_a_group_costs_its_neighbours_nothing(kitchen: Kitchen) -
 def test_a_group_with_late_entries_skips_only_those(kitchen: Kitchen) -> None:
     """Behind the watermark, on it, and after it, in one commit."""
     entries = [kitchen.write(f"entry-{number}") for number in range(4)]
-    kitchen.store.commit([Merge(kitchen.source.state, {("timestamp",): entries[1].create_time})], timeout=10)
+    kitchen.store.commit([Merge(kitchen.home.state, {("timestamp",): entries[1].create_time})], timeout=10)
     watched = Watched(kitchen.store)
     ledger = ledger_of(kitchen, watched, lag=timedelta(0))
     outcomes = apply_together(ledger, watched, [entries[3], *entries[:3]])
@@ -238,7 +245,7 @@ def test_a_poison_entry_never_fails_its_neighbours(kitchen: Kitchen, place: int)
     assert outcomes.index(Outcome.REJECTED) == place + 1
     assert outcomes.count(Outcome.COUNTED) == 5
     assert counts(kitchen.totals(), "aggregates_actions") == {"Served": 5}
-    (rejected,) = kitchen.documents(kitchen.source.rejected)
+    (rejected,) = kitchen.documents(kitchen.home.rejected)
     assert rejected["entry"] == poison.path
     assert reasons([rejected])[0].startswith("Firestore refused its increments: commit: INVALID_ARGUMENT")
 
@@ -278,7 +285,7 @@ def test_a_bad_entry_is_counted_where_it_can_be_and_set_aside_where_not(
     entry = kitchen.write("bad", **changed)
     assert ledger_of(kitchen).apply(entry) is Outcome.COUNTED
     assert kitchen.totals() == kitchen.exact()
-    set_aside = kitchen.documents(kitchen.source.rejected)
+    set_aside = kitchen.documents(kitchen.home.rejected)
     assert reasons(set_aside) == sorted(rejections)
     assert all(one["entry"] == entry.path and one["create_time"] == entry.create_time for one in set_aside)
 
@@ -286,7 +293,7 @@ def test_a_bad_entry_is_counted_where_it_can_be_and_set_aside_where_not(
 def test_sums_and_composite_keys_move_with_the_counts(kitchen: Kitchen) -> None:
     """A fifth aggregation needs its declaration and nothing else, and files its sums by bucket too."""
     kitchen.source = Source(
-        kitchen.source.collection,
+        kitchen.home.entries,
         (
             *kitchen.source.aggregations,
             Aggregation(
@@ -316,7 +323,7 @@ def test_an_event_without_an_entry_is_recorded_once(kitchen: Kitchen) -> None:
     ledger = ledger_of(kitchen)
     ledger.refuse("event/1", "its data is no Firestore document event")
     ledger.refuse("event/1", "its data is no Firestore document event")
-    (record,) = kitchen.documents(kitchen.source.rejected)
+    (record,) = kitchen.documents(kitchen.home.rejected)
     assert record["event"] == "event/1"
     assert reasons([record]) == ["its data is no Firestore document event"]
 
@@ -364,12 +371,12 @@ def test_what_does_not_go_away_is_raised_for_the_platform_to_redeliver(
     kitchen: Kitchen, failure: Exception
 ) -> None:
     """Transient failures are tried a few times, a refusal once; nothing is acknowledged; later it counts."""
-    store = Refusing(kitchen.store, *[failure] * ATTEMPTS)
+    store = Refusing(kitchen.store, *[failure] * RETRY.attempts)
     ledger = ledger_of(kitchen, store)
     entry = kitchen.write("entry-1")
     with pytest.raises(type(failure), match=str(failure)):
         ledger.apply(entry)
-    assert store.attempts == (ATTEMPTS if isinstance(failure, Transient) else 1)
+    assert store.attempts == (RETRY.attempts if isinstance(failure, Transient) else 1)
     if isinstance(failure, Denied):
         store._failures.clear()
     assert ledger.apply(entry) is Outcome.COUNTED
@@ -385,8 +392,8 @@ def test_an_entry_that_can_not_even_be_recorded_is_not_acknowledged(kitchen: Kit
 
 def test_markers_that_come_and_go_are_contention(kitchen: Kitchen) -> None:
     """ALREADY_EXISTS for a marker nobody can read is tried again, then raised."""
-    store = Refusing(kitchen.store, *[AlreadyExists("there")] * ATTEMPTS)
-    with pytest.raises(Contention, match=f"came and went {ATTEMPTS} times"):
+    store = Refusing(kitchen.store, *[AlreadyExists("there")] * RETRY.attempts)
+    with pytest.raises(Contention, match=f"came and went {RETRY.attempts} times"):
         ledger_of(kitchen, store).apply(kitchen.write("entry-1"))
 
 
@@ -413,7 +420,7 @@ def test_a_leader_that_crashes_answers_its_followers(kitchen: Kitchen) -> None:
 
 def test_a_full_queue_refuses_at_once(kitchen: Kitchen, monkeypatch: pytest.MonkeyPatch) -> None:
     """Back-pressure: nothing is sent for an entry that finds no place."""
-    monkeypatch.setattr("shared.ledger.MAX_WAITING", 0)
+    monkeypatch.setattr("shared.ledger.queue.MAX_WAITING", 0)
     with pytest.raises(Overloaded, match="are waiting in this instance"):
         ledger_of(kitchen).apply(kitchen.write("entry-1"))
     assert kitchen.totals() == {}
@@ -425,7 +432,7 @@ def test_groups_keep_within_their_bounds(kitchen: Kitchen, monkeypatch: pytest.M
     watched = Watched(kitchen.store)
     apply_together(ledger_of(kitchen, watched, group_size=4), watched, entries[:9])
     assert [len(writes) for writes in watched.commits] == [5, 11, 11]
-    monkeypatch.setattr("shared.ledger.MAX_BYTES", 1)
+    monkeypatch.setattr("shared.ledger.queue.MAX_BYTES", 1)
     watched = Watched(kitchen.store)
     apply_together(ledger_of(kitchen, watched), watched, entries)
     assert len(watched.commits) >= 2
@@ -436,7 +443,7 @@ def test_groups_keep_within_their_bounds(kitchen: Kitchen, monkeypatch: pytest.M
 def test_a_linger_spaces_commits_and_a_full_group_goes_at_once(kitchen: Kitchen) -> None:
     """The first of an idle instance waits for nobody; two of two do not wait for ten seconds more."""
     settings = replace(kitchen.settings, group_size=2, linger=timedelta(seconds=10))
-    ledger = Ledger(kitchen.store, kitchen.source, settings)
+    ledger = Ledger(kitchen.store, kitchen.source, kitchen.home, settings)
     entries = [kitchen.write(f"entry-{number}") for number in range(3)]
     assert ledger.apply(entries[0]) is Outcome.COUNTED
     with ThreadPoolExecutor(2) as threads:

@@ -13,7 +13,7 @@ from shared.aggregation import Entry
 from shared.catalog import libra
 from shared.ledger import Ledger, Outcome
 from shared.settings import Settings
-from shared.store import FirestoreStore
+from shared.store.client import FirestoreStore
 from tests.bench.events import Feed
 from tests.kitchen import Kitchen
 
@@ -53,7 +53,12 @@ class Bench:
             "(default)",
             token="owner",  # noqa: S106 - the emulator's administrator
         )
-        self.ledger = Ledger(store, kitchen.source, Settings(project=kitchen.settings.project, **settings))
+        self.ledger = Ledger(
+            store,
+            kitchen.source,
+            kitchen.home,
+            Settings(project=kitchen.settings.project, test=True, **settings),
+        )
 
     def close(self) -> None:
         self._channel.close()

@@ -16,13 +16,14 @@ from shared.store import (
     Delete,
     Document,
     Filter,
-    FirestoreStore,
+    GeoPoint,
     Merge,
     Query,
+    Reference,
     Store,
     Write,
 )
-from shared.values import GeoPoint, Reference
+from shared.store.client import FirestoreStore
 from tests.memory_store import MemoryStore
 
 TICK = timedelta(microseconds=1)

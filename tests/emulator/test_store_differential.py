@@ -18,18 +18,8 @@ from hypothesis import strategies as st
 
 from cli.emulator import Emulator
 from shared.errors import Invalid, StoreError
-from shared.store import (
-    Create,
-    Delete,
-    Document,
-    Filter,
-    FirestoreStore,
-    Merge,
-    Query,
-    Store,
-    Write,
-)
-from shared.values import GeoPoint
+from shared.store import Create, Delete, Document, Filter, GeoPoint, Merge, Query, Store, Write
+from shared.store.client import FirestoreStore
 from tests.memory_store import MemoryStore
 
 # --- what is done -------------------------------------------------------------------------------

@@ -12,10 +12,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from shared.aggregation import Entry
-from shared.catalog import libra
+from shared.catalog import LIBRA_HOME, libra
 from shared.ledger import Ledger
 from shared.settings import Settings
-from shared.store import Create, FirestoreStore, Query, Store
+from shared.store import Create, Query, Store
+from shared.store.client import FirestoreStore
 
 SETTINGS = Settings(lag=timedelta(minutes=10))
 WATERMARK_AGE = timedelta(minutes=30)
@@ -43,7 +44,7 @@ def prepare(store: Store, now: datetime) -> None:
 
 def apply_all(store: Any, root: str, now: datetime, said: Callable[[Entry], None]) -> None:
     """Apply each event, and the last one twice: what is called in here is what the matrix is made of."""
-    ledger = Ledger(store, libra(SETTINGS), SETTINGS, clock=lambda: now, sleep=lambda _: None)
+    ledger = Ledger(store, libra(SETTINGS), LIBRA_HOME, SETTINGS, clock=lambda: now, sleep=lambda _: None)
     entries = events(root, now)
     for entry in [*entries, entries[-1]]:
         ledger.apply(entry)
@@ -77,7 +78,7 @@ def counted(store: Store) -> dict[str, object]:
     return {
         document.path: document.fields["count"]
         for aggregation in libra(SETTINGS).aggregations
-        for document in store.query(Query(aggregation.collection))
+        for document in store.query(Query(aggregation.name))
     }
 
 

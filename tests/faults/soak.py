@@ -23,7 +23,8 @@ import httpx
 from cli.process import free_port
 from cli.stack import LocalStack
 from shared.errors import StoreError
-from shared.store import Create, FirestoreStore, Query
+from shared.store import Create, Query
+from shared.store.client import FirestoreStore
 from tests.grpc_proxy import GrpcProxy
 from tests.kitchen import SERVED, Kitchen, as_int
 from tests.recomputing import converged, fence_holds

@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from cli.emulator import Emulator
 from events import CREATED, decode_entry
 from shared.aggregation import contribution
-from shared.catalog import libra
+from shared.catalog import LIBRA_HOME, libra
 from shared.errors import MalformedEventError
 from shared.settings import Settings
-from shared.values import encode_fields, raw
+from shared.store.values import encode_fields, raw
 from tests.e2e.function_process import Function, serving
 
 SOURCE = libra(Settings())
@@ -80,7 +80,7 @@ def decoded(data: object) -> None:
     """It is an entry, of which any aggregation can say something, or it is malformed; nothing else."""
     event = CloudEvent({"type": CREATED, "source": "//firestore", "id": "event-1"}, data)
     try:
-        entry = decode_entry(event, SOURCE)
+        entry = decode_entry(event, SOURCE, LIBRA_HOME)
     except MalformedEventError as error:
         told = str(error)
     else:

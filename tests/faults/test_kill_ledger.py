@@ -15,7 +15,7 @@ import pytest
 
 from cli.emulator import Emulator
 from shared.settings import Settings
-from shared.store import FirestoreStore
+from shared.store.client import FirestoreStore
 from tests.faults.killed_ledger import AGES, PASSED, Watched, apply_all, counted, prepare
 from tests.memory_store import MemoryStore
 

@@ -14,7 +14,8 @@ import pytest
 from cli.process import Child, wait_until
 from cli.stack import LocalStack
 from shared.recompute import Recompute
-from shared.store import FirestoreStore, Query
+from shared.store import Query
+from shared.store.client import FirestoreStore
 from tests.faults.killed_relay import METHODS, STEPS
 from tests.kitchen import Kitchen, as_int
 from tests.recomputing import QUICK, fence_holds
@@ -81,6 +82,6 @@ def test_law_survive_kill_9_of_the_relay(stack: LocalStack, kitchen: Kitchen, st
     assert as_int(total["count"]) <= kitchen.store.count(Query("libra"))
     newest = max(entry.create_time for entry in kitchen.entries())
     wait_until(lambda: datetime.now(UTC) > newest + 2 * QUICK.bucket, seconds=10, what="the bucket's end")
-    Recompute(kitchen.store, kitchen.source, kitchen.settings).run()
+    Recompute(kitchen.store, kitchen.source, kitchen.home, kitchen.settings).run()
     fence_holds(kitchen.store, kitchen.source)
     assert kitchen.totals() == kitchen.exact()

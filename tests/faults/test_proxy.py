@@ -9,14 +9,12 @@ from datetime import UTC, datetime, timedelta
 import grpc
 import pytest
 
-import shared.ledger
-import shared.recompute
 from cli.emulator import Emulator
 from shared.aggregation import Entry
 from shared.errors import LibraError, Transient
 from shared.ledger import Ledger
 from shared.recompute import Recompute
-from shared.store import FirestoreStore
+from shared.store.client import FirestoreStore
 from tests.grpc_proxy import GrpcProxy
 from tests.kitchen import Kitchen
 from tests.recomputing import QUICK, converged, fence_holds
@@ -44,6 +42,7 @@ class Line:
         return Recompute(
             self.store,
             self.kitchen.source,
+            self.kitchen.home,
             self.kitchen.settings,
             sleep=pause,
             **options,  # type: ignore[arg-type]  # as named
@@ -58,9 +57,9 @@ def pause(seconds: float) -> None:
 @pytest.fixture
 def line(emulator: Emulator, project: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
     # What a stall may take before it counts as unanswered: the test waits for it.
-    for module in (shared.ledger, shared.recompute):
-        monkeypatch.setattr(module, "COMMIT_TIMEOUT", 0.5)
-    monkeypatch.setattr("shared.store.READ_TIMEOUT", 0.5)
+    for module in ("shared.ledger.guard", "shared.recompute.fence"):
+        monkeypatch.setattr(f"{module}.COMMIT_TIMEOUT", 0.5)
+    monkeypatch.setattr("shared.store.client.READ_TIMEOUT", 0.5)
     settings = replace(QUICK, project=project, emulator_host=emulator.address)
     direct = FirestoreStore.connect(settings)
     with GrpcProxy(emulator.address) as proxy:
@@ -72,7 +71,7 @@ def line(emulator: Emulator, project: str, monkeypatch: pytest.MonkeyPatch) -> I
 
 def drifted(line: Line) -> None:
     """Totals with something to correct, in another second than now."""
-    ledger = Ledger(line.kitchen.store, line.kitchen.source, line.kitchen.settings)
+    ledger = Ledger(line.kitchen.store, line.kitchen.source, line.kitchen.home, line.kitchen.settings)
     for number in range(4):
         ledger.apply(line.kitchen.write(f"e{number}"))
     line.kitchen.write("lost", ingredient="Basil")
@@ -120,7 +119,9 @@ def _when_free(line: Line) -> None:
 def test_connections_cut_under_load_lose_nothing(line: Line) -> None:
     """Every connection is reset again and again while events are counted: redelivered, exact."""
     entries = [line.kitchen.write(f"e{number}", ingredient=f"i{number % 5}") for number in range(60)]
-    ledger = Ledger(line.store, line.kitchen.source, line.kitchen.settings, sleep=lambda _: None)
+    ledger = Ledger(
+        line.store, line.kitchen.source, line.kitchen.home, line.kitchen.settings, sleep=lambda _: None
+    )
     finished = threading.Event()
 
     def deliver(entry: Entry) -> None:

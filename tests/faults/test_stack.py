@@ -17,7 +17,7 @@ from shared.aggregation import Cell, Entry
 from shared.ledger import Ledger, Outcome
 from shared.recompute import Recompute
 from shared.settings import Settings
-from shared.store import FirestoreStore
+from shared.store.client import FirestoreStore
 from tests.kitchen import Kitchen
 from tests.recomputing import QUICK
 
@@ -75,13 +75,13 @@ def test_events_that_die_with_the_relay_are_found_by_the_recompute(project: str)
         shown = sum(total["count"] for cell, total in kitchen.totals().items() if is_category(cell))
         assert shown == 30
         wait_past(kitchen)
-        report = Recompute(kitchen.store, kitchen.source, kitchen.settings).run()
+        report = Recompute(kitchen.store, kitchen.source, kitchen.home, kitchen.settings).run()
         assert report.drift == 4 * 30
         assert kitchen.totals() == kitchen.exact()
 
 
 def is_category(cell: Cell) -> bool:
-    return cell.collection == "aggregates_categories"
+    return cell.aggregation == "aggregates_categories"
 
 
 def test_an_emulator_stopped_and_started_with_its_data_counts_on(project: str, tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_an_emulator_stopped_and_started_with_its_data_counts_on(project: str, t
     with Emulator.prepare(os.environ, tmp_path / "first.txt") as first:
         before = opened(first.address, settings)
         entries = [before.write(f"e{number}", ingredient=f"i{number % 3}") for number in range(12)]
-        ledger = Ledger(before.store, before.source, settings)
+        ledger = Ledger(before.store, before.source, before.home, settings)
         for entry in entries[:9]:
             ledger.apply(entry)
         export(first, project, tmp_path)
@@ -98,12 +98,12 @@ def test_an_emulator_stopped_and_started_with_its_data_counts_on(project: str, t
         first.kill()
     with imported(tmp_path / "export" / "export.overall_export_metadata", tmp_path) as address:
         after = opened(address, settings)
-        ledger = Ledger(after.store, after.source, settings)
+        ledger = Ledger(after.store, after.source, after.home, settings)
         assert [ledger.apply(entry) for entry in entries] == [Outcome.DUPLICATE] * 9 + [Outcome.COUNTED] * 3
         ledger.apply(after.write("new"))
         assert after.totals() == after.exact()
         wait_past(after)
-        assert Recompute(after.store, after.source, settings).run().drift == 0
+        assert Recompute(after.store, after.source, after.home, settings).run().drift == 0
         after.store.close()
 
 

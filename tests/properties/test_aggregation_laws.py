@@ -25,7 +25,7 @@ from shared.watermark import bucket_of, choose_watermark, parse_label
 
 LIBRA = libra(Settings(time_zone=ZoneInfo("America/New_York")))
 SOURCE = Source(
-    LIBRA.collection,
+    LIBRA.name,
     (
         *LIBRA.aggregations,
         Aggregation(
@@ -92,11 +92,11 @@ def test_deltas_are_a_commutative_monoid(
 def test_what_is_not_counted_is_rejected_with_a_reason(fields: dict[str, object]) -> None:
     """Every aggregation whose filter admits an entry either counts it or says why not."""
     found = contribution(SOURCE, fields)
-    counted = {cell.collection for cell in found.deltas}
+    counted = {cell.aggregation for cell in found.deltas}
     refused = {one.aggregation for one in found.rejections}
     for aggregation in SOURCE.aggregations:
         admitted = aggregation.where is None or aggregation.where.admits(fields)
-        assert admitted == (aggregation.collection in counted | refused)
+        assert admitted == (aggregation.name in counted | refused)
     assert all(one.reason for one in found.rejections)
 
 

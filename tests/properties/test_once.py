@@ -16,9 +16,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-import shared.ledger
+import shared.ledger.ledger
+import shared.ledger.queue
 from shared.aggregation import Aggregation, Cell, Count, Entry, FieldKey, Source, Sum, fold
-from shared.catalog import libra
+from shared.catalog import LIBRA_HOME, libra
 from shared.errors import Transient
 from shared.ledger import Ledger, Outcome
 from shared.settings import Settings
@@ -32,7 +33,7 @@ from tests.simulation.world import BEGINNING, Died, Process, World
 
 LIBRA = libra(Settings())
 SOURCE = Source(
-    LIBRA.collection,
+    LIBRA.name,
     (
         *LIBRA.aggregations,
         Aggregation(
@@ -105,10 +106,10 @@ def totals(store: Store, source: Source) -> dict[Cell, dict[str, int]]:
     """What the database says, as `fold` would."""
     found: dict[Cell, dict[str, int]] = {}
     for aggregation in source.aggregations:
-        for document in store.query(Query(aggregation.collection)):
+        for document in store.query(Query(aggregation.name)):
             key = aggregation.parse_stored_key(document.fields["key"])
             assert key is not None
-            found[Cell(aggregation.collection, key)] = {
+            found[Cell(aggregation.name, key)] = {
                 measure.name: as_int(document.fields[measure.name])
                 for measure in aggregation.measures
                 if measure.name in document.fields
@@ -134,7 +135,8 @@ def live_through(story: Story, tap: Callable[[Any], Any] = lambda store: store) 
             ledger = Ledger(
                 wire,
                 SOURCE,
-                Settings(lag=lag, group_size=story.group_size),
+                LIBRA_HOME,
+                Settings(test=True, lag=lag, group_size=story.group_size),
                 clock=lambda: world.now + process.skew,
                 sleep=world.sleep,
             )
@@ -162,7 +164,7 @@ def live_through(story: Story, tap: Callable[[Any], Any] = lambda store: store) 
         world.at(BEGINNING + timedelta(seconds=when), lambda number=number: kill(number))  # type: ignore[misc]  # binds the loop's number
     for number, delivery in enumerate(story.deliveries):
         world.spawn(f"delivery {number}", lambda delivery=delivery: deliver(delivery))  # type: ignore[misc]  # binds the loop's delivery
-    with world.threading(shared.ledger):
+    with world.threading(shared.ledger.ledger, shared.ledger.queue):
         try:
             world.run()
         finally:
@@ -221,7 +223,9 @@ def crowd(guarded: bool = True) -> tuple[MemoryStore, Callable[[], Ledger], list
     def ledger() -> Ledger:
         seams: Any = Seams(store, stormy(next(seeds)))
         settings_ = Settings(group_size=8)
-        return Ledger(seams if guarded else Guardless(seams), SOURCE, settings_, sleep=lambda _: None)
+        return Ledger(
+            seams if guarded else Guardless(seams), SOURCE, LIBRA_HOME, settings_, sleep=lambda _: None
+        )
 
     return store, ledger, entries
 

@@ -4,10 +4,14 @@ A law that no defect can break proves nothing. Each defect names the laws' promi
 beside expects the simulation to find it.
 """
 
-import importlib.util
+import importlib
 import inspect
+import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import spec_from_loader
 from types import ModuleType
 from typing import Any
 
@@ -20,18 +24,52 @@ from tests.memory_guardless import Guardless
 from tests.simulation.run import Parts
 
 
-def changed(module: ModuleType, *changes: tuple[str, str]) -> ModuleType:
-    """A copy of a module with some of its source replaced. What is replaced must be there, once."""
-    source = inspect.getsource(module)
+def changed(package: ModuleType, *changes: tuple[str, str]) -> ModuleType:
+    """A copy of a package, or of a module, with some of its source replaced; it must be there, once."""
+    prefix = package.__name__ + "."
+    originals = {
+        name: module for name, module in sys.modules.items() if module is package or name.startswith(prefix)
+    }
+    sources = {name: inspect.getsource(module) for name, module in originals.items()}
     for old, new in changes:
-        if source.count(old) != 1:
-            raise LookupError(f"{module.__name__} holds {old!r} {source.count(old)} times: adapt the defect")
-        source = source.replace(old, new)
-    spec = importlib.util.find_spec(module.__name__)
-    assert spec
-    copy = importlib.util.module_from_spec(spec)
-    exec(compile(source, f"<{module.__name__} with a defect>", "exec"), copy.__dict__)  # noqa: S102 - our own source
-    return copy
+        found = [name for name, source in sources.items() for _ in range(source.count(old))]
+        if len(found) != 1:
+            raise LookupError(f"{package.__name__} holds {old!r} {len(found)} times: adapt the defect")
+        sources[found[0]] = sources[found[0]].replace(old, new)
+    return _imported(package, originals, _Sources(sources))
+
+
+def _imported(package: ModuleType, originals: dict[str, ModuleType], finder: "_Sources") -> ModuleType:
+    """Import a package anew, from other sources, and put the original back in its place."""
+    for name in originals:
+        del sys.modules[name]
+    sys.meta_path.insert(0, finder)
+    parent, _, name = package.__name__.rpartition(".")
+    try:
+        return importlib.import_module(package.__name__)
+    finally:
+        sys.meta_path.remove(finder)
+        sys.modules.update(originals)
+        setattr(sys.modules[parent], name, package)
+
+
+class _Sources(MetaPathFinder, Loader):
+    """Imports modules from sources that are given."""
+
+    def __init__(self, sources: dict[str, str]) -> None:
+        self._sources = sources
+
+    def find_spec(self, fullname: str, *_: object) -> ModuleSpec | None:
+        """A specification for the modules that there is a source of."""
+        if fullname not in self._sources:
+            return None
+        package = any(other.startswith(f"{fullname}.") for other in self._sources)
+        return spec_from_loader(fullname, self, is_package=package)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Run the changed source as the module."""
+        source = self._sources[module.__name__]
+        exec(compile(source, f"<{module.__name__} with a defect>", "exec"), module.__dict__)  # noqa: S102 - our own source
 
 
 class _Tap:
@@ -90,8 +128,9 @@ def recompute(*changes: tuple[str, str]) -> Parts:
 
 def comparing(*changes: tuple[str, str]) -> Parts:
     """Parts with a recompute that compares wrongly."""
-    parts = recompute()
-    parts.recompute.compare = changed(shared.drift, *changes).compare  # type: ignore[attr-defined]  # a module
+    parts, compare = recompute(), changed(shared.drift, *changes).compare
+    for module in (parts.recompute.comparison, parts.recompute.corrections):
+        module.compare = compare
     return parts
 
 
@@ -102,8 +141,8 @@ def tapped(tap: Callable[[Store], Any]) -> Parts:
 
 _SEAL = "        self._seal(run, watermark)\n"
 _CORRECT = "        self._correct(run, found.corrections)\n"
-_LABEL = "bucket_of(member.entry.create_time, self._settings.bucket)"
-_FRESH = "is_fresh(member.entry.create_time, now, lag)"
+_LABEL = "bucket_of(member.entry.create_time, self._bucket)"
+_FRESH = "is_fresh(member.entry.create_time, now, self._lag)"
 
 DEFECTS: dict[str, Callable[[], Parts]] = {
     # the ledger
@@ -115,14 +154,14 @@ DEFECTS: dict[str, Callable[[], Parts]] = {
         ("            if marker:\n", "            if True:\n")
     ),
     "the bucket is rounded down": lambda: ledger(
-        (_LABEL, "bucket_of(member.entry.create_time - self._settings.bucket, self._settings.bucket)")
+        (_LABEL, "bucket_of(member.entry.create_time - self._bucket, self._bucket)")
     ),
     "the late path is forgotten": lambda: ledger((_FRESH, "True")),
-    "the margin is forgotten": lambda: ledger((_FRESH, f"{_FRESH[:-1]}, lag * 0)")),
+    "the margin is forgotten": lambda: ledger((_FRESH, f"{_FRESH[:-1]}, self._lag * 0)")),
     "the late path reads the watermark outside its transaction": lambda: ledger(
         (
-            "self._send(self._writes(applied, now), transaction)",
-            "self._send(self._writes(applied, now), None)",
+            "self._send(self._writes.of(applied, now), transaction)",
+            "self._send(self._writes.of(applied, now), None)",
         )
     ),
     "an entry exactly at the watermark is counted again": lambda: ledger(
@@ -130,16 +169,16 @@ DEFECTS: dict[str, Callable[[], Parts]] = {
     ),
     "the marker ignores the create time": lambda: ledger(("{entry.path}\\0{micros}", "{entry.path}")),
     "the event loop's leader goes while others wait": lambda: ledger(
-        ("leading = self._leading = bool(self._queue)", "leading = False")
+        ("leading = self._queue.done() is not None", "leading = False")
     ),
     # the recompute
     "the seal is skipped": lambda: recompute((_SEAL, "")),
     "the seal comes after the totals are read": lambda: recompute((_SEAL, ""), (_CORRECT, _SEAL + _CORRECT)),
     "the fencing check is dropped": lambda: recompute(
-        ("                    self._check_lease(run, _fields(state))\n", ""),
+        ("run.lease = run.lease.still(Lease.of(fields_of(state)), self._clock())", "pass"),
     ),
     "corrections are not numbered": lambda: recompute(
-        ('_fields(recorded).get("step") != run.step + 1', "True"),
+        ('fields_of(recorded).get("step") != run.step + 1', "True"),
     ),
     "corrections don't depend on the state document that was read": lambda: recompute(
         ("            if_updated=found.update_time,\n", ""),
@@ -162,8 +201,8 @@ DEFECTS: dict[str, Callable[[], Parts]] = {
     ),
     "the snapshot is not read at the watermark": lambda: recompute(
         (
-            "            self._store, self._source, watermark, workers",
-            "            self._store, self._source, self._clock() - timedelta(minutes=2), workers",
+            "            self._home,\n            watermark,\n",
+            "            self._home,\n            self._clock() - timedelta(minutes=2),\n",
         ),
     ),
 }

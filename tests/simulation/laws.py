@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import TypeAlias
 
 from shared.aggregation import Cell, Entry, Source, contribution, fold
+from shared.catalog import LIBRA_HOME
 from shared.ledger import Outcome
 from shared.recompute import Report
 from shared.store import Query, Write
@@ -67,7 +68,7 @@ class Laws:
     collections: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
-        self.collections = frozenset(each.collection for each in self.source.aggregations)
+        self.collections = frozenset(each.name for each in self.source.aggregations)
         self.settled = True
         self.store.watch = self._watch
 
@@ -78,7 +79,7 @@ class Laws:
         name = (entry.path, entry.create_time)
         if name not in self.known:
             cells = contribution(self.source, entry.fields).deltas
-            self.known[name] = _Known(entry, frozenset(cell.path for cell in cells))
+            self.known[name] = _Known(entry, frozenset(LIBRA_HOME.total(cell) for cell in cells))
 
     def acknowledged(self, entry: Entry, outcome: Outcome) -> None:
         """An event was answered for good. *bound*, below: it must be visible by now."""
@@ -114,7 +115,7 @@ class Laws:
 
     def _watch(self, writes: Sequence[Write]) -> None:
         for write in writes:
-            if write.path == self.source.state:
+            if write.path == LIBRA_HOME.state:
                 self._check_seal()
         for write in writes:
             if write.path.partition("/")[0] in self.collections:
@@ -123,7 +124,7 @@ class Laws:
                 self._check_open(write.path)
 
     def _check_seal(self) -> None:
-        (state,) = self.store.get([self.source.state])
+        (state,) = self.store.get([LIBRA_HOME.state])
         watermark = stored_watermark(state.fields if state else None)
         if watermark is None or watermark == self.stored:
             return
@@ -184,7 +185,7 @@ class Laws:
 
     def truth(self, at: datetime) -> Totals:
         """The pure fold over the entries of a snapshot, by path of the total."""
-        entries = self.store.query(Query(self.source.collection), read_time=at)
+        entries = self.store.query(Query(LIBRA_HOME.entries), read_time=at)
         return counts(fold(self.source, (each.fields for each in entries)))
 
     def shown(self) -> Totals:
@@ -218,7 +219,9 @@ class Laws:
 
 def counts(totals: Mapping[Cell, Mapping[str, int]]) -> Totals:
     """By path, without zeros."""
-    return {cell.path: measures["count"] for cell, measures in totals.items() if measures["count"]}
+    return {
+        LIBRA_HOME.total(cell): measures["count"] for cell, measures in totals.items() if measures["count"]
+    }
 
 
 def number(value: object) -> int:

@@ -13,7 +13,7 @@ from unittest.mock import patch
 import shared.ledger
 import shared.recompute
 from shared.aggregation import Entry
-from shared.catalog import libra
+from shared.catalog import LIBRA_HOME, libra
 from shared.errors import AlreadyExists, LibraError, Transient
 from shared.log import logger
 from shared.settings import Settings
@@ -110,6 +110,7 @@ class Simulation:
             bucket=seconds(schedule.bucket),
             group_size=schedule.group_size,
             linger=seconds(schedule.linger),
+            test=True,
         )
         self.source = libra(self.settings)
         locks = random.Random(f"{schedule.seed}/locks")
@@ -197,7 +198,7 @@ class Simulation:
         """No marker is needed any more for an entry behind the watermark."""
         stored = self.laws.stored
         passed = [each for each in self.laws.made if early or (stored and each.create_time <= stored)]
-        markers = {f"{self.source.seen}/{shared.ledger.marker_id(each)}" for each in passed}
+        markers = {f"{LIBRA_HOME.seen}/{shared.ledger.marker_id(each)}" for each in passed}
         kept = [each for each in self.store.get(sorted(markers)) if each]
         self.figures.faults["markers expired"] += len(kept)
         if kept:
@@ -216,6 +217,7 @@ class Simulation:
             ledger = self.parts.ledger.Ledger(
                 self._wire(process, weather),
                 self.source,
+                LIBRA_HOME,
                 self.settings,
                 clock=self._clock(process),
                 sleep=self.world.sleep,
@@ -264,6 +266,7 @@ class Simulation:
         recompute = self.parts.recompute.Recompute(
             self._wire(process, weather),
             self.source,
+            LIBRA_HOME,
             self.settings,
             clock=self._clock(process),
             sleep=self.world.sleep,
@@ -369,9 +372,9 @@ def _deterministic(simulation: Simulation) -> Iterator[None]:
     parts = simulation.parts
     try:
         with (
-            simulation.world.threading(parts.ledger),
-            patch.object(parts.ledger, "asyncio", Loop(simulation.world)),
-            patch.object(parts.recompute, "secrets", secrets),
+            simulation.world.threading(parts.ledger.ledger, parts.ledger.queue),
+            patch.object(parts.ledger.ledger, "asyncio", Loop(simulation.world)),
+            patch.object(parts.recompute.fence, "secrets", secrets),
         ):
             yield
     finally:

@@ -15,6 +15,7 @@ from shared.aggregation import (
     Entry,
     Equals,
     FieldKey,
+    Home,
     Key,
     Rejection,
     Source,
@@ -28,10 +29,10 @@ from shared.aggregation import (
     look_up,
     type_name,
 )
-from shared.catalog import libra
+from shared.catalog import LIBRA_HOME, libra
 from shared.errors import DeclarationError
 from shared.settings import Settings
-from shared.values import GeoPoint
+from shared.store import GeoPoint
 
 SERVED = {
     "device": {"model": "LibraV0", "serialNumber": "Lib298190"},
@@ -46,7 +47,7 @@ CATALOG = libra(Settings())
 
 def counted(source: Source, fields: dict[str, Any]) -> dict[str, Any]:
     """The keys an entry is counted under, by collection."""
-    return {cell.collection: cell.key for cell in contribution(source, fields).deltas}
+    return {cell.aggregation: cell.key for cell in contribution(source, fields).deltas}
 
 
 def rejected(source: Source, fields: dict[str, Any]) -> set[tuple[str, str]]:
@@ -214,14 +215,14 @@ LOCATION_DAYS = Aggregation(
 
 def with_fifth() -> Source:
     """The catalog with the documentation's fifth aggregation."""
-    return Source(CATALOG.collection, (*CATALOG.aggregations, LOCATION_DAYS))
+    return Source(CATALOG.name, (*CATALOG.aggregations, LOCATION_DAYS))
 
 
 def test_a_fifth_aggregation_is_one_declaration() -> None:
     """Count and grams by location and date, as docs/aggregations.md shows it."""
     cell = Cell("aggregates_location_days", ("Caldo Office", "2025-09-04"))
     assert contribution(with_fifth(), SERVED).deltas[cell] == {"count": 1, "milligrams": 12_500}
-    assert cell.path == "aggregates_location_days/Caldo Office|2025-09-04"
+    assert LIBRA_HOME.total(cell) == "aggregates_location_days/Caldo Office|2025-09-04"
     assert LOCATION_DAYS.stored_key(cell.key) == {"location": "Caldo Office", "date": "2025-09-04"}
     assert LOCATION_DAYS.fields == {"location", "timestamp", "dataAction", "amount"}
 
@@ -313,7 +314,7 @@ def test_a_sum_takes_its_limit_and_no_more() -> None:
 
 def test_a_source_knows_its_aggregations_and_fields() -> None:
     """What the ledger and the recompute ask of a source."""
-    assert CATALOG.aggregation("aggregates_actions").collection == "aggregates_actions"
+    assert CATALOG.aggregation("aggregates_actions").name == "aggregates_actions"
     assert CATALOG.fields == {"ingredient", "dataAction", "timestamp"}
     with pytest.raises(KeyError, match="elsewhere"):
         CATALOG.aggregation("elsewhere")
@@ -326,7 +327,8 @@ def test_a_key_of_too_few_parts_is_none() -> None:
 
 
 NAMES = "`count` comes first, names differ, hold letters, digits and _, and none of "
-PURPOSES = "it needs an aggregation, and each collection serves one purpose"
+PURPOSES = "each collection serves one purpose"
+DIFFER = "it needs an aggregation, and the names of aggregations differ"
 
 
 @pytest.mark.parametrize(
@@ -338,15 +340,10 @@ PURPOSES = "it needs an aggregation, and each collection serves one purpose"
         (lambda: Aggregation("a", FieldKey("f"), measures=(Count(), Sum("x", "recent"))), NAMES),
         (lambda: Aggregation("a", FieldKey("f"), measures=(Count(), Sum("x", "not a name"))), NAMES),
         (lambda: Aggregation("a", (FieldKey("f"),)), "a composite key has two parts or more"),
-        (lambda: Source("libra", ()), PURPOSES),
+        (lambda: Source("libra", ()), DIFFER),
         (
             lambda: Source("libra", (Aggregation("a", FieldKey("f")), Aggregation("a", FieldKey("g")))),
-            PURPOSES,
-        ),
-        (lambda: Source("libra", (Aggregation("libra", FieldKey("f")),)), PURPOSES),
-        (
-            lambda: Source("libra", (Aggregation("b/c/d", FieldKey("f")),), state="b/c/d/state"),
-            PURPOSES,
+            DIFFER,
         ),
     ],
 )
@@ -354,6 +351,32 @@ def test_a_wrong_declaration_is_refused_where_it_is_made(declare: Any, why: str)
     """What could never count exactly does not start, and says why."""
     with pytest.raises(DeclarationError, match=why):
         declare()
+
+
+@pytest.mark.parametrize(
+    ("aggregations", "home"),
+    [
+        (("libra",), Home("libra")),
+        (("b/c/d",), Home("libra", state="b/c/d/state")),
+        (("a", "b"), Home("libra", totals={"a": "totals", "b": "totals"})),
+        (("a",), Home("libra", seen="runs", runs="runs")),
+        (("a",), Home("libra", totals={"a": "aggregates_rejected"})),
+    ],
+)
+def test_a_home_that_mixes_two_purposes_is_refused(aggregations: tuple[str, ...], home: Home) -> None:
+    """By the ledger and the recompute, before anything is written."""
+    source = Source("libra", tuple(Aggregation(name, FieldKey("f")) for name in aggregations))
+    with pytest.raises(DeclarationError, match=PURPOSES):
+        home.check(source)
+
+
+def test_a_home_says_where_totals_live() -> None:
+    """In a collection of the aggregation's name, or in the one that is named."""
+    home = Home("scales", totals={"days": "totals/by/day"})
+    cells = [Cell("days", "2025-09-04"), Cell("hours", 18)]
+    assert [home.total(cell) for cell in cells] == ["totals/by/day/2025-09-04", "hours/18"]
+    assert (home.marker("m"), home.run("r")) == ("aggregates_seen/m", "aggregates_runs/r")
+    assert home.check(CATALOG) is None  # type: ignore[func-returns-value]  # it raises, or says nothing
 
 
 def test_a_measure_may_have_capitals() -> None:
@@ -371,4 +394,4 @@ def test_an_entry_refuses_a_naive_create_time() -> None:
 def test_document_ids_are_cached_by_value() -> None:
     """One key, one id, however often."""
     assert document_id("Mac/Cheese") is document_id("Mac/Cheese")
-    assert Cell("c", "Mac/Cheese").path == "c/Mac%2FCheese"
+    assert LIBRA_HOME.total(Cell("c", "Mac/Cheese")) == "c/Mac%2FCheese"

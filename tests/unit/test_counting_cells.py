@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.aggregation import TimeKey, Unusable
-from shared.counting.cells import MICROSECOND, Grain, cell_last, first_instant, last_instant
+from shared.counting.cells import Grain, cell_last, first_instant, last_instant
+from shared.watermark import MICROSECOND
 
 ZONES = [ZoneInfo(name) for name in sorted(available_timezones())]
 KOLKATA, KATHMANDU, BERLIN = (

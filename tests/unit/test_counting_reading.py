@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.aggregation import MAX_KEY_BYTES, Aggregation, Count, FieldKey, Source, Sum, TimeKey, fold
+from shared.aggregation import MAX_KEY_BYTES, Aggregation, Count, FieldKey, Home, Source, Sum, TimeKey, fold
 from shared.counting import snapshot as reading
 from shared.counting.index import index, unsupported
 from shared.counting.scan import Tally, scan
-from shared.counting.snapshot import ATTEMPTS, Snapshot, Step
+from shared.counting.snapshot import RETRY, Snapshot, Step
 from shared.errors import Denied, IndexMissing, Invalid, Transient
 from shared.settings import UTC as UTC_ZONE
 from tests.memory_seams import Call, Fault, Seams
@@ -42,7 +42,9 @@ def world() -> World:
 
 def taken(world: World, workers: int = 1) -> Snapshot:
     """The world as it is now."""
-    return Snapshot(world.store, world.source, world.clock.now, workers=workers, sleep=world.clock.sleep)
+    return Snapshot(
+        world.store, world.source, world.home, world.clock.now, workers=workers, sleep=world.clock.sleep
+    )
 
 
 @pytest.mark.parametrize("count", [index, scan], ids=["index", "scan"])
@@ -74,7 +76,7 @@ def test_a_read_that_fails_for_good_ends_the_count(world: World, workers: int) -
     world.store = Seams(world.memory, down)
     with pytest.raises(Transient):
         scan(taken(world, workers=workers))
-    assert tries >= ATTEMPTS
+    assert tries >= RETRY.attempts
 
     def deny(_: Call) -> Fault | None:
         raise Denied("no permission")
@@ -106,7 +108,7 @@ def test_a_stream_that_breaks_off_is_taken_up_as_long_as_it_brings_something(wor
     snapshot = taken(world)
     counted = scan(snapshot, page=20)
     assert (counted.entries, snapshot.reads) == (20, 21)  # the last query finds nothing, and is billed
-    assert counted.entries > 2 * ATTEMPTS
+    assert counted.entries > 2 * RETRY.attempts
     assert counted.totals == exact_at(world.memory, world.source, world.clock.now)
 
 
@@ -115,7 +117,7 @@ def test_the_past_of_totals_is_never_read(world: World) -> None:
 
     class Forgetful(Seams):
         def count(self, query, *, read_time=None):  # type: ignore[no-untyped-def]  # as in Seams
-            if read_time and query.collection != world.source.collection:
+            if read_time and query.collection != world.home.entries:
                 raise Transient("UNKNOWN")
             return super().count(query, read_time=read_time)
 
@@ -134,7 +136,7 @@ def test_whoever_waits_for_a_slow_task_is_heard(monkeypatch: pytest.MonkeyPatch,
         if len(beats) == 3:
             heard.set()
 
-    snapshot = Snapshot(world.store, world.source, world.clock.now, workers=2, beat=beat)
+    snapshot = Snapshot(world.store, world.source, world.home, world.clock.now, workers=2, beat=beat)
 
     def slow() -> Step:
         assert heard.wait(30)  # the caller's thread beats meanwhile
@@ -221,6 +223,6 @@ def _kinds(tally: Tally) -> Iterator[dict[tuple[object, ...], int]]:
 
 def test_an_empty_collection_costs_one_read_a_query(world: World) -> None:
     """Firestore bills a query that finds nothing, too."""
-    world.source = Source("nothing", KEYS.aggregations)
+    world.source, world.home = Source("nothing", KEYS.aggregations), Home("nothing")
     snapshot = taken(world, workers=1)
     assert (scan(snapshot).entries, snapshot.reads) == (0, 1)

@@ -25,7 +25,7 @@ def total(count: object, **recent: object) -> dict[str, object]:
 
 def compared(stored: dict[str, object], exact: int, aggregation: Aggregation = CATEGORIES) -> Correction:
     """The comparison of `Basil` at W."""
-    path = f"{aggregation.collection}/Basil"
+    path = f"{aggregation.name}/Basil"
     return compare(aggregation, path, stored, {"count": exact}, key="Basil", watermark=W, now=W + 2 * TEN)
 
 

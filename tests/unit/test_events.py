@@ -9,10 +9,10 @@ from google.events.cloud.firestore import DocumentEventData
 
 from events import CREATED, decode_entry
 from shared.aggregation import contribution
-from shared.catalog import libra
+from shared.catalog import LIBRA_HOME, libra
 from shared.errors import MalformedEventError
 from shared.settings import Settings
-from shared.values import encode_fields, raw, set_instant
+from shared.store.values import encode_fields, raw, set_instant
 
 SOURCE = libra(Settings())
 NAME = "projects/demo-libra/databases/(default)/documents/libra/entry-1"
@@ -59,20 +59,20 @@ def event(data: object, kind: str = CREATED) -> CloudEvent:
 @pytest.mark.parametrize("data", [protobuf(), JSON], ids=["protobuf", "json"])
 def test_both_bodies_give_the_same_entry(data: object) -> None:
     """Full path, commit time to the microsecond, and the fields that the declarations read."""
-    entry = decode_entry(event(data), SOURCE)
+    entry = decode_entry(event(data), SOURCE, LIBRA_HOME)
     assert (entry.path, entry.create_time, entry.fields) == (NAME, COMMITTED, READ)
 
 
 def test_values_of_every_type_arrive() -> None:
     """What is null, nested or of another type is decoded, and left to the aggregations to judge."""
     odd = {"ingredient": None, "dataAction": [1, {"a": b"x"}], "timestamp": True}
-    assert decode_entry(event(protobuf(odd)), SOURCE).fields == odd
+    assert decode_entry(event(protobuf(odd)), SOURCE, LIBRA_HOME).fields == odd
 
 
 def test_a_time_with_nanoseconds_is_cut_to_microseconds() -> None:
     """Firestore keeps microseconds; the event may carry more digits."""
     json = {"value": JSON["value"] | {"createTime": "2025-09-04T18:57:30.123456789Z"}}
-    assert decode_entry(event(json), SOURCE).create_time == COMMITTED
+    assert decode_entry(event(json), SOURCE, LIBRA_HOME).create_time == COMMITTED
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_a_time_with_nanoseconds_is_cut_to_microseconds() -> None:
 def test_a_malformed_event_is_a_typed_error_that_names_it(data: object, reason: str) -> None:
     """Never a crash, and never what the document holds."""
     with pytest.raises(MalformedEventError) as caught:
-        decode_entry(event(data), SOURCE)
+        decode_entry(event(data), SOURCE, LIBRA_HOME)
     assert str(caught.value).startswith("event event-1: ")
     assert reason in str(caught.value)
     assert "Kettle" not in str(caught.value)
@@ -110,7 +110,7 @@ def test_a_malformed_event_is_a_typed_error_that_names_it(data: object, reason: 
 def test_an_event_of_another_type_is_malformed() -> None:
     """An update or deletion that a wrong trigger sends must not count."""
     with pytest.raises(MalformedEventError, match=r"its type is .*v1\.updated"):
-        decode_entry(event(protobuf(), CREATED.replace("created", "updated")), SOURCE)
+        decode_entry(event(protobuf(), CREATED.replace("created", "updated")), SOURCE, LIBRA_HOME)
 
 
 def test_a_time_out_of_the_calendar_is_malformed() -> None:
@@ -118,7 +118,7 @@ def test_a_time_out_of_the_calendar_is_malformed() -> None:
     data = raw(DocumentEventData).FromString(protobuf())
     data.value.fields["timestamp"].timestamp_value.seconds = 10**15
     with pytest.raises(MalformedEventError, match="holds a time outside years 1 to 9999"):
-        decode_entry(event(data.SerializeToString()), SOURCE)
+        decode_entry(event(data.SerializeToString()), SOURCE, LIBRA_HOME)
 
 
 def test_deep_nesting_does_not_overflow_the_stack() -> None:
@@ -128,11 +128,11 @@ def test_deep_nesting_does_not_overflow_the_stack() -> None:
         value = {"mapValue": {"fields": {"deeper": value}}}
     json = {"value": {**JSON["value"], "fields": {"ingredient": value}}}
     with pytest.raises(MalformedEventError):
-        decode_entry(event(json), SOURCE)
+        decode_entry(event(json), SOURCE, LIBRA_HOME)
 
 
 def test_what_nobody_reads_is_not_decoded() -> None:
     """A huge field beside the entry costs nothing and rejects nothing."""
-    entry = decode_entry(event(protobuf(FIELDS | {"blob": ["x" * 1000] * 900})), SOURCE)
+    entry = decode_entry(event(protobuf(FIELDS | {"blob": ["x" * 1000] * 900})), SOURCE, LIBRA_HOME)
     assert entry.fields == READ
     assert contribution(SOURCE, entry.fields).rejections == ()

@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 
 from cli.process import wait_until
-from shared import ledger as ledger_module
 from shared.aggregation import Cell, Contribution, Entry, contribution
-from shared.catalog import libra
+from shared.catalog import LIBRA_HOME, libra
 from shared.errors import Contention, Invalid, Transient
-from shared.ledger import COMMIT_TIMEOUT, CROWD, FIRST_PAUSE, MAX_WAIT, Ledger, Outcome, _bytes_of, marker_id
+from shared.ledger import COMMIT_TIMEOUT, Ledger, Outcome, marker_id
+from shared.ledger.guard import RETRY
+from shared.ledger.ledger import CROWD
+from shared.ledger.queue import FIRST_PACE, MAX_WAIT, bytes_of
 from shared.log import logger
 from shared.settings import Settings
 from shared.store import Create, FieldPath, Merge, Query, Store, Write
@@ -49,7 +51,7 @@ class Recording(MemoryStore):
 
 
 def made(store: Store, sleep: Callable[[float], None] = lambda _: None, **settings: Any) -> Ledger:
-    return Ledger(store, SOURCE, replace(Settings(), **settings), clock=lambda: NOW, sleep=sleep)
+    return Ledger(store, SOURCE, LIBRA_HOME, replace(Settings(), **settings), clock=lambda: NOW, sleep=sleep)
 
 
 def entry(number: int, fields: Mapping[str, object] = SERVED) -> Entry:
@@ -109,7 +111,7 @@ def test_an_entry_that_firestore_refuses_is_put_aside_and_logged(logged: list[lo
     store, one = Recording(Invalid("poison")), entry(1)
     assert made(store).apply(one) is Outcome.REJECTED
     assert store.commits[1] == [put_aside(one, reason="Firestore refused its increments: poison")]
-    (record,) = store.query(Query(SOURCE.rejected))
+    (record,) = store.query(Query(LIBRA_HOME.rejected))
     assert record.fields["rejected_at"] == NOW
     assert [(each.levelname, each.getMessage(), vars(each)["entry"]) for each in logged] == [
         ("ERROR", "Firestore refuses an entry's increments", one.path)
@@ -178,10 +180,10 @@ def test_figures_are_logged_for_whoever_asks(logged: list[logging.LogRecord]) ->
 
 def queued(ledger: Ledger, *entries: Entry) -> list[Contribution]:
     """Have entries wait in a ledger that nobody leads."""
-    ledger._leading = True
+    ledger._queue._led = True
     for one in entries:
-        ledger._enqueue(ledger._prepare(one, lambda: None))
-    return [each.contribution for each in ledger._queue]
+        ledger._queue.enqueue(ledger._member(one, lambda: None))
+    return [each.contribution for each in ledger._queue._waiting]
 
 
 @pytest.mark.parametrize(
@@ -192,8 +194,8 @@ def test_a_group_is_bounded_by_its_writes(fields: Mapping[str, object], writes: 
     for bound, taken in ((writes, 2), (writes - 1, 1)):
         ledger = made(Recording())
         queued(ledger, entry(1, fields), entry(2, fields))
-        ledger._most_writes = bound
-        assert len(ledger._take()) == taken
+        ledger._queue._most_writes = bound
+        assert len(ledger._queue.take()) == taken
 
 
 @pytest.mark.parametrize("fields", [SERVED, UNTIMED], ids=["of the same totals", "put aside"])
@@ -205,41 +207,41 @@ def test_a_group_is_bounded_by_its_bytes(
     for number, taken in ((0, 2), (-1, 1)):
         first, second = queued(ledger, entry(1, fields), entry(2, fields))
         each = 512 * (2 + len(first.rejections))
-        bound = 2 * each + sum(map(_bytes_of, first.deltas))
+        bound = 2 * each + sum(map(bytes_of, first.deltas))
         assert second.deltas.keys() == first.deltas.keys()
-        monkeypatch.setattr(ledger_module, "MAX_BYTES", bound + number)
-        assert len(ledger._take()) == taken
-        ledger._queue.clear()
+        monkeypatch.setattr("shared.ledger.queue.MAX_BYTES", bound + number)
+        assert len(ledger._queue.take()) == taken
+        ledger._queue._waiting.clear()
 
 
 def test_what_a_total_adds_to_a_commit_is_estimated_by_its_key() -> None:
     """Its raw key, up to four bytes a character, and its id."""
-    assert _bytes_of(Cell("aggregates_categories", "Mac/Cheese")) == 512 + 4 * 10 + 12
+    assert bytes_of(Cell("aggregates_categories", "Mac/Cheese")) == 512 + 4 * 10 + 12
 
 
 @pytest.mark.parametrize(("group_size", "writes"), [(1, 500), (400, 500), (402, 502), (1000, 1250)])
 def test_a_large_group_may_write_more(group_size: int, writes: int) -> None:
     """A quarter more than its markers."""
-    assert made(Recording(), group_size=group_size)._most_writes == writes
+    assert made(Recording(), group_size=group_size)._queue._most_writes == writes
 
 
 def test_a_group_is_full_with_its_last_entry() -> None:
     """Whoever waits for company need not wait any more."""
     ledger = made(Recording(), group_size=2)
     queued(ledger, entry(1))
-    assert not ledger._full.is_set()
+    assert not ledger._queue.full.is_set()
     queued(ledger, entry(2))
-    assert ledger._full.is_set()
+    assert ledger._queue.full.is_set()
 
 
 def test_an_entry_is_given_up_when_it_has_waited_for_longer_than_it_may() -> None:
     """Not a moment before; it says so."""
     ledger = made(Recording())
-    member = ledger._prepare(entry(1), lambda: None)
+    member = ledger._member(entry(1), lambda: None)
     member.since = NOW - MAX_WAIT
-    assert not ledger._give_up(member)
+    assert not ledger._guard.give_up(member)
     member.since -= timedelta(microseconds=1)
-    assert ledger._give_up(member)
+    assert ledger._guard.give_up(member)
     assert str(member.error) == "p/libra/1: waited 30 s in vain: deliver it again"
 
 
@@ -247,9 +249,9 @@ def test_a_group_is_full_while_enough_wait_for_another() -> None:
     """Whoever waits for company goes at once as long as that is so."""
     ledger = made(Recording(), group_size=2)
     queued(ledger, *map(entry, range(4)))
-    assert ledger._full.is_set()
-    assert (len(ledger._take()), ledger._full.is_set()) == (2, True)
-    assert (len(ledger._take()), ledger._full.is_set()) == (2, False)
+    assert ledger._queue.full.is_set()
+    assert (len(ledger._queue.take()), ledger._queue.full.is_set()) == (2, True)
+    assert (len(ledger._queue.take()), ledger._queue.full.is_set()) == (2, False)
 
 
 def test_a_duplicate_in_its_own_group_is_told_apart() -> None:
@@ -279,7 +281,7 @@ def test_attempts_are_ever_further_apart(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(Transient, match="no answer"):
         ledger.apply(entry(1))
     assert [low for low, _ in drawn] == [0] * 4
-    assert [high for _, high in drawn] == pytest.approx([FIRST_PAUSE * times for times in (2, 4, 8, 16)])
+    assert [high for _, high in drawn] == pytest.approx([RETRY.first * times for times in (2, 4, 8, 16)])
 
 
 def test_contention_doubles_the_pace() -> None:
@@ -287,7 +289,7 @@ def test_contention_doubles_the_pace() -> None:
     ledger = made(Recording(*[Contention("busy")] * 5))
     with pytest.raises(Contention):
         ledger.apply(entry(1))
-    assert ledger._pace == pytest.approx(FIRST_PAUSE * 16)
+    assert ledger._pace.contended == pytest.approx(FIRST_PACE * 16)
 
 
 def test_a_pace_wears_off_in_eight_commits() -> None:
@@ -296,8 +298,8 @@ def test_a_pace_wears_off_in_eight_commits() -> None:
     paces = []
     for number in range(9):
         ledger.apply(entry(number))
-        paces.append(ledger._pace)
-    assert paces[:7] == [pytest.approx(FIRST_PAUSE * 0.9**landed) for landed in range(1, 8)]
+        paces.append(ledger._pace.contended)
+    assert paces[:7] == [pytest.approx(FIRST_PACE * 0.9**landed) for landed in range(1, 8)]
     assert paces[7:] == [0.0, 0.0]
 
 
@@ -317,7 +319,7 @@ def test_a_loop_keeps_the_linger_too() -> None:
 def test_a_full_group_does_not_wait_for_the_linger() -> None:
     """By the clock of the machine, which is what is deployed: an hour would be too long."""
     settings = replace(Settings(), linger=timedelta(hours=1), group_size=2)
-    ledger = Ledger(Recording(), SOURCE, settings)
+    ledger = Ledger(Recording(), SOURCE, LIBRA_HOME, settings)
     ledger.apply(entry(1))
     applied: list[Outcome] = []
     for number in (2, 3):
@@ -330,7 +332,7 @@ def test_a_loop_takes_breath_after_a_crowd_only(
     monkeypatch: pytest.MonkeyPatch, together: int, breaths: int
 ) -> None:
     """A few that came together are no sign that more will."""
-    monkeypatch.setattr(ledger_module, "BREATH", 0.125)
+    monkeypatch.setattr("shared.ledger.ledger.CROWD_PAUSE", 0.125)
     taken: list[float] = []
     sleep = asyncio.sleep
 
@@ -360,7 +362,7 @@ def test_whoever_loses_its_leader_is_told_its_own_entry() -> None:
 
 
 def sealed(store: Recording, watermark: datetime) -> None:
-    MemoryStore.commit(store, [Merge(SOURCE.state, {("timestamp",): watermark})], timeout=1)
+    MemoryStore.commit(store, [Merge(LIBRA_HOME.state, {("timestamp",): watermark})], timeout=1)
 
 
 def old(number: int, minutes: int) -> Entry:

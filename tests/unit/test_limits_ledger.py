@@ -9,20 +9,12 @@ from typing import Any
 
 import pytest
 
-from shared import ledger as ledger_module
 from shared.aggregation import Entry
-from shared.catalog import libra
+from shared.catalog import LIBRA_HOME, libra
 from shared.errors import Contention, Overloaded, StateError, Transient
-from shared.ledger import (
-    ATTEMPTS,
-    COMMIT_BUDGET,
-    COMMIT_TIMEOUT,
-    LONGEST_PACE,
-    MAX_WAIT,
-    MAX_WRITES,
-    Ledger,
-    Outcome,
-)
+from shared.ledger import COMMIT_TIMEOUT, Ledger, Outcome
+from shared.ledger.guard import COMMIT_BUDGET, RETRY
+from shared.ledger.queue import LONGEST_PACE, MAX_WAIT, MAX_WRITES
 from shared.log import logger
 from shared.settings import Settings
 from shared.store import Create, Merge, Write
@@ -79,7 +71,9 @@ def clock() -> Clock:
 
 def make(clock: Clock, store: Scripted, **settings: Any) -> Ledger:
     source = libra(Settings())
-    return Ledger(store, source, replace(Settings(), **settings), clock=clock, sleep=clock.sleep)
+    return Ledger(
+        store, source, LIBRA_HOME, replace(Settings(test=True), **settings), clock=clock, sleep=clock.sleep
+    )
 
 
 def entry(clock: Clock, number: int, **changed: object) -> Entry:
@@ -133,10 +127,10 @@ def test_the_pace_is_bounded(clock: Clock) -> None:
 
 def test_a_group_is_not_tried_beyond_its_budget(clock: Clock) -> None:
     """Slow failures use the budget up before the attempts."""
-    store = Scripted(clock, *[Transient("no answer")] * ATTEMPTS, seconds=COMMIT_BUDGET / 2 + 1)
+    store = Scripted(clock, *[Transient("no answer")] * RETRY.attempts, seconds=COMMIT_BUDGET / 2 + 1)
     with pytest.raises(Transient, match="no answer"):
         make(clock, store).apply(entry(clock, 1))
-    assert len(store.commits) == 2 < ATTEMPTS
+    assert len(store.commits) == 2 < RETRY.attempts
 
 
 def test_the_longest_answer_is_within_the_triggers_timeout() -> None:
@@ -153,7 +147,7 @@ def apply_all(ledger: Ledger, store: Scripted, entries: Sequence[Entry]) -> list
     async def together() -> list[object]:
         store.gate = threading.Event()
         first = asyncio.create_task(ledger.apply_async(entries[0]))
-        while not ledger._leading:
+        while not ledger._queue._led:
             await asyncio.sleep(0)
         rest = [asyncio.create_task(ledger.apply_async(one)) for one in entries[1:]]
         while len(ledger._queue) < len(rest):
@@ -209,7 +203,7 @@ def test_a_crowd_is_answered_before_the_loop_takes_breath(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody waits for it: not the crowd itself, and in an idle instance there is none."""
-    monkeypatch.setattr(ledger_module, "BREATH", 3600)
+    monkeypatch.setattr("shared.ledger.ledger.CROWD_PAUSE", 3600)
     ledger = make(clock, Scripted(clock))
 
     async def alone_then_crowded() -> list[Outcome]:
@@ -223,7 +217,7 @@ def test_a_crowd_is_answered_before_the_loop_takes_breath(
 
 def test_a_full_queue_refuses_coroutines_at_once(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Back-pressure: the one that finds no place raises without anything being sent."""
-    monkeypatch.setattr(ledger_module, "MAX_WAITING", 0)
+    monkeypatch.setattr("shared.ledger.queue.MAX_WAITING", 0)
     store = Scripted(clock)
     with pytest.raises(Overloaded):
         asyncio.run(make(clock, store).apply_async(entry(clock, 1)))

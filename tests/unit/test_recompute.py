@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared import recompute
 from shared.aggregation import Aggregation, Count, FieldKey, Sum
 from shared.errors import (
     BucketsStraddle,
@@ -20,7 +19,8 @@ from shared.errors import (
     Transient,
     WatermarkAhead,
 )
-from shared.recompute import BATCH_DOCUMENTS, LEASE, STEPS, Lease, under_way
+from shared.recompute import LEASE, STEPS, Lease, under_way
+from shared.recompute.corrections import BATCH_DOCUMENTS
 from shared.settings import Settings
 from shared.store import Create, Delete, Merge, Write
 from shared.watermark import bucket_of
@@ -633,7 +633,7 @@ def test_a_run_outlasts_the_lock_of_a_trigger_that_died(
     world.serve(2)
     world.write("lost")
     world.later(minutes=30)
-    world.memory.begin([world.source.state])
+    world.memory.begin([world.home.state])
     assert world.run("scan").drift == 4
     assert world.clock.now > BEGIN + timedelta(minutes=31)
 
@@ -793,7 +793,7 @@ def test_a_dry_run_compares_at_the_stored_watermark_if_that_is_later(world: Worl
 
 def test_totals_are_listed_in_pages(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """More of them than one query lists are all compared, and a page that fails is asked for again."""
-    monkeypatch.setattr(recompute, "LISTED", 50)
+    monkeypatch.setattr("shared.recompute.comparison.LISTED", 50)
     for number in range(120):
         world.write(f"e{number}", ingredient=f"Ingredient {number}")
     world.later(minutes=30)
@@ -822,6 +822,6 @@ def test_recent_is_filed_under_the_bucket_that_a_watermark_closes(world: World) 
 
 def test_the_state_keeps_what_others_put_there(world: World) -> None:
     """A lease and a watermark are merged, never set over the rest."""
-    world.memory.commit([Merge(world.source.state, {("note",): "ours"})], timeout=10)
+    world.memory.commit([Merge(world.home.state, {("note",): "ours"})], timeout=10)
     world.run()
     assert world.state()["note"] == "ours"

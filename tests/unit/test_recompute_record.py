@@ -13,21 +13,13 @@ from typing import Any
 
 import pytest
 
-from shared import recompute
 from shared.aggregation import Cell
 from shared.errors import Denied, LeaseLost, SnapshotTooOld, StateError, Transient
-from shared.recompute import (
-    ATTEMPTS,
-    BATCH_BYTES,
-    BATCH_DOCUMENTS,
-    LEASE,
-    LISTED,
-    Corrected,
-    Recompute,
-    Report,
-    _batches,
-    _completed,
-)
+from shared.recompute import LEASE, Corrected, Recompute, Report
+from shared.recompute.comparison import LISTED
+from shared.recompute.corrections import BATCH_BYTES, BATCH_DOCUMENTS, batches
+from shared.recompute.fence import RETRY
+from shared.recompute.report import completed
 from shared.store import Delete, Document, Merge, Query
 from tests.memory_seams import Call, Fault, Seams
 from tests.recomputing import BEGIN, World, converged, totals
@@ -199,7 +191,7 @@ def test_a_run_whose_last_reply_was_lost_fails_behind_the_step_that_landed(world
         lambda number: "reply lost" if number == 1 else None,
         gets=lambda number: "request lost" if number == 1 and next(unheard) else None,
     )
-    unheard = iter([True] * (ATTEMPTS - 1) + [False] * 1000)
+    unheard = iter([True] * (RETRY.attempts - 1) + [False] * 1000)
     with pytest.raises(Transient):
         world.run("scan")
     (record,) = world.runs()
@@ -212,7 +204,7 @@ def deleting_the_record(world: World) -> Callable[[str], None]:
 
     def delete(step: str) -> None:
         if step in {"process committed", "seal begun"}:
-            gone = [each.path for each in world.memory.query(Query(world.source.runs))]
+            gone = [each.path for each in world.memory.query(Query(world.home.runs))]
             world.memory.commit([Delete(path) for path in gone], timeout=10)
 
     return delete
@@ -254,7 +246,7 @@ def test_a_read_is_tried_as_often_as_a_commit(world: World) -> None:
     world.store = Seams(world.memory, down)
     with pytest.raises(Transient):
         world.recompute().verify("scan")
-    assert tries == ATTEMPTS
+    assert tries == RETRY.attempts
 
 
 def test_the_counters_pause_by_the_sleep_that_was_given(world: World) -> None:
@@ -276,13 +268,13 @@ def test_every_step_is_tried_so_often_and_the_farewell_three_times(world: World)
     commits(world, lambda number: "request lost" if number else None)
     with pytest.raises(Transient):
         world.run("scan", step=steps.append, lease=timedelta(hours=1))
-    assert (steps.count("process begun"), steps.count("fail begun")) == (ATTEMPTS, 3)
+    assert (steps.count("process begun"), steps.count("fail begun")) == (RETRY.attempts, 3)
     steps.clear()
     world.later(hours=2)
     commits(world, lambda _: "request lost")
     with pytest.raises(Transient):
         world.run("scan", step=steps.append)
-    assert steps == ["acquire begun"] * ATTEMPTS
+    assert steps == ["acquire begun"] * RETRY.attempts
 
 
 def stolen(world: World, lease: object) -> str:
@@ -290,7 +282,7 @@ def stolen(world: World, lease: object) -> str:
 
     def steal(step: str) -> None:
         if step == "counted":
-            world.merge(world.source.state, lease=lease)
+            world.merge(world.home.state, lease=lease)
 
     with pytest.raises(LeaseLost) as caught:
         world.run("scan", step=steal)
@@ -313,7 +305,7 @@ def test_a_run_whose_lease_was_taken_from_it_says_when_it_ran_out(world: World) 
     def release(step: str) -> None:
         if step == "counted":
             lease = dict(world.state()["lease"])  # type: ignore[call-overload]  # a map
-            world.merge(world.source.state, lease=lease | {"expires_at": NOW if told else None})
+            world.merge(world.home.state, lease=lease | {"expires_at": NOW if told else None})
 
     for end in ("once", NOW.isoformat()):
         with pytest.raises(LeaseLost) as caught:
@@ -328,7 +320,9 @@ def test_a_run_that_lost_its_lease_before_it_learned_of_it_says_so(world: World)
     def pause(call: Call) -> None:
         if call.method == "commit" and not overtaking:
             world.later(minutes=5)
-            overtaking.append(Recompute(world.memory, world.source, world.settings, clock=world.clock).run())
+            overtaking.append(
+                Recompute(world.memory, world.source, world.home, world.settings, clock=world.clock).run()
+            )
 
     overtaking: list[Report] = []
     commits(world, lambda number: None if number else "reply lost")
@@ -359,7 +353,7 @@ def test_a_lease_is_renewed_after_a_third_of_it(world: World, seconds: float, *,
 
 def test_progress_is_told_by_what_was_done(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Entries while they are counted, and again while totals are listed; then the totals corrected."""
-    monkeypatch.setattr(recompute, "LISTED", 1)
+    monkeypatch.setattr("shared.recompute.comparison.LISTED", 1)
     told: list[tuple[str, int]] = []
 
     def progress(what: str, number: int) -> None:
@@ -388,7 +382,7 @@ def test_a_dry_run_counts_again_only_if_buckets_were_closed_meanwhile(
 
     def seal(call: Call) -> None:
         if call.method == "scan" and next(sealing, False):
-            world.merge(world.source.state, timestamp=sealed)
+            world.merge(world.home.state, timestamp=sealed)
 
     world.store = Seams(world.memory, after=seal)
     assert world.recompute().verify("scan").reads == passes * 10
@@ -396,7 +390,7 @@ def test_a_dry_run_counts_again_only_if_buckets_were_closed_meanwhile(
 
 def test_a_dry_run_takes_a_watermark_of_this_very_moment(world: World) -> None:
     """It lies not in the future."""
-    world.merge(world.source.state, timestamp=NOW)
+    world.merge(world.home.state, timestamp=NOW)
     report = world.recompute().verify("scan")
     assert (report.watermark, report.notes) == (NOW, ())
 
@@ -490,7 +484,7 @@ SLASHES = "/" * 600
 
 
 def hashed(world: World) -> Document:
-    return totals(world.memory, world.source)[Cell("aggregates_categories", SLASHES).path]
+    return totals(world.memory, world.source)[world.home.total(Cell("aggregates_categories", SLASHES))]
 
 
 def test_a_key_that_the_id_does_not_tell_is_written_with_the_total(world: World) -> None:
@@ -521,12 +515,12 @@ def test_totals_are_listed_so_many_at_a_time(world: World) -> None:
     assert limits == {LISTED}
 
 
-def test_batches_keep_within_their_bounds() -> None:
+def testbatches_keep_within_their_bounds() -> None:
     """So many documents, so many bytes, each to the last; and a large one alone."""
 
     def sizes(*given: int) -> list[list[int]]:
         corrections: Any = [SimpleNamespace(size=size) for size in given]
-        return [[each.size for each in batch] for batch in _batches(corrections)]
+        return [[each.size for each in batch] for batch in batches(corrections)]
 
     half, third = BATCH_BYTES // 2, BATCH_BYTES // 4
     assert sizes() == []
@@ -543,13 +537,13 @@ def test_batches_keep_within_their_bounds() -> None:
 
 def test_a_record_holds_the_corrections_that_change_most(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not those of the largest totals, and no more notes than there is room for."""
-    monkeypatch.setattr(recompute, "RECORDED", 2)
+    monkeypatch.setattr("shared.recompute.report.RECORDED", 2)
     changes = [
         Corrected("a", "count", 1000, 1001),
         Corrected("b", "count", 0, 5),
         Corrected("c", "count", 9, 0),
     ]
     report = Report("r", W, "scan", "asked for", 0, 3, 15, tuple(changes), 0, 0, 0.0, ("x", "y", "z"))
-    record = _completed(report, NOW)
+    record = completed(report, NOW)
     assert record["corrections"] == [asdict(changes[2]), asdict(changes[1])]
     assert (record["corrected"], record["notes"]) == (3, ["x", "y"])

@@ -39,6 +39,7 @@ def test_every_variable_is_read() -> None:
         time_zone=ZoneInfo("Asia/Kathmandu"),
         time_action=None,
         lag=timedelta(0),
+        test=True,
         bucket=timedelta(minutes=1),
         group_size=1,
         linger=timedelta(milliseconds=25),

@@ -12,7 +12,7 @@ def test_nothing_is_proven_before_the_first_run() -> None:
     """No watermark, no run, and all that was counted is pending."""
     world = World()
     world.serve(3)
-    found = status(world.store, world.source, world.clock.now)
+    found = status(world.store, world.source, world.home, world.clock.now)
     assert (found.watermark, found.age, found.lease, found.runs) == (None, None, None, ())
     assert set(found.pending.values()) == {3}
 
@@ -26,7 +26,7 @@ def test_what_came_since_the_watermark_is_pending() -> None:
     world.serve(2, "since")
     world.merge("aggregates_categories/Odd", recent="none")
     world.merge("aggregates_categories/Odder", recent={"junk": 5})
-    found = status(world.store, world.source, world.clock.now)
+    found = status(world.store, world.source, world.home, world.clock.now)
     assert (found.watermark, found.age) == (BEGIN + timedelta(minutes=20), timedelta(minutes=10))
     assert set(found.pending.values()) == {2}
 
@@ -38,7 +38,7 @@ def test_runs_are_told_newest_first_and_no_more_than_asked() -> None:
     for _ in range(3):
         world.later(minutes=30)
         world.run()
-    found = status(world.store, world.source, world.clock.now, runs=2)
+    found = status(world.store, world.source, world.home, world.clock.now, runs=2)
     assert [(run.state, run.drift, run.corrected) for run in found.runs] == [("completed", 0, 0)] * 2
     assert found.runs[0].started > found.runs[1].started
 
@@ -50,11 +50,11 @@ def test_a_run_shows_as_failed_once_its_lease_is_over() -> None:
     world.memory.commit(
         [
             Create("aggregates_runs/r", {"state": "processing", "queued_at": BEGIN}),
-            Merge(world.source.state, {("lease",): lease}),
+            Merge(world.home.state, {("lease",): lease}),
         ],
         timeout=10,
     )
-    (run,) = status(world.store, world.source, BEGIN).runs
+    (run,) = status(world.store, world.source, world.home, BEGIN).runs
     assert (run.state, run.error, run.drift) == ("processing", None, None)
-    (run,) = status(world.store, world.source, BEGIN + LEASE).runs
+    (run,) = status(world.store, world.source, world.home, BEGIN + LEASE).runs
     assert (run.state, run.error) == ("failed", "it died: its lease is over")

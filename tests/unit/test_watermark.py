@@ -4,11 +4,12 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from shared.errors import StateError, WatermarkAhead
+from shared.errors import SettingError, StateError, WatermarkAhead
 from shared.watermark import (
     SAFETY_MARGIN,
     Bucket,
     bucket_of,
+    check_lag,
     choose_watermark,
     is_fresh,
     next_watermark,
@@ -147,3 +148,13 @@ def test_a_naive_time_is_refused_by_name() -> None:
         bucket_of(naive, LAG)
     with pytest.raises(ValueError, match=r"^a bucket's end must carry a time zone"):
         Bucket(naive, LAG)
+
+
+@pytest.mark.parametrize("seconds", [0, 299, 300])
+def test_a_lag_within_the_safety_margin_is_for_tests_only(seconds: int) -> None:
+    """It leaves no entry fresh, and a run could pass entries that an older instance takes for fresh."""
+    lag = timedelta(seconds=seconds)
+    with pytest.raises(SettingError, match=rf"LIBRA_LAG_SECONDS='{seconds}': more than 300"):
+        check_lag(lag, test=False)
+    check_lag(lag, test=True)
+    check_lag(timedelta(seconds=301), test=False)

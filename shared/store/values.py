@@ -6,32 +6,16 @@ as protobuf itself makes them. They serve `google.firestore.v1.Value` and the ev
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
 from google.cloud.firestore_v1.types import document as _document
 
+from shared.store.documents import GeoPoint, Reference
+from shared.watermark import EPOCH, MICROSECOND
+
 Message: TypeAlias = Any
 """A raw protobuf message. Its classes are made at run time, so a type checker can not see inside."""
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """A document reference: its full name."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class GeoPoint:
-    """A position in degrees."""
-
-    latitude: float
-    longitude: float
 
 
 def raw(message_class: Any) -> Any:
@@ -48,12 +32,12 @@ def instant(timestamp: Message) -> datetime:
     Raises:
         OverflowError: it is before year 1 or after 9999, which no valid Timestamp is.
     """
-    return _EPOCH + timedelta(seconds=timestamp.seconds, microseconds=timestamp.nanos // 1000)
+    return EPOCH + timedelta(seconds=timestamp.seconds, microseconds=timestamp.nanos // 1000)
 
 
 def set_instant(timestamp: Message, value: datetime) -> None:
     """Write an aware datetime into a protobuf Timestamp."""
-    seconds, micros = divmod((value - _EPOCH) // _MICROSECOND, 1_000_000)
+    seconds, micros = divmod((value - EPOCH) // MICROSECOND, 1_000_000)
     timestamp.seconds, timestamp.nanos = seconds, micros * 1000
 
 

@@ -1,0 +1,62 @@
+"""What is counted, declared once; how an entry becomes increments. Pure: entries in, deltas out.
+
+A `Source` is a kind of entry with its `Aggregation`s. Each aggregation says under which key an entry is
+counted, which entries it counts, and which measures each of them adds. The trigger and every strategy of the
+recompute read the same declarations, so they cannot disagree. A `Home` says where the books are kept.
+
+Deltas are integers by cell. They add up in any order and grouping (a commutative monoid). That is why a `Sum`
+counts in whole units: floating-point numbers added in another order give another total, and a recompute
+could never prove it.
+
+Nothing in here does I/O, reads a clock or the environment, or imports Google's packages.
+"""
+
+from shared.aggregation.declarations import RESERVED_FIELDS, Aggregation, Source
+from shared.aggregation.deltas import (
+    Cell,
+    Contribution,
+    Deltas,
+    Totals,
+    accumulate,
+    add,
+    contribution,
+    fold,
+)
+from shared.aggregation.entries import Entry, Rejection, Unusable, look_up, type_name
+from shared.aggregation.home import Home
+from shared.aggregation.ids import MAX_ID_BYTES, decode_id, document_id
+from shared.aggregation.keys import MAX_KEY_BYTES, FieldKey, Key, KeyPart, Part, TimeKey
+from shared.aggregation.measures import Count, Equals, Measure, Sum
+
+__all__ = [
+    "MAX_ID_BYTES",
+    "MAX_KEY_BYTES",
+    "RESERVED_FIELDS",
+    "Aggregation",
+    "Cell",
+    "Contribution",
+    "Count",
+    "Deltas",
+    "Entry",
+    "Equals",
+    "FieldKey",
+    "Home",
+    "Key",
+    "KeyPart",
+    "Measure",
+    "Part",
+    "Rejection",
+    "Source",
+    "Sum",
+    "TimeKey",
+    "Totals",
+    "Unusable",
+    "accumulate",
+    "add",
+    "contribution",
+    "decode_id",
+    "document_id",
+    "fold",
+    "look_up",
+    "type_name",
+]

@@ -1,0 +1,99 @@
+"""An aggregation and a source, as they are declared. Pure."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from shared.aggregation.keys import Key, KeyPart, Part
+from shared.aggregation.measures import Count, Equals, Measure
+from shared.errors import DeclarationError
+
+RESERVED_FIELDS = frozenset({"key", "recent", "updated_at"})
+"""Fields of a total that no measure may be named after."""
+
+
+@dataclass(frozen=True)
+class Aggregation:
+    """One set of totals: ``measures`` of the entries that ``where`` admits, by ``key``."""
+
+    name: str
+    """What the set of totals is called. It is also their collection, unless the `Home` says otherwise."""
+    key: KeyPart | tuple[KeyPart, ...]
+    where: Equals | None = None
+    measures: tuple[Measure, ...] = (Count(),)
+
+    def __post_init__(self) -> None:
+        names = [measure.name for measure in self.measures]
+        plain = all(re.fullmatch(r"[A-Za-z_][A-Za-z_0-9]*", name) for name in names)
+        if (
+            names[:1] != ["count"]
+            or len(set(names)) < len(names)
+            or RESERVED_FIELDS & set(names)
+            or not plain
+        ):
+            raise DeclarationError(
+                f"{self.name}: measures {names}: `count` comes first, names differ, hold letters, "
+                f"digits and _, and none of {sorted(RESERVED_FIELDS)} is one"
+            )
+        if isinstance(self.key, tuple) and len(self.key) < 2:
+            raise DeclarationError(f"{self.name}: a composite key has two parts or more")
+
+    @property
+    def parts(self) -> tuple[KeyPart, ...]:
+        """The key's parts; one of them for a simple key."""
+        return self.key if isinstance(self.key, tuple) else (self.key,)
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """Dotted paths of every entry field that this declaration reads."""
+        read = {part.field for part in self.parts} | {m.field for m in self.measures if m.field}
+        return frozenset(read | ({self.where.field} if self.where else set()))
+
+    def key_of(self, fields: Mapping[str, object]) -> Key:
+        """The key an entry is counted under; raises `Unusable`."""
+        if isinstance(self.key, tuple):
+            return tuple(part.of(fields) for part in self.key)
+        return self.key.of(fields)
+
+    def stored_key(self, key: Key) -> Part | dict[str, Part]:
+        """What a total's ``key`` field holds: the raw value, or a map by part for a composite key."""
+        if isinstance(key, tuple):
+            return {part.name: value for part, value in zip(self.parts, key, strict=True)}
+        return key
+
+    def parse_stored_key(self, stored: object) -> Key | None:
+        """The inverse of `stored_key`; None if ``stored`` is no key of this aggregation."""
+        if not isinstance(self.key, tuple):
+            return stored if isinstance(stored, str | int) else None
+        if not isinstance(stored, Mapping):
+            return None
+        found = (stored.get(part.name) for part in self.parts)
+        values = tuple(value for value in found if isinstance(value, str | int))
+        return values if len(values) == len(self.parts) else None
+
+
+@dataclass(frozen=True)
+class Source:
+    """A kind of entry, and what is counted of it. Where its books are kept is said by a `Home`."""
+
+    name: str
+    aggregations: tuple[Aggregation, ...]
+
+    def __post_init__(self) -> None:
+        names = [aggregation.name for aggregation in self.aggregations]
+        if not names or len(set(names)) < len(names):
+            raise DeclarationError(
+                f"source {self.name}: it needs an aggregation, and the names of aggregations differ: {names}"
+            )
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """Dotted paths of every entry field that any declaration reads."""
+        return frozenset().union(*(aggregation.fields for aggregation in self.aggregations))
+
+    def aggregation(self, name: str) -> Aggregation:
+        """The aggregation of this name; raises KeyError."""
+        for aggregation in self.aggregations:
+            if aggregation.name == name:
+                return aggregation
+        raise KeyError(name)

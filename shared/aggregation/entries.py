@@ -1,0 +1,71 @@
+"""What an entry is, how its fields are read, and why a field cannot be used. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from shared.watermark import check_aware
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One document of a source, as it was created."""
+
+    path: str
+    """The full document name, ``projects/P/databases/D/documents/libra/ID``."""
+    create_time: datetime
+    """Commit time: when Firestore created the document (aware; microseconds)."""
+    fields: Mapping[str, object]
+    """At least the fields that the source's declarations read; event time is one of them."""
+
+    def __post_init__(self) -> None:
+        check_aware(self.create_time, f"the create_time of {self.path}")
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why one aggregation could not count an entry, or one measure could not add it up.
+
+    It names the field and the type found, never the value: reasons are logged and grouped.
+    """
+
+    aggregation: str
+    field: str
+    reason: str
+
+
+class Unusable(Exception):  # noqa: N818 - control flow between a declaration and `contribution`
+    """A field does not hold what the declaration needs. Never leaves this module's callers in `shared`."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.field = field
+        self.reason = reason
+
+
+_MISSING = object()
+
+
+def type_name(value: object) -> str:
+    """Firestore's word for the type of ``value``, with its article."""
+    if value is None:
+        return "null"
+    names = {bool: "a boolean", int: "an integer", float: "a number", str: "a string", bytes: "bytes"}
+    names |= {list: "an array", datetime: "a Timestamp"}
+    if type(value) in names:
+        return names[type(value)]
+    return "a map" if isinstance(value, Mapping) else f"a {type(value).__name__}"
+
+
+def look_up(fields: Mapping[str, object], path: str) -> object:
+    """The value at a dotted path, such as ``device.serialNumber``.
+
+    Raises:
+        Unusable: some part of the path is not there.
+    """
+    value: object = fields
+    for name in path.split("."):
+        value = value.get(name, _MISSING) if isinstance(value, Mapping) else _MISSING
+        if value is _MISSING:
+            raise Unusable(path, "missing")
+    return value

@@ -1,0 +1,54 @@
+"""Where the books of a source are kept in Firestore: entries, totals, markers, runs, state. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from shared.aggregation.declarations import Source
+from shared.aggregation.deltas import Cell
+from shared.aggregation.ids import document_id
+from shared.errors import DeclarationError
+
+
+@dataclass(frozen=True)
+class Home:
+    """The collections and documents of one source. Paths are relative to the database's documents."""
+
+    entries: str
+    """The collection of entries."""
+    totals: Mapping[str, str] = field(default_factory=dict)
+    """The collection of an aggregation's totals, by the aggregation's name, where it is not that name."""
+    state: str = "aggregates/last_processed"
+    """The document that holds the watermark and the lease."""
+    seen: str = "aggregates_seen"
+    """The collection of markers, one for each applied entry."""
+    rejected: str = "aggregates_rejected"
+    """The collection of what could not be counted, with the reasons."""
+    runs: str = "aggregates_runs"
+    """The collection of recompute runs."""
+
+    def collection(self, aggregation: str) -> str:
+        """The collection that the totals of an aggregation live in."""
+        return self.totals.get(aggregation, aggregation)
+
+    def total(self, cell: Cell) -> str:
+        """The path of a total."""
+        return f"{self.collection(cell.aggregation)}/{document_id(cell.key)}"
+
+    def marker(self, marker_id: str) -> str:
+        """The path of an entry's marker."""
+        return f"{self.seen}/{marker_id}"
+
+    def run(self, run_id: str) -> str:
+        """The path of a run's record."""
+        return f"{self.runs}/{run_id}"
+
+    def check(self, source: Source) -> None:
+        """Refuse a home in which two things would share a collection.
+
+        Raises:
+            DeclarationError: naming the collections.
+        """
+        used = [self.collection(aggregation.name) for aggregation in source.aggregations]
+        used += [self.entries, self.seen, self.rejected, self.runs, self.state.rpartition("/")[0]]
+        if len(set(used)) < len(used):
+            raise DeclarationError(f"source {source.name}: each collection serves one purpose: {used}")

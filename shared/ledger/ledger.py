@@ -1,0 +1,157 @@
+"""The ledger: one source's entries in, outcomes out, for threads and for an event loop."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from shared.aggregation import Entry, Home, Source, contribution
+from shared.ledger.guard import COMMIT_TIMEOUT, Guard
+from shared.ledger.outcome import Figures, Member, Outcome
+from shared.ledger.queue import Pace, Queue
+from shared.ledger.writes import Writes, marker_id
+from shared.log import logger
+from shared.settings import Settings
+from shared.store import Store
+from shared.watermark import check_lag
+
+CROWD = 8
+"""Where a group was larger than this, more are on their way."""
+
+CROWD_PAUSE = 0.01
+"""Seconds that the event loop is given after a crowd was answered, before the next group is taken: those who
+follow on the answers ride in it too. Without it two half crowds take turns (docs/decisions)."""
+
+
+class Ledger:
+    """Applies each entry once to the totals of a source. `Guard` says why once.
+
+    **The group.** The caller who finds nobody leading leads: it takes whatever is waiting, within bounds,
+    commits once, and answers every member. So one commit is under way at a time, an instance writes a hot
+    document once a commit, an idle instance makes nobody wait, nothing is buffered beyond the requests that
+    wait for it, and a server that finishes its requests on SIGTERM has drained the ledger. Only the leader
+    touches the store and the figures. Callers are threads (`apply`) or the coroutines of one event loop
+    (`apply_async`), not both at once. A thread that leads hands over to the first caller who came meanwhile.
+    In a loop, a task leads until nobody waits and makes its calls in the loop's executor: a request given up
+    takes nobody with it.
+
+    **The pace.** Nobody waits for company in an idle instance, and under load the entries that come while a
+    commit is under way are the next group. A commit begins at least the `Pace` after the one before it, or
+    once a group is full.
+
+    An entry is never acknowledged before the commit that holds it is known to have landed. A group whose
+    commit Firestore calls invalid is split until the poisonous entry stands alone; that one is recorded
+    among the rejected.
+
+    Raises:
+        SettingError: the lag is shorter than is safe, and the settings do not say that this is a test.
+        DeclarationError: two things would share a collection of the home.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        source: Source,
+        home: Home,
+        settings: Settings,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        check_lag(settings.lag, test=settings.test)
+        home.check(source)
+        self._store = store
+        self._source = source
+        self._clock = clock
+        self._queue = Queue(settings.group_size)
+        self._pace = Pace(settings.linger, clock)
+        self._writes = Writes(source, home, settings.bucket)
+        self._guard = Guard(store, home, self._writes, self._pace, settings.lag, clock=clock, sleep=sleep)
+        self._wait_for_company = self._queue.full.wait if sleep is time.sleep else sleep
+
+    @property
+    def figures(self) -> Figures:
+        """What this ledger has done since it was made."""
+        return self._guard.figures
+
+    def apply(self, entry: Entry) -> Outcome:
+        """Count ``entry`` from a thread, and return once that is certain.
+
+        The trigger uses `apply_async`. This is for callers that are threads: the worker that admits events
+        from Pub/Sub, whose client calls back in threads.
+
+        Raises:
+            Overloaded: too many entries wait in this instance; nothing was sent.
+            Transient: it is not known to be counted; deliver it again.
+            Denied: Firestore refuses this instance; deliver it again once that is mended.
+            StateError: the watermark's document is damaged; deliver it again once that is mended.
+        """
+        turn = threading.Lock()
+        turn.acquire()
+        own = self._member(entry, turn.release)
+        if not self._queue.enqueue(own):
+            turn.acquire()
+        if not own.answered:
+            self._lead()
+        return own.answer()
+
+    async def apply_async(self, entry: Entry) -> Outcome:
+        """Count ``entry`` from a coroutine, and return once that is certain. Raises as `apply`."""
+        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def wake() -> None:
+            if not answered.done():  # it is, where the request was given up
+                answered.set_result(None)
+
+        own = self._member(entry, wake)
+        if self._queue.enqueue(own):
+            self._leader = asyncio.create_task(self._lead_in_loop())
+        await answered
+        return own.answer()
+
+    def refuse(self, event_id: str, reason: str) -> None:
+        """Record an event that describes no entry, so that it does not vanish with its acknowledgement.
+
+        Raises:
+            StoreError: it could not be recorded.
+        """
+        self._store.commit([self._writes.malformed(event_id, reason)], timeout=COMMIT_TIMEOUT)
+
+    def _member(self, entry: Entry, wake: Callable[[], object]) -> Member:
+        counted = contribution(self._source, entry.fields)
+        return Member(entry, marker_id(entry), counted, self._clock(), wake)
+
+    def _lead(self) -> None:
+        if wait := self._pace.ahead_of_time():
+            self._wait_for_company(wait)
+        group = self._queue.take()
+        try:
+            self._guard.settle(group)
+        finally:
+            if heir := self._queue.done():
+                heir.wake()
+            _wake(group)
+
+    async def _lead_in_loop(self) -> None:
+        in_executor = asyncio.get_running_loop().run_in_executor
+        leading = True
+        while leading:
+            if wait := self._pace.ahead_of_time():
+                await in_executor(None, self._wait_for_company, wait)
+            group = self._queue.take()
+            try:
+                await in_executor(None, self._guard.settle, group)
+            except Exception:  # noqa: BLE001 - logged; a thread would raise it, but a task has no caller to raise it to
+                logger.exception("A group was interrupted")
+            finally:
+                _wake(group)
+            if len(group) > CROWD:
+                await asyncio.sleep(CROWD_PAUSE)
+            leading = self._queue.done() is not None
+
+
+def _wake(group: Sequence[Member]) -> None:
+    for member in group:
+        member.answered = True
+        member.wake()

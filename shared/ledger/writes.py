@@ -1,0 +1,82 @@
+"""What the commit of a group holds: markers, totals, and records of what could not be counted."""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from shared.aggregation import Entry, Home, Source, add
+from shared.ledger.outcome import Member
+from shared.store import Create, FieldPath, Merge, Write
+from shared.watermark import Bucket, bucket_of
+
+MARKER_LIFE = timedelta(days=7)
+"""How long a marker is kept. The platform redelivers for 24 hours at most
+(https://cloud.google.com/functions/docs/bestpractices/retries, 2026-11)."""
+
+
+def marker_id(entry: Entry) -> str:
+    """The id of an entry's marker: one for all its deliveries, another when its id is created anew."""
+    micros = entry.create_time.astimezone(UTC).isoformat(timespec="microseconds")
+    return hashlib.sha256(f"{entry.path}\0{micros}".encode()).hexdigest()[:32]
+
+
+class Writes:
+    """Makes the writes of one source's commits."""
+
+    def __init__(self, source: Source, home: Home, bucket: timedelta) -> None:
+        self._source = source
+        self._home = home
+        self._bucket = bucket
+
+    def of(self, members: Sequence[Member], now: datetime) -> list[Write]:
+        """Markers first, then the totals, each once with everything that the group adds to it."""
+        writes: list[Write] = [
+            Create(self._home.marker(member.marker), {"expires_at": now + MARKER_LIFE}) for member in members
+        ]
+        writes += self._totals(members)
+        for member in members:
+            if rejections := member.contribution.rejections:
+                reasons = [
+                    {"aggregation": one.aggregation, "field": one.field, "reason": one.reason}
+                    for one in rejections
+                ]
+                writes.append(self.rejected(member, reasons))
+        return writes
+
+    def _totals(self, members: Sequence[Member]) -> list[Merge]:
+        by_bucket: dict[Bucket, list[Member]] = {}
+        for member in members:
+            bucket = bucket_of(member.entry.create_time, self._bucket)
+            by_bucket.setdefault(bucket, []).append(member)
+        totals: dict[str, tuple[object, dict[FieldPath, int]]] = {}
+        for bucket, bucketed in by_bucket.items():
+            for cell, measures in add(member.contribution.deltas for member in bucketed).items():
+                key = self._source.aggregation(cell.aggregation).stored_key(cell.key)
+                _, increments = totals.setdefault(self._home.total(cell), (key, {}))
+                for measure, amount in measures.items():
+                    increments[(measure,)] = increments.get((measure,), 0) + amount
+                    increments[("recent", bucket.label(measure))] = amount
+        return [
+            Merge(path, {("key",): key}, increments, server_times=(("updated_at",),))
+            for path, (key, increments) in totals.items()
+        ]
+
+    def rejected(self, member: Member, reasons: list[dict[str, str]]) -> Merge:
+        """The record of an entry that could not be counted, or not everywhere."""
+        return Merge(
+            f"{self._home.rejected}/{member.marker}",
+            fields={
+                ("entry",): member.entry.path,
+                ("create_time",): member.entry.create_time,
+                ("reasons",): reasons,
+            },
+            server_times=(("rejected_at",),),
+        )
+
+    def malformed(self, event_id: str, reason: str) -> Merge:
+        """The record of an event that describes no entry."""
+        return Merge(
+            f"{self._home.rejected}/event-{hashlib.sha256(event_id.encode()).hexdigest()[:32]}",
+            fields={("event",): event_id, ("reasons",): [{"reason": reason}]},
+            server_times=(("rejected_at",),),
+        )

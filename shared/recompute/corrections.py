@@ -1,0 +1,56 @@
+"""What corrects a total, and how many corrections ride in one commit. Pure."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from datetime import datetime
+
+from shared.drift import Correction, compare
+from shared.recompute.lease import fields_of
+from shared.store import Document, FieldPath, Merge
+
+BATCH_DOCUMENTS = 200
+BATCH_BYTES = 4 * 1024 * 1024
+"""What one correcting commit may hold; Firestore's bound is 10 MiB."""
+
+
+def correcting(correction: Correction) -> Merge:
+    """The write that puts a total right: increments, or all of it where increments cannot."""
+    fields: dict[FieldPath, object] = {} if correction.key is None else {("key",): correction.key}
+    if correction.rebuild:
+        fields |= {(name,): value for name, value in correction.rebuilt().items()}
+        return Merge(correction.path, fields, server_times=(("updated_at",),))
+    return Merge(
+        correction.path,
+        fields,
+        {(measure,): amount for measure, amount in correction.drift.items()},
+        [("recent", label) for label in correction.closed],
+        (("updated_at",),) if correction.drift else (),
+    )
+
+
+def rebuilding(found: Document | None, stale: Correction, now: datetime) -> Merge:
+    """Set a total that increments cannot put right, if it is still as it was ``found``."""
+    again = compare(
+        stale.aggregation,
+        stale.path,
+        fields_of(found),
+        stale.exact,
+        key=stale.key,
+        watermark=stale.watermark,
+        now=now,
+    )
+    return replace(correcting(again), if_updated=found.update_time if found else None)
+
+
+def batches(corrections: Iterable[Correction]) -> Iterator[list[Correction]]:
+    """Corrections in the order given, as many together as one commit may hold."""
+    batch: list[Correction] = []
+    size = 0
+    for each in corrections:
+        if batch and (len(batch) >= BATCH_DOCUMENTS or size + each.size > BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(each)
+        size += each.size
+    if batch:
+        yield batch
