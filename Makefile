@@ -36,7 +36,7 @@ stage: $(STAMP) ## Build what is deployed, in build/functions, and import every 
 	./deploy.sh stage
 
 emulate: $(STAMP) $(TOOLS) stage ## The whole Firebase suite, from what is deployed
-	$(BIN)/python -m deploy.suite
+	$(BIN)/python -m local.suite
 
 test-firebase: $(STAMP) $(TOOLS) ## End to end under the Firebase suite; minutes, so apart from `test`
 	$(BIN)/pytest tests/firebase

@@ -12,7 +12,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NoReturn
 
-from cli.errors import StackError
+from local.errors import StackError
 
 STRINGS = ("location", "ingredient", "dataAction")
 DEVICE = ("model", "serialNumber")

@@ -13,8 +13,8 @@ from rich.table import Table
 from cli.audit import ACTIONS, CATEGORIES, DATES, HOURS, Audit, Totals, differences, fold, reasons, stored
 from cli.generator import Plan, Written, generate
 from cli.report import figures_table, progress_bars, shown, side_by_side, totals_table
-from cli.stack import LocalStack
 from cli.writing import Item, write
+from local.stack import LocalStack
 from shared.catalog import LIBRA_HOME, libra
 from shared.store import Query, Store
 

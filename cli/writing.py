@@ -10,7 +10,7 @@ from itertools import islice
 
 from google.auth.exceptions import GoogleAuthError
 
-from cli.errors import StackError
+from local.errors import StackError
 from shared.errors import AlreadyExists, Invalid, Transient
 from shared.settings import Settings
 from shared.store import Create, Store

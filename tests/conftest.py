@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cli.emulator import QUICK, Emulator
+from local.emulator import QUICK, Emulator
 
 
 @pytest.fixture(scope="session")

@@ -11,10 +11,10 @@ import click
 
 from cli.commands.options import ending, faulty, generating
 from cli.generator import Plan
-from cli.relay import Faults
 from cli.report import page
 from cli.show import Show
-from cli.stack import LocalStack
+from local.faults import Faults
+from local.stack import LocalStack
 from shared.settings import Settings
 from shared.store.client import FirestoreStore
 

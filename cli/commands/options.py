@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from cli.relay import Faults
+from local.faults import Faults
 
 AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
 SHARE = click.FloatRange(0, 1)

@@ -3,7 +3,7 @@
 import click
 
 from cli.commands.options import ending, real_project
-from cli.proof import as_json, print_json, show, strategy, telling
+from cli.comparison import as_json, print_json, progress_line, show, strategy
 from cli.writing import connected, named_store
 from shared.catalog import LIBRA_HOME, libra
 from shared.counting import Strategy
@@ -22,7 +22,7 @@ def command(*, dry_run: bool, strategy: Strategy, as_json: bool, real_project: s
     with status 1. `libra verify` compares only, and says by its status whether all was right.
     """
     store_of = connected() if dry_run else named_store(real_project)
-    with ending(), store_of as (store, settings), telling(quiet=as_json) as progress:
+    with ending(), store_of as (store, settings), progress_line(quiet=as_json) as progress:
         recompute = Recompute(store, libra(settings), LIBRA_HOME, settings, progress=progress)
         report = recompute.verify(strategy) if dry_run else recompute.run(strategy)
     if as_json:

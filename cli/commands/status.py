@@ -7,7 +7,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from cli.proof import ago, as_json, iso, print_json
+from cli.comparison import ago, as_json, iso, print_json
 from cli.report import figures_table, page
 from cli.writing import connected
 from shared.catalog import LIBRA_HOME, libra

@@ -9,9 +9,9 @@ from pathlib import Path
 import click
 
 from cli.commands.options import Ended, ending, faulty
-from cli.errors import StackError
-from cli.relay import Faults
-from cli.stack import LocalStack
+from local.errors import StackError
+from local.faults import Faults
+from local.stack import LocalStack
 
 USUAL_PORT = 8080
 WATCH_SECONDS = 0.5

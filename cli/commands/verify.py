@@ -5,7 +5,7 @@ import sys
 import click
 
 from cli.commands.options import ending
-from cli.proof import as_json, print_json, show, strategy, telling
+from cli.comparison import as_json, print_json, progress_line, show, strategy
 from cli.writing import connected
 from shared.catalog import LIBRA_HOME, libra
 from shared.counting import Strategy
@@ -21,7 +21,7 @@ def command(*, strategy: Strategy, as_json: bool) -> None:
     An entry that the trigger has not counted although it is older than LIBRA_LAG_SECONDS is wrong, too:
     it is late, or lost.
     """
-    with ending(), connected() as (store, settings), telling(quiet=as_json) as progress:
+    with ending(), connected() as (store, settings), progress_line(quiet=as_json) as progress:
         report = Recompute(store, libra(settings), LIBRA_HOME, settings, progress=progress).verify(strategy)
     if as_json:
         print_json(report.as_json())

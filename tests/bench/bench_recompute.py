@@ -25,7 +25,7 @@ from statistics import median
 
 from google.cloud import firestore
 
-from cli.emulator import Emulator
+from local.emulator import Emulator
 from shared.catalog import LIBRA_HOME, libra
 from shared.counting import Snapshot
 from shared.counting.cost import index_cost, scan_cost
@@ -35,7 +35,7 @@ from shared.settings import Settings
 from shared.store import DOCUMENT_ID, Create, Query
 from shared.store.client import FirestoreStore, _RunQueryRequest
 from shared.store.values import set_instant
-from tests.kitchen import SERVED
+from tests.support.kitchen import SERVED
 
 ROOT = Path(__file__).parents[2]
 STORED = ROOT / "docs" / "benchmarks"

@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from cli.emulator import Emulator
+from local.emulator import Emulator
 from tests.bench.events import SHAPES, Feed, Shape
 from tests.bench.meter import Meter
 from tests.bench.report import Cell, Row, Study, print_study, write_study

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import httpx
 
-from cli.process import Child, free_port
+from local.process import Child, free_port
 from shared.aggregation import Entry
 from tests.bench.baselines.common import Totals, totals_of
 from tests.bench.meter import Meter

@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from cli.emulator import Emulator
 from deploy.google import RULES
+from local.emulator import Emulator
 
 TOTALS = (
     "aggregates_categories",

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from cli.stack import LocalStack
+from local.stack import LocalStack
 from shared.store.client import FirestoreStore
-from tests.kitchen import Kitchen
+from tests.support.kitchen import Kitchen
 
 
 @pytest.fixture(params=["600", "0"], ids=["fresh", "late"])

@@ -11,9 +11,9 @@ from contextlib import contextmanager, suppress
 import httpx
 import pytest
 
-from cli.process import free_port
-from cli.stack import ROOT
-from tests.e2e.stack_processes import of_project, wait_until_gone
+from local.process import free_port
+from local.stack import ROOT
+from tests.support.stack_processes import of_project, wait_until_gone
 
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "FIRESTORE_EMULATOR_HOST"}
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

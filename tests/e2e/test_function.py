@@ -12,13 +12,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from cli.emulator import Emulator
-from cli.process import wait_until
+from local.emulator import Emulator
+from local.process import wait_until
 from shared.aggregation import Entry
 from shared.settings import Settings
 from shared.store.client import FirestoreStore
-from tests.e2e.function_process import Function, body_of, serving, start
-from tests.kitchen import Kitchen, counts, reasons
+from tests.support.function_process import Function, body_of, serving, start
+from tests.support.kitchen import Kitchen, counts, reasons
 
 
 @dataclass

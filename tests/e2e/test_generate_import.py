@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli import writing
-from cli.emulator import Emulator
 from cli.main import main
+from local.emulator import Emulator
 from shared.errors import Transient
 from shared.settings import Settings
 from shared.store import Query, Write

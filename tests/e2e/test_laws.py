@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from cli.stack import LocalStack
-from tests.kitchen import Kitchen, counts
+from local.stack import LocalStack
+from tests.support.kitchen import Kitchen, counts
 
 ODD: list[dict[str, Any]] = [
     {"ingredient": "Mac/Cheese"},

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import httpx
 
-from cli.emulator import Emulator
-from cli.process import Child, free_port, wait_until
+from local.emulator import Emulator
+from local.process import Child, free_port, wait_until
 from shared.settings import Settings
 from shared.store.client import FirestoreStore
-from tests.e2e.function_process import ROOT, Function, body_of
-from tests.kitchen import Kitchen
+from tests.support.function_process import ROOT, Function, body_of
+from tests.support.kitchen import Kitchen
 
 SMALL_QUEUE = f"""
 import sys

@@ -14,13 +14,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from cli.emulator import Emulator
+from local.emulator import Emulator
 from shared.ledger import Ledger
 from shared.store import FieldPath, Merge
 from shared.store.client import FirestoreStore
-from tests.e2e.function_process import Function, serving
-from tests.kitchen import Kitchen
-from tests.recomputing import QUICK, converged, fence_holds, totals
+from tests.support.function_process import Function, serving
+from tests.support.kitchen import Kitchen
+from tests.support.recomputing import QUICK, converged, fence_holds, totals
 
 SECONDS = {"LIBRA_LAG_SECONDS": "1", "LIBRA_BUCKET_SECONDS": "1"}
 

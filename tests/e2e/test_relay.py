@@ -16,9 +16,9 @@ from typing import Any
 import httpx
 import pytest
 
-from cli.process import Child, free_port, wait_until
-from cli.relay import Faults
-from tests.e2e.function_process import ROOT
+from local.faults import Faults
+from local.process import Child, free_port, wait_until
+from tests.support.function_process import ROOT
 
 CREATED = "google.cloud.firestore.document.v1.created"
 BODY = bytes(range(256))
@@ -118,7 +118,7 @@ class Relay:
 def relaying(folder: Path, sink: Sink, *options: str) -> Iterator[Relay]:
     """A relay in front of a sink, quick to redeliver."""
     port = free_port()
-    command = [sys.executable, "-m", "cli.relay", "--port", str(port), "--target", f"127.0.0.1:{sink.port}"]
+    command = [sys.executable, "-m", "local.relay", "--port", str(port), "--target", f"127.0.0.1:{sink.port}"]
     command += ["--backoff", "0.02", "--longest-backoff", "0.1", *options]
     child = Child("the relay", command, folder / "relay.txt", {"PYTHONPATH": str(ROOT)})
     with httpx.Client(timeout=30) as client:
@@ -296,7 +296,7 @@ def summary(folder: Path) -> dict[str, Any]:
 
 def test_a_fault_that_makes_no_sense_stops_the_start() -> None:
     """Exit status 2, and a message that names the flag's value and what is allowed."""
-    command = [sys.executable, "-m", "cli.relay", "--port", "1", "--target", "x:1", "--drop", "2"]
+    command = [sys.executable, "-m", "local.relay", "--port", "1", "--target", "x:1", "--drop", "2"]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 2
     assert "drop=2.0: a share of the events, from 0 to 1" in ended.stderr

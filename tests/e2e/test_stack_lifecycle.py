@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
-from cli import stack as stack_module
-from cli.emulator import QUICK, Emulator
-from cli.errors import StackError
-from cli.process import Child, free_port, wait_until
-from cli.stack import LocalStack
+from local import stack as stack_module
+from local.emulator import QUICK, Emulator
+from local.errors import StackError
+from local.process import Child, free_port, wait_until
+from local.stack import LocalStack
 from shared.errors import SettingError
 from shared.store.client import FirestoreStore
-from tests.e2e.stack_processes import of_project, wait_until_gone
-from tests.kitchen import Kitchen
+from tests.support.kitchen import Kitchen
+from tests.support.stack_processes import of_project, wait_until_gone
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, and the leash is Linux's")
 
@@ -120,7 +120,7 @@ def test_a_wrong_setting_stops_it_before_anything_starts(project: str, tmp_path:
 @linux
 def test_nothing_outlives_a_parent_that_is_killed(project: str, tmp_path: Path) -> None:
     """kill -9 of the process that started the stack ends the stack."""
-    script = "import pathlib, sys, time; from cli.stack import LocalStack\n"
+    script = "import pathlib, sys, time; from local.stack import LocalStack\n"
     script += (
         "with LocalStack(project=sys.argv[1], folder=pathlib.Path(sys.argv[2])): print('up'); time.sleep(600)"
     )

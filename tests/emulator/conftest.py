@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from cli.emulator import Emulator
+from local.emulator import Emulator
 from shared.settings import Settings
 from shared.store.client import FirestoreStore
-from tests.kitchen import Kitchen
+from tests.support.kitchen import Kitchen
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from shared.catalog import LIBRA_HOME, libra
 from shared.errors import Denied
 from shared.recompute import Recompute
 from shared.store.client import FirestoreStore
-from tests.recomputing import QUICK
+from tests.support.recomputing import QUICK
 
 
 def main(project: str, host: str, deadly: str, seconds: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import grpc
 import pytest
 
-from cli.emulator import Emulator
+from local.emulator import Emulator
 from shared.aggregation import Entry
 from shared.errors import Transient
 from shared.ledger import Ledger, Outcome
@@ -22,9 +22,9 @@ from shared.ledger.guard import RETRY
 from shared.settings import Settings
 from shared.store import Create, Merge
 from shared.store.client import FirestoreStore
-from tests.grpc_proxy import GrpcProxy
-from tests.kitchen import Kitchen, counts
-from tests.memory_guardless import Guardless
+from tests.support.grpc_proxy import GrpcProxy
+from tests.support.kitchen import Kitchen, counts
+from tests.support.memory_guardless import Guardless
 
 SETTINGS = {"fresh": Settings(), "late": Settings(test=True, lag=timedelta(0))}
 

@@ -15,8 +15,8 @@ from shared.counting.index import index
 from shared.counting.scan import scan
 from shared.errors import StrategyUnsupported
 from shared.store import Create, Delete, GeoPoint, Merge, Query, Reference, Write
-from tests.kitchen import SERVED, Kitchen
-from tests.recomputing import exact_at
+from tests.support.kitchen import SERVED, Kitchen
+from tests.support.recomputing import exact_at
 
 FAR = timezone(timedelta(hours=14))
 NO_STRINGS: list[object] = [

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from shared.aggregation import MAX_KEY_BYTES
 from shared.ledger import Ledger, Outcome
-from tests.kitchen import Kitchen
+from tests.support.kitchen import Kitchen
 
 
 def test_entries_with_the_longest_keys_ride_in_groups_that_are_taken(kitchen: Kitchen) -> None:

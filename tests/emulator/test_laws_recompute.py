@@ -15,15 +15,15 @@ from pathlib import Path
 
 import pytest
 
-from cli.emulator import Emulator
+from local.emulator import Emulator
 from shared.aggregation import Entry
 from shared.errors import LeaseHeld, LeaseLost, Transient
 from shared.ledger import Ledger
 from shared.recompute import STEPS, Recompute, Report, under_way
 from shared.store import Create, Delete, Merge, Query
 from shared.store.client import FirestoreStore
-from tests.kitchen import SERVED, Kitchen
-from tests.recomputing import QUICK, converged, exact_at, fence_holds, totals
+from tests.support.kitchen import SERVED, Kitchen
+from tests.support.recomputing import QUICK, converged, exact_at, fence_holds, totals
 
 ROOT = Path(__file__).parents[2]
 CATEGORY = "aggregates_categories/Kettle Chips"

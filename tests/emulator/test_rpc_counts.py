@@ -15,7 +15,7 @@ from shared.ledger import Ledger, Outcome
 from shared.settings import Settings
 from shared.store.client import FirestoreStore
 from tests.bench.events import Feed
-from tests.kitchen import Kitchen
+from tests.support.kitchen import Kitchen
 
 
 class Counted(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):  # type: ignore[type-arg]  # any message

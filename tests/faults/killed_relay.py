@@ -1,4 +1,4 @@
-"""A relay that kills itself at a step: STEP, then the arguments of `cli.relay`.
+"""A relay that kills itself at a step: STEP, then the arguments of `local.relay`.
 
 Its steps are the methods of `Relay` that an event comes through, before and after each: read off the class,
 so that one that is added is a step by itself.
@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from cli.relay import Relay, main
+from local.relay import Relay, main
 
 BESIDE = {"start", "stop", "application", "state", "_deliver", "_work", "_tell", "_latency", "_set_faults"}
 """What no event comes through: the loops that never end, and questions about the relay itself."""

@@ -20,14 +20,14 @@ from pathlib import Path
 
 import httpx
 
-from cli.process import free_port
-from cli.stack import LocalStack
+from local.process import free_port
+from local.stack import LocalStack
 from shared.errors import StoreError
 from shared.store import Create, Query
 from shared.store.client import FirestoreStore
-from tests.grpc_proxy import GrpcProxy
-from tests.kitchen import SERVED, Kitchen, as_int
-from tests.recomputing import converged, fence_holds
+from tests.support.grpc_proxy import GrpcProxy
+from tests.support.kitchen import SERVED, Kitchen, as_int
+from tests.support.recomputing import converged, fence_holds
 
 HERE = Path("build/soak")
 CATEGORIES = Query("aggregates_categories")

@@ -16,14 +16,14 @@ from google.events.cloud.firestore import DocumentEventData
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from cli.emulator import Emulator
 from events import CREATED, decode_entry
+from local.emulator import Emulator
 from shared.aggregation import contribution
 from shared.catalog import LIBRA_HOME, libra
 from shared.errors import MalformedEventError
 from shared.settings import Settings
 from shared.store.values import encode_fields, raw
-from tests.e2e.function_process import Function, serving
+from tests.support.function_process import Function, serving
 
 SOURCE = libra(Settings())
 CONTENT = "Secret Sauce"

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from cli.emulator import Emulator
+from local.emulator import Emulator
 from shared.settings import Settings
 from shared.store.client import FirestoreStore
 from tests.faults.killed_ledger import AGES, PASSED, Watched, apply_all, counted, prepare
-from tests.memory_store import MemoryStore
+from tests.support.memory_store import MemoryStore
 
 ROOT = Path(__file__).parents[2]
 NOON = datetime(2025, 9, 4, 12, tzinfo=UTC)

@@ -11,14 +11,14 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 
-from cli.process import Child, wait_until
-from cli.stack import LocalStack
+from local.process import Child, wait_until
+from local.stack import LocalStack
 from shared.recompute import Recompute
 from shared.store import Query
 from shared.store.client import FirestoreStore
 from tests.faults.killed_relay import METHODS, STEPS
-from tests.kitchen import Kitchen, as_int
-from tests.recomputing import QUICK, fence_holds
+from tests.support.kitchen import Kitchen, as_int
+from tests.support.recomputing import QUICK, fence_holds
 
 SETTINGS = {"LIBRA_LAG_SECONDS": "0", "LIBRA_BUCKET_SECONDS": "1"}
 FAULTS = ("--duplicate", "1", "--reorder", "1")
@@ -74,7 +74,7 @@ def test_law_survive_kill_9_of_the_relay(stack: LocalStack, kitchen: Kitchen, st
         kitchen.write(f"{step} {number}".replace(" ", "-"))
     wait_until(lambda: not dying.running, seconds=30, what=f"the relay's death {step}")
     dying.kill()
-    relay(stack, "cli.relay")
+    relay(stack, "local.relay")
     if step.endswith("_again"):
         stack.start_function()
     stack.wait_until_quiet(seconds=30)

@@ -9,15 +9,15 @@ from datetime import UTC, datetime, timedelta
 import grpc
 import pytest
 
-from cli.emulator import Emulator
+from local.emulator import Emulator
 from shared.aggregation import Entry
 from shared.errors import LibraError, Transient
 from shared.ledger import Ledger
 from shared.recompute import Recompute
 from shared.store.client import FirestoreStore
-from tests.grpc_proxy import GrpcProxy
-from tests.kitchen import Kitchen
-from tests.recomputing import QUICK, converged, fence_holds
+from tests.support.grpc_proxy import GrpcProxy
+from tests.support.kitchen import Kitchen
+from tests.support.recomputing import QUICK, converged, fence_holds
 
 FAULTS: dict[str, Callable[[GrpcProxy, str], None]] = {
     "reply swallowed": lambda proxy, method: proxy.swallow_replies(method),

@@ -10,16 +10,18 @@ from pathlib import Path
 
 import httpx
 
-from cli.emulator import MAIN_CLASS, Emulator, find_jar, find_java, required_java
-from cli.process import Child, free_port, wait_until
-from cli.stack import LocalStack
+from local.emulator import Emulator
+from local.jar import MAIN_CLASS, find_jar
+from local.java import find_java, required_java
+from local.process import Child, free_port, wait_until
+from local.stack import LocalStack
 from shared.aggregation import Cell, Entry
 from shared.ledger import Ledger, Outcome
 from shared.recompute import Recompute
 from shared.settings import Settings
 from shared.store.client import FirestoreStore
-from tests.kitchen import Kitchen
-from tests.recomputing import QUICK
+from tests.support.kitchen import Kitchen
+from tests.support.recomputing import QUICK
 
 
 @contextmanager

@@ -11,9 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
-from cli.process import Child, wait_until
-from deploy import suite
 from deploy.stage import ROOT
+from local import suite
+from local.process import Child, wait_until
 
 Json = dict[str, Any]
 

@@ -9,8 +9,8 @@ from datetime import datetime
 import httpx
 import pytest
 
-from cli.process import wait_until
-from deploy import suite
+from local import suite
+from local.process import wait_until
 from tests.firebase.conftest import PATIENCE, QUICK, Json, Suite
 
 pytestmark = pytest.mark.timeout(400)

@@ -24,12 +24,12 @@ from shared.errors import Transient
 from shared.ledger import Ledger, Outcome
 from shared.settings import Settings
 from shared.store import Query, Store
-from tests.kitchen import as_int
-from tests.memory_guardless import Guardless
-from tests.memory_seams import Call, Fault, Seams
-from tests.memory_store import MemoryStore
 from tests.simulation.wire import MAX_SKEW, Weather, Wire
 from tests.simulation.world import BEGINNING, Died, Process, World
+from tests.support.kitchen import as_int
+from tests.support.memory_guardless import Guardless
+from tests.support.memory_seams import Call, Fault, Seams
+from tests.support.memory_store import MemoryStore
 
 LIBRA = libra(Settings())
 SOURCE = Source(

@@ -20,8 +20,8 @@ import shared.ledger
 import shared.recompute
 from shared.errors import Transient
 from shared.store import Create, Store, Write
-from tests.memory_guardless import Guardless
 from tests.simulation.run import Parts
+from tests.support.memory_guardless import Guardless
 
 
 def changed(package: ModuleType, *changes: tuple[str, str]) -> ModuleType:

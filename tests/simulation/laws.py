@@ -16,8 +16,8 @@ from shared.ledger import Outcome
 from shared.recompute import Report
 from shared.store import Query, Write
 from shared.watermark import parse_label, stored_watermark
-from tests.memory_store import MemoryStore
 from tests.simulation.world import Violation
+from tests.support.memory_store import MemoryStore
 
 Totals: TypeAlias = dict[str, int]
 """Counts, by path of the total."""

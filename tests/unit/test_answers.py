@@ -7,7 +7,7 @@ import pytest
 from answers import Options, answer, parse
 from shared.errors import Denied, LeaseHeld, LibraError, StrategyUnsupported, Transient
 from shared.recompute import Recompute
-from tests.recomputing import BEGIN, World
+from tests.support.recomputing import BEGIN, World
 
 
 @pytest.mark.parametrize(

@@ -13,19 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from cli import emulator
-from cli.emulator import (
-    MAIN_CLASS,
-    Download,
-    Emulator,
-    download,
-    find_jar,
-    find_java,
-    java_version,
-    required_java,
-)
-from cli.errors import StackError
-from cli.process import free_port
+from local import jar as jar_module
+from local.emulator import Emulator
+from local.errors import StackError
+from local.jar import MAIN_CLASS, Download, download, find_jar
+from local.java import find_java, java_version, required_java
+from local.process import free_port
 
 CONTENT = b"the emulator" * 100_000
 
@@ -99,7 +92,7 @@ def test_the_jar_is_looked_for_in_order(
     tmp_path: Path, offered: Download, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The named jar, gcloud's component, the newest in Firebase's cache, Libra's own cache, a download."""
-    monkeypatch.setattr(emulator, "OFFICIAL", offered)
+    monkeypatch.setattr(jar_module, "OFFICIAL", offered)
     sdk = tmp_path / "sdk"
     (sdk / "bin").mkdir(parents=True)
     (sdk / "bin" / "gcloud").touch(mode=0o755)

@@ -16,8 +16,8 @@ from shared.counting.scan import Tally, scan
 from shared.counting.snapshot import RETRY, Snapshot, Step
 from shared.errors import Denied, IndexMissing, Invalid, Transient
 from shared.settings import UTC as UTC_ZONE
-from tests.memory_seams import Call, Fault, Seams
-from tests.recomputing import World, exact_at
+from tests.support.memory_seams import Call, Fault, Seams
+from tests.support.recomputing import World, exact_at
 
 KEYS = Source("libra", (Aggregation("aggregates_categories", FieldKey("ingredient")),))
 MIXED = Source(

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from cli.errors import StackError
 from cli.importing import Line, read
+from local.errors import StackError
 
 GOOD: dict[str, Any] = {
     "device": {"model": "LibraV0", "serialNumber": "Lib298190"},

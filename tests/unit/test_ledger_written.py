@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from cli.process import wait_until
+from local.process import wait_until
 from shared.aggregation import Cell, Contribution, Entry, contribution
 from shared.catalog import LIBRA_HOME, libra
 from shared.errors import Contention, Invalid, Transient
@@ -24,9 +24,9 @@ from shared.log import logger
 from shared.settings import Settings
 from shared.store import Create, FieldPath, Merge, Query, Store, Write
 from shared.watermark import bucket_of
-from tests.kitchen import SERVED
-from tests.memory_seams import Call, Seams
-from tests.memory_store import MemoryStore
+from tests.support.kitchen import SERVED
+from tests.support.memory_seams import Call, Seams
+from tests.support.memory_store import MemoryStore
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SOURCE = libra(Settings())

@@ -19,8 +19,8 @@ from shared.log import logger
 from shared.settings import Settings
 from shared.store import Create, Merge, Write
 from shared.watermark import SAFETY_MARGIN
-from tests.kitchen import SERVED
-from tests.memory_store import MemoryStore
+from tests.support.kitchen import SERVED
+from tests.support.memory_store import MemoryStore
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
 TRIGGER_TIMEOUT = timedelta(seconds=120)

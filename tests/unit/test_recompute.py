@@ -24,8 +24,8 @@ from shared.recompute.corrections import BATCH_DOCUMENTS
 from shared.settings import Settings
 from shared.store import Create, Delete, Merge, Write
 from shared.watermark import bucket_of
-from tests.memory_seams import Call, Fault, Seams
-from tests.recomputing import BEGIN, World, converged, exact_at, fence_holds, settings_for, totals
+from tests.support.memory_seams import Call, Fault, Seams
+from tests.support.recomputing import BEGIN, World, converged, exact_at, fence_holds, settings_for, totals
 
 LAG = Settings().lag
 CATEGORY = "aggregates_categories/Kettle Chips"

@@ -21,8 +21,8 @@ from shared.recompute.corrections import BATCH_BYTES, BATCH_DOCUMENTS, batches
 from shared.recompute.fence import RETRY
 from shared.recompute.report import completed
 from shared.store import Delete, Document, Merge, Query
-from tests.memory_seams import Call, Fault, Seams
-from tests.recomputing import BEGIN, World, converged, totals
+from tests.support.memory_seams import Call, Fault, Seams
+from tests.support.recomputing import BEGIN, World, converged, totals
 
 NOW = BEGIN + timedelta(minutes=30)
 W = NOW - timedelta(minutes=10)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from cli.relay import Delivering, Faults
+from local.faults import Faults
+from local.relay import Delivering
 
 EVENTS = [f"libra/{number}" for number in range(4000)]
 

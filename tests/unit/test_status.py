@@ -5,7 +5,7 @@ from datetime import timedelta
 from shared.recompute import LEASE
 from shared.status import status
 from shared.store import Create, Merge
-from tests.recomputing import BEGIN, World
+from tests.support.recomputing import BEGIN, World
 
 
 def test_nothing_is_proven_before_the_first_run() -> None:

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from cli.emulator import Emulator
+from local.emulator import Emulator
 from shared.errors import AlreadyExists, Contention, Invalid, SnapshotTooOld, StoreError
 from shared.settings import Settings
 from shared.store import (
@@ -24,7 +24,7 @@ from shared.store import (
     Write,
 )
 from shared.store.client import FirestoreStore
-from tests.memory_store import MemoryStore
+from tests.support.memory_store import MemoryStore
 
 TICK = timedelta(microseconds=1)
 NOON = datetime(2025, 9, 4, 12, tzinfo=UTC)

@@ -11,8 +11,8 @@ from shared.recompute import Recompute, Report
 from shared.settings import Settings
 from shared.store import Create, Document, Merge, Query, Store
 from shared.watermark import parse_label, stored_watermark
-from tests.kitchen import SERVED
-from tests.memory_store import MemoryStore
+from tests.support.kitchen import SERVED
+from tests.support.memory_store import MemoryStore
 
 BEGIN = datetime(2025, 9, 4, 19, 0, tzinfo=UTC)
 QUICK = Settings(test=True, lag=timedelta(0), bucket=timedelta(seconds=1))

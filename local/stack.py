@@ -17,10 +17,11 @@ from typing import Any, Self
 
 import httpx
 
-from cli.emulator import QUICK, Emulator
-from cli.errors import StackError
-from cli.process import Child, free_port, wait_until
-from cli.relay import PROBE, Faults
+from local.emulator import QUICK, Emulator
+from local.errors import StackError
+from local.faults import Faults
+from local.process import Child, free_port, wait_until
+from local.relay import PROBE
 from shared.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -104,7 +105,7 @@ def _answers(url: str) -> bool:
 class LocalStack:
     """Everything Libra needs, on this machine. A context manager: up inside, gone after.
 
-    Start it from the main thread (see `cli.process.Child`).
+    Start it from the main thread (see `local.process.Child`).
 
     Attributes:
         project: the project its documents live in.
@@ -219,7 +220,7 @@ class LocalStack:
 
     def _launch_relay(self) -> Child:
         port = self.relay.rpartition(":")[2]
-        command = [sys.executable, "-m", "cli.relay", "--port", port, "--target", self.function.address]
+        command = [sys.executable, "-m", "local.relay", "--port", port, "--target", self.function.address]
         command += ["--concurrency", str(self._concurrency), "--drain", str(DRAIN_SECONDS)]
         for name, value in asdict(self._faults).items():
             command += [f"--{name.replace('_', '-')}", str(value)]
@@ -245,7 +246,7 @@ class LocalStack:
             ) from None
 
     def relay_state(self) -> dict[str, Any]:
-        """The relay's counters; see `cli.relay.Relay.state`."""
+        """The relay's counters; see `local.relay.Relay.state`."""
         state: dict[str, Any] = httpx.get(f"http://{self.relay}/relay", timeout=30).json()
         return state
 
@@ -262,7 +263,7 @@ class LocalStack:
         return report
 
     def set_faults(self, **faults: float) -> None:
-        """Change what the relay does wrong, for events to come; see `cli.relay.Faults`.
+        """Change what the relay does wrong, for events to come; see `local.faults.Faults`.
 
         Raises:
             ValueError: there is no such fault, or it can not have this value.

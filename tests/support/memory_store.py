@@ -1,7 +1,7 @@
 """An in-memory twin of Firestore, for tests that need thousands of databases or a clock of their own.
 
 It keeps every promise of `shared.store.Store`, and what the emulator was seen to do where that is silent.
-`tests/emulator/test_store_contract.py` and `test_store_differential.py` hold the two to each other.
+`tests/contracts/test_store.py` and `test_store_differential.py` hold the two to each other.
 
 What differs on purpose: the emulator locks what a transaction has read, so that another writer waits up
 to two seconds and may then be the one that is aborted; here nobody waits. Either the transaction loses

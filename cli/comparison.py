@@ -29,7 +29,7 @@ strategy = click.option(
 
 
 @contextmanager
-def telling(*, quiet: bool) -> Iterator[Callable[[str, int], None]]:
+def progress_line(*, quiet: bool) -> Iterator[Callable[[str, int], None]]:
     """What a recompute tells of its progress, in one line of the terminal; errors are told by the command."""
     logger.addHandler(_NOWHERE)
     console = Console(stderr=True, quiet=quiet or not Console(stderr=True).is_terminal)

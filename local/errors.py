@@ -1,4 +1,4 @@
-"""What the command line and the local stack raise on purpose.
+"""What the local stack raises on purpose.
 
 ::
 

@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from cli.errors import StackError
+from local.errors import StackError
 
 POLL_SECONDS = 0.05
-LEASH = Path(__file__).with_name("leash.py")
+END_WITH_PARENT = Path(__file__).with_name("end_with_parent.py")
 
 
 def free_port() -> int:
@@ -42,7 +42,7 @@ class Child:
     """One process of the stack, in a session of its own.
 
     Ctrl-C in the terminal reaches the parent only, which stops its children in order. On Linux a
-    child also ends when its parent is killed (see `cli/leash.py`): start it from the main thread.
+    child also ends when its parent is killed (see `local/end_with_parent.py`): start it from the main thread.
 
     Attributes:
         name: what it is called in messages.
@@ -53,10 +53,10 @@ class Child:
         """Start the command with exactly this environment; its output is appended to `log`."""
         self.name = name
         self.log = log
-        leashed = [sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), *command]
+        command_line = [sys.executable, "-I", "-S", str(END_WITH_PARENT), str(os.getpid()), *command]
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                leashed,
+                command_line,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from cli.process import wait_until
+from local.process import wait_until
 
 # gunicorn names its processes where setproctitle is installed (a tool of the tests brings it), and the name
 # overwrites the environment that is read below, unless setproctitle is told to leave that alone.

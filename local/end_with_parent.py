@@ -1,6 +1,6 @@
-"""Runs a command that ends when its parent does: `python leash.py PARENT_PID COMMAND...`.
+"""Runs a command that ends when its parent does: `python end_with_parent.py PARENT_PID COMMAND...`.
 
-A parent that is killed outright can not stop its children. On Linux the kernel can: it is asked to
+A parent that is killed outright cannot stop its children. On Linux the kernel can: it is asked to
 send SIGTERM to this process when the thread that started it ends, then this process becomes the
 command. So start children from a thread that lives as long as they should. Elsewhere the command
 simply runs, and a parent killed with SIGKILL leaves it behind.
@@ -18,11 +18,11 @@ PR_SET_PDEATHSIG = 1  # from <linux/prctl.h>
 
 
 def main(arguments: list[str]) -> None:
-    """Become the command, on the leash where the system has one."""
+    """Become the command; where the system can, it gets SIGTERM when its parent ends."""
     parent, *command = arguments
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != int(parent):  # the parent ended before the leash was on
+        if os.getppid() != int(parent):  # the parent ended before the signal was asked for
             sys.exit(1)
     os.execvp(command[0], command)  # noqa: S606 - the command is the stack's own, no shell is wanted
 

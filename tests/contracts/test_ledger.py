@@ -1,4 +1,4 @@
-"""The ledger against the real emulator: the guard, the late path, the group, bad entries."""
+"""The ledger over the emulator and over its in-memory twin: guard, late path, group, bad entries."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ from shared.settings import Settings
 from shared.store import Delete, Merge, Write
 from shared.store.client import FirestoreStore
 from shared.watermark import bucket_of
-from tests.kitchen import Kitchen, counts, reasons
+from tests.support.kitchen import Kitchen, counts, reasons
 
 LATE = Settings(lag=timedelta(0), test=True)
 """With no lag every entry takes the late path."""

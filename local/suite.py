@@ -22,9 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cli.emulator import MAIN_CLASS, find_jar, find_java
-from cli.errors import StackError
 from deploy.stage import ROOT, STAGED, VENV
+from local.errors import StackError
+from local.jar import MAIN_CLASS, find_jar
+from local.java import find_java
 
 FIREBASE = ROOT / "node_modules" / ".bin" / "firebase"
 WORK = ROOT / "build" / "suite"
@@ -135,7 +136,7 @@ def namespace() -> Sequence[str]:
     if shutil.which(NAMESPACE[0]) is None:
         return ()
     for words in (NAMESPACE, (*NAMESPACE, "--user", "--map-current-user")):
-        done = subprocess.run([*words, "true"], capture_output=True, check=False)  # noqa: S603 - our own words
+        done = subprocess.run([*words, "true"], capture_output=True, check=False)
         if done.returncode == 0:
             return words
     return ()
@@ -168,8 +169,8 @@ def link_interpreter() -> None:
 
 
 def main() -> None:
-    """`python -m deploy.suite`: become the suite, at the ports of `firebase.json`."""
-    parser = argparse.ArgumentParser(prog="deploy.suite")
+    """`python -m local.suite`: become the suite, at the ports of `firebase.json`."""
+    parser = argparse.ArgumentParser(prog="local.suite")
     parser.add_argument("--project", default=PROJECT)
     project = parser.parse_args().project
     try:

@@ -16,11 +16,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cli.emulator import Emulator
+from local.emulator import Emulator
 from shared.errors import Invalid, StoreError
 from shared.store import Create, Delete, Document, Filter, GeoPoint, Merge, Query, Store, Write
 from shared.store.client import FirestoreStore
-from tests.memory_store import MemoryStore
+from tests.support.memory_store import MemoryStore
 
 # --- what is done -------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 from google.events.cloud.firestore import DocumentEventData
 
-from cli.process import Child, free_port
+from local.process import Child, free_port
 from shared.aggregation import Entry
 from shared.store.values import encode_fields, raw, set_instant
 

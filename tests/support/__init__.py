@@ -1,0 +1,1 @@
+"""What tests share: kitchens, worlds, the in-memory store, a proxy that loses replies, processes."""
