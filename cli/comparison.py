@@ -42,10 +42,14 @@ def progress_line(*, quiet: bool) -> Iterator[Callable[[str, int], None]]:
 _NOWHERE = logging.NullHandler()
 
 
-def show(report: Report, *, dry: bool) -> None:
-    """Print what a run found and did."""
+def show(report: Report, *, dry: bool, unproven: int = 0) -> None:
+    """Print what a run found and did. ``unproven``: entries committed after its watermark."""
     console = page()
     console.print(_verdict(report, dry=dry))
+    if unproven:
+        console.print(
+            Text(f"{unproven:,} entries committed since then are not proven yet: a later run proves them.")
+        )
     if report.corrections:
         console.print(_corrections(report, dry=dry))
     for note in report.notes:
@@ -62,8 +66,17 @@ def show(report: Report, *, dry: bool) -> None:
 
 
 def _verdict(report: Report, *, dry: bool) -> Text:
+    if not (report.entries or report.documents):
+        until = f"{report.watermark:%Y-%m-%d %H:%M:%S} UTC"
+        return Text(
+            f"Nothing was compared: there is no entry and no total up to {until}.", style="bold yellow"
+        )
     if not report.drift:
-        return Text("Every total is right.", style="bold green")
+        return Text(
+            f"Every total is right: {report.documents:,} totals agree with the {report.entries:,} entries up "
+            f"to {report.watermark:%Y-%m-%d %H:%M:%S} UTC.",
+            style="bold green",
+        )
     ended = "nothing was changed" if dry else "all of them are right now"
     return Text(
         f"{len(report.corrections):,} numbers were wrong, by {report.drift:,} in sum; {ended}.",

@@ -10,6 +10,7 @@ from cli.writing import connected
 from shared.catalog import LIBRA_HOME, libra
 from shared.counting import Strategy
 from shared.recompute import Recompute
+from shared.store import Query
 
 
 @click.command("verify")
@@ -18,14 +19,18 @@ from shared.recompute import Recompute
 def command(*, strategy: Strategy, as_json: bool) -> None:
     """Count every total exactly and compare; write nothing. The exit status is 1 if one is wrong.
 
+    It compares what was committed up to its watermark, and says how many entries came after that: no command
+    can prove those yet.
+
     An entry that the trigger has not counted although it is older than LIBRA_LAG_SECONDS is wrong, too:
     it is late, or lost.
     """
     with ending(), connected() as (store, settings), progress_line(quiet=as_json) as progress:
         report = Recompute(store, libra(settings), LIBRA_HOME, settings, progress=progress).verify(strategy)
+        unproven = max(0, store.count(Query(LIBRA_HOME.entries)) - report.entries)
     if as_json:
-        print_json(report.as_json())
+        print_json(report.as_json() | {"unproven": unproven})
     else:
-        show(report, dry=True)
+        show(report, dry=True, unproven=unproven)
     if report.drift:
         sys.exit(1)

@@ -92,7 +92,10 @@ class Snapshot:
 
         def once() -> Document | None:
             self.bill(1)
-            return next(self.store.query(query, read_time=self.read_time), None)
+            # To the end of its stream: gRPC never frees what it holds of a stream that is left before its end
+            # (with ChannelOptions.SingleThreadedUnaryStream; seen with grpcio 1.85.1; docs/recompute.md).
+            found = list(self.store.query(query, read_time=self.read_time))
+            return found[0] if found else None
 
         return self.retry(once)
 

@@ -22,6 +22,15 @@ def deploy_fresh(fresh: GoogleApis, gcloud: str, tree: Path, tmp_path: Path) -> 
     return deployer(fresh, gcloud, tree, tmp_path)
 
 
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["up", "--help"]])
+def test_help_is_printed_and_nothing_else_happens(deploy_fresh: Deploy, arguments: list[str]) -> None:
+    """Every command and every flag, and exit status 0."""
+    done = deploy_fresh(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert all(word in done.stderr for word in ("stage", "plan", "up", "status", "env", "down", "--project"))
+    assert "unbound" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import islice
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,7 @@ from shared.counting.scan import Tally, scan
 from shared.counting.snapshot import RETRY, Snapshot, Step
 from shared.errors import Denied, IndexMissing, Invalid, Transient
 from shared.settings import UTC as UTC_ZONE
+from shared.store import Query
 from tests.support.memory_seams import Call, Fault, Seams
 from tests.support.recomputing import World, exact_at
 
@@ -226,3 +228,21 @@ def test_an_empty_collection_costs_one_read_a_query(world: World) -> None:
     world.source, world.home = Source("nothing", KEYS.aggregations), Home("nothing")
     snapshot = taken(world, workers=1)
     assert (scan(snapshot).entries, snapshot.reads) == (0, 1)
+
+
+def test_a_look_for_one_document_reads_its_stream_to_the_end(world: World) -> None:
+    """gRPC keeps memory of a stream that is left before its end, for ever: 0.4 MB a run in a soak."""
+    ended: list[str] = []
+
+    class Streams:
+        def __getattr__(self, name: str) -> object:
+            return getattr(world.memory, name)
+
+        def query(self, query: Query, **options: Any) -> Iterator[object]:
+            yield from world.memory.query(query, **options)
+            ended.append(query.collection)
+
+    world.store = Streams()  # type: ignore[assignment]  # as much of a store as it needs
+    found = taken(world).first(Query("libra", limit=1))
+    assert found is not None
+    assert (found.path, ended) == ("libra/e0", ["libra"])
