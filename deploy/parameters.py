@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 from shared.errors import SettingError
 from shared.settings import Settings
+from shared.watermark import check_lag
 
 COMMANDS = {
     "stage": "build what is deployed, in build/functions; no cloud account needed",
@@ -204,8 +205,10 @@ class ParameterError(Exception):
     """A parameter can not be used; the message says which, what was found and what is allowed."""
 
 
-def read(flags: Mapping[str, str | None], environment: Mapping[str, str], file: Path) -> dict[str, str]:
-    """Every parameter's value, checked.
+def read(
+    flags: Mapping[str, str | None], environment: Mapping[str, str], file: Path, *, deployed: bool = False
+) -> dict[str, str]:
+    """Every parameter's value, checked; ``deployed``: also for what a test may do and production may not.
 
     Raises:
         ParameterError: naming the first one that can not be used.
@@ -218,7 +221,7 @@ def read(flags: Mapping[str, str | None], environment: Mapping[str, str], file: 
         values[parameter.variable] = _checked(parameter, found if said is None else said)
     values["LIBRA_LOCATION"] = values["LIBRA_LOCATION"] or values["LIBRA_REGION"]
     values["LIBRA_SCHEDULER_REGION"] = values["LIBRA_SCHEDULER_REGION"] or values["LIBRA_REGION"]
-    _check_together(values)
+    _check_together(values, deployed=deployed)
     return values
 
 
@@ -255,7 +258,7 @@ def _checked(parameter: Parameter, value: str) -> str:
     return value
 
 
-def _check_together(values: Mapping[str, str]) -> None:
+def _check_together(values: Mapping[str, str], *, deployed: bool) -> None:
     region, location = values["LIBRA_REGION"], values["LIBRA_LOCATION"]
     if region and location != region and not region.startswith(MULTI_REGIONS.get(location, " ")):
         raise ParameterError(
@@ -263,7 +266,9 @@ def _check_together(values: Mapping[str, str]) -> None:
             "or in a region of its multi-region (us-... for nam5 and nam7, europe-... for eur3)"
         )
     try:
-        Settings.from_environment(runtime(values))
+        settings = Settings.from_environment(runtime(values))
+        if deployed:
+            check_lag(settings.lag, test=False)
     except SettingError as error:
         flags = {parameter.variable: parameter.flag for parameter in PARAMETERS}
         raise ParameterError(f"{flags.get(error.variable, error.variable)}: {error}") from error
@@ -334,7 +339,7 @@ def assignments(arguments: Sequence[str], environment: Mapping[str, str]) -> dic
         raise ParameterError(
             f"--only {','.join(unknown)}: there is no such step; there are {', '.join(STEPS)}"
         )
-    values = read(said, environment, Path(said["env_file"]))
+    values = read(said, environment, Path(said["env_file"]), deployed=command in {"up", "plan"})
     missing = [it for it in PARAMETERS[:2] if command != "stage" and not values[it.variable]]
     if missing:
         raise ParameterError(f"{missing[0].flag} ({missing[0].variable}) is missing: {missing[0].meaning}")

@@ -16,6 +16,7 @@ from shared.ledger import Ledger
 from shared.recompute import Recompute
 from shared.settings import Settings
 from shared.store.client import FirestoreStore
+from shared.watermark import check_lag
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class Process:
     """Makes the `Runtime` of the current process on first use. Threads may call it at once."""
 
     def __init__(self, settings: Settings) -> None:
+        check_lag(settings.lag, test=settings.test)  # here, so that a wrong one stops the start
         self.settings = settings
         self.source = libra(settings)
         self.home = LIBRA_HOME

@@ -43,6 +43,7 @@ def test_help_is_printed_and_nothing_else_happens(deploy_fresh: Deploy, argument
         (["up", "--project=kitchen-1", "--region=zurich"], "--region (LIBRA_REGION) is 'zurich'"),
         (["up", *WHERE, "--location=nam5"], "--region europe-west6 with --location nam5"),
         (["up", *WHERE, "--time-zone=Zurich"], "--time-zone: LIBRA_TIME_ZONE='Zurich': an IANA time zone"),
+        (["up", *WHERE, "--lag-seconds=300"], "--lag-seconds: LIBRA_LAG_SECONDS='300': more than 300"),
         (["up", *WHERE, "--bucket-seconds=7"], "--bucket-seconds: LIBRA_BUCKET_SECONDS='7'"),
         (["up", *WHERE, "--schedule=nightly"], "--schedule (LIBRA_SCHEDULE) is 'nightly'"),
         (["up", *WHERE, "--secrets=key"], "--secrets (LIBRA_SECRETS) is 'key'"),
