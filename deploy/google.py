@@ -114,20 +114,19 @@ def _in_force(environment: Mapping[str, str], release: str) -> str | None:
 
 
 def main() -> None:
-    """`permissions PROJECT` or `rules PROJECT DATABASE create|replace`."""
-    parser = argparse.ArgumentParser(prog="deploy.google")
-    parser.add_argument("what", choices=["permissions", "rules"])
+    """`PROJECT DATABASE create|replace`: put the rules in force, as `./deploy.sh plan` prints it."""
+    parser = argparse.ArgumentParser(
+        prog="deploy.google", description='LIBRA_TOKEN="$(gcloud auth print-access-token)" has to be set.'
+    )
     parser.add_argument("project")
-    parser.add_argument("database", nargs="?", default="(default)")
-    parser.add_argument("mode", nargs="?", default="create", choices=["create", "replace"])
-    said = parser.parse_args()
+    parser.add_argument("database")
+    parser.add_argument("mode", choices=["create", "replace"])
+    chosen = parser.parse_args()
+    if "LIBRA_TOKEN" not in os.environ:
+        parser.error(parser.description or "")
     try:
-        if said.what == "permissions":
-            for permission, role in lacking(os.environ, said.project).items():
-                print(f"{permission} (as in {role})")  # noqa: T201 - what deploy.sh reads
-        else:
-            replace = said.mode == "replace"
-            print(release_rules(os.environ, said.project, said.database, replace=replace))  # noqa: T201
+        replace = chosen.mode == "replace"
+        print(release_rules(os.environ, chosen.project, chosen.database, replace=replace))  # noqa: T201
     except ApiError as error:
         sys.exit(str(error))
 

@@ -12,9 +12,8 @@ recompute which has set a watermark. So, for a new LAG:
 One run of `up` takes one step. The next one, later, takes the other.
 """
 
-import argparse
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 DRAIN = timedelta(minutes=20)
 """How long an instance of an old revision may live: 15 minutes idle, and a request's timeout before
@@ -71,32 +70,3 @@ def _later(which: str, wanted: timedelta, when: datetime) -> str:
         f"LIBRA_LAG_SECONDS={wanted.total_seconds():.0f} is not yet deployed to the {which}: "
         f"run ./deploy.sh up again after {when.isoformat(timespec='minutes')}"
     )
-
-
-def _deployed(text: str) -> Deployed | None:
-    """`SECONDS TIME`, as gcloud says it; nothing where there is no function."""
-    seconds, _, time = text.partition(" ")
-    return (
-        Deployed(timedelta(seconds=int(seconds)), datetime.fromisoformat(time)) if seconds and time else None
-    )
-
-
-def main() -> None:
-    """Print the trigger's LAG, the recompute's and what is pending, a line each."""
-    parser = argparse.ArgumentParser(prog="deploy.lag")
-    parser.add_argument("wanted", type=int)
-    parser.add_argument("trigger")
-    parser.add_argument("recompute")
-    said = parser.parse_args()
-    wanted = timedelta(seconds=said.wanted)
-    done = plan(wanted, _deployed(said.trigger), _deployed(said.recompute), datetime.now(UTC))
-    for value in (
-        f"{done.trigger.total_seconds():.0f}",
-        f"{done.recompute.total_seconds():.0f}",
-        done.pending,
-    ):
-        print(value)  # noqa: T201 - what deploy.sh reads
-
-
-if __name__ == "__main__":
-    main()

@@ -5,39 +5,15 @@ the file over the default. What the functions read at run time is checked by the
 that nothing can be deployed that would refuse to start.
 """
 
-import argparse
-import os
 import re
-import shlex
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
 
 from shared.errors import SettingError
 from shared.settings import Settings
 from shared.watermark import check_lag
 
-COMMANDS = {
-    "stage": "build what is deployed, in build/functions; no cloud account needed",
-    "plan": "print every command that `up` may run, and change nothing; no cloud account needed",
-    "up": "deploy, or bring what is deployed up to date; run it again whenever you like",
-    "status": "say what is deployed and how it is",
-    "env": 'print the deployed settings as exports: eval "$(./deploy.sh env)", and libra uses the same',
-    "down": "remove the functions, the schedule and their accounts; never data, unless named",
-}
-STEPS = (
-    "services",
-    "database",
-    "accounts",
-    "indexes",
-    "rules",
-    "functions",
-    "invokers",
-    "schedule",
-    "backup",
-)
 SEPARATOR = "@@"
 """Stands between variables in gcloud's --set-env-vars, whose own separator may occur in a value."""
 
@@ -46,17 +22,23 @@ MULTI_REGIONS = {"nam5": "us-", "nam7": "us-", "eur3": "europe-"}
 (https://cloud.google.com/firestore/docs/locations, 2026-11)."""
 
 
+BOTH = ("trigger", "recompute")
+"""The components that read `shared.settings`."""
+
+
 @dataclass(frozen=True)
 class Parameter:
     """One parameter.
 
     Attributes:
-        variable: its name in the environment, in `deploy.env` and in `deploy.sh`.
+        variable: its name in the environment and in `deploy.env`.
         flag: its flag.
-        default: its value when nothing is said.
+        default: its value when nothing else is given.
         allowed: a pattern that its whole value matches.
-        meaning: what it is, for `--help` and for messages.
-        runtime: whether the functions read it.
+        meaning: what it is, for `--help`, the table of docs/operations.md and messages.
+        read_by: the functions that read it or are deployed with it, and the steps that read it.
+        runtime: whether the functions find it in their environment.
+        not_by_firebase: what to do in place of it where `firebase deploy` cannot read it.
     """
 
     variable: str
@@ -64,12 +46,26 @@ class Parameter:
     default: str
     allowed: str
     meaning: str
+    read_by: tuple[str, ...]
     runtime: bool = False
+    not_by_firebase: str = ""
+
+    def for_firebase(self, value: str) -> str:
+        """A value in Firebase's unit: it counts memory in MiB."""
+        if self.allowed != _MEMORY:
+            return value
+        return str(int(value[:-2]) * (1024 if value.endswith("Gi") else 1))
 
 
 _REGION = r"[a-z]+-[a-z]+\d{1,2}"
 _COUNT = r"\d{1,4}"
 _MEMORY = r"(128|256|512)Mi|(1|2|4|8|16|32)Gi"
+
+
+def _setting(variable: str, flag: str, default: str, meaning: str) -> Parameter:
+    """One that `shared.settings` reads, and checks."""
+    return Parameter(variable, flag, default, r".+", meaning, BOTH, runtime=True)
+
 
 PARAMETERS = (
     Parameter(
@@ -78,15 +74,17 @@ PARAMETERS = (
         "",
         r"[a-z][a-z0-9-]{4,28}[a-z0-9]",
         "the project's id, such as kitchen-prod",
+        ("every step", *BOTH),
         runtime=True,
     ),
-    Parameter("LIBRA_REGION", "--region", "", _REGION, "where the functions run, such as europe-west6"),
+    Parameter("LIBRA_REGION", "--region", "", _REGION, "where the functions run, such as europe-west6", BOTH),
     Parameter(
         "LIBRA_LOCATION",
         "--location",
         "",
         f"{_REGION}|nam5|nam7|eur3",
         "where the database is: a region, nam5, nam7 or eur3; the functions' region by default",
+        ("database", "trigger"),
     ),
     Parameter(
         "FIRESTORE_DATABASE",
@@ -94,6 +92,7 @@ PARAMETERS = (
         "(default)",
         r"\(default\)|[a-z][a-z0-9-]{2,61}[a-z0-9]",
         "the database's id",
+        ("database", "indexes", "rules", "backup", *BOTH),
         runtime=True,
     ),
     Parameter(
@@ -102,65 +101,73 @@ PARAMETERS = (
         "UTC",
         r".+",
         "the zone of hours, dates and the schedule; an IANA name",
+        (*BOTH, "schedule"),
         runtime=True,
     ),
-    Parameter(
-        "LIBRA_TIME_ACTION",
-        "--time-action",
-        "Served",
-        r".+",
-        "the action that hours and dates count; * for all",
-        runtime=True,
+    _setting(
+        "LIBRA_TIME_ACTION", "--time-action", "Served", "the action that hours and dates count; * for all"
     ),
-    Parameter(
+    _setting(
         "LIBRA_LAG_SECONDS",
         "--lag-seconds",
         "600",
-        r".+",
         "how far the watermark trails the clock, at least; a change takes two runs of `up`",
-        runtime=True,
     ),
-    Parameter(
+    _setting(
         "LIBRA_BUCKET_SECONDS",
         "--bucket-seconds",
         "600",
-        r".+",
         "the length of a commit-time bucket; divides a day",
-        runtime=True,
     ),
-    Parameter(
-        "LIBRA_GROUP_SIZE",
-        "--group-size",
-        "300",
-        r".+",
-        "the most entries that ride in one commit",
-        runtime=True,
-    ),
-    Parameter(
+    _setting("LIBRA_GROUP_SIZE", "--group-size", "300", "the most entries that ride in one commit"),
+    _setting(
         "LIBRA_LINGER_MS",
         "--linger-ms",
         "0",
-        r".+",
         "the least time between the starts of two commits of an instance, in milliseconds",
-        runtime=True,
     ),
-    Parameter("LIBRA_LOG_LEVEL", "--log-level", "INFO", r".+", "DEBUG, INFO, WARNING or ERROR", runtime=True),
+    _setting("LIBRA_LOG_LEVEL", "--log-level", "INFO", "DEBUG, INFO, WARNING or ERROR"),
     Parameter(
         "THREADS",
         "--concurrency",
         "80",
         r"[1-9]\d{0,2}|1000",
         "events at once in one instance of the trigger, and the threads of a server that uses them",
+        BOTH,
     ),
-    Parameter("LIBRA_MEMORY", "--memory", "512Mi", _MEMORY, "the trigger's memory"),
-    Parameter("LIBRA_CPU", "--cpu", "1", r"[1248]", "CPUs of each function"),
-    Parameter("LIBRA_MIN_INSTANCES", "--min-instances", "0", _COUNT, "instances of the trigger kept warm"),
+    Parameter("LIBRA_MEMORY", "--memory", "512Mi", _MEMORY, "the trigger's memory", ("trigger",)),
+    Parameter("LIBRA_CPU", "--cpu", "1", r"[1248]", "CPUs of each function", BOTH),
     Parameter(
-        "LIBRA_MAX_INSTANCES", "--max-instances", "5", r"[1-9]\d{0,3}", "instances of the trigger at most"
+        "LIBRA_MIN_INSTANCES",
+        "--min-instances",
+        "0",
+        _COUNT,
+        "instances of the trigger kept warm",
+        ("trigger",),
     ),
-    Parameter("LIBRA_RECOMPUTE_MEMORY", "--recompute-memory", "1Gi", _MEMORY, "the recompute's memory"),
     Parameter(
-        "LIBRA_SCHEDULE", "--schedule", "0 2 * * *", r"\S+( \S+){4}", "when the recompute runs, as in cron"
+        "LIBRA_MAX_INSTANCES",
+        "--max-instances",
+        "5",
+        r"[1-9]\d{0,3}",
+        "instances of the trigger at most",
+        ("trigger",),
+    ),
+    Parameter(
+        "LIBRA_RECOMPUTE_MEMORY",
+        "--recompute-memory",
+        "1Gi",
+        _MEMORY,
+        "the recompute's memory",
+        ("recompute",),
+    ),
+    Parameter(
+        "LIBRA_SCHEDULE",
+        "--schedule",
+        "0 2 * * *",
+        r"\S+( \S+){4}",
+        "when the recompute runs, as in cron",
+        ("schedule",),
     ),
     Parameter(
         "LIBRA_SCHEDULER_REGION",
@@ -168,6 +175,8 @@ PARAMETERS = (
         "",
         _REGION,
         "where the schedule is kept; the functions' region by default",
+        ("schedule",),
+        not_by_firebase="it keeps the schedule in the functions' region",
     ),
     Parameter(
         "LIBRA_PITR",
@@ -175,14 +184,23 @@ PARAMETERS = (
         "keep",
         "on|off|keep",
         "point-in-time recovery: snapshots of seven days in place of one hour; costs storage",
+        ("database",),
     ),
-    Parameter("LIBRA_BACKUP", "--backup", "keep", "daily|keep", "a backup of the database every day"),
+    Parameter(
+        "LIBRA_BACKUP",
+        "--backup",
+        "keep",
+        "daily|keep",
+        "a backup of the database every day",
+        ("backup",),
+    ),
     Parameter(
         "LIBRA_BACKUP_RETENTION",
         "--backup-retention",
         "7d",
         r"[1-9]\d?d|[1-9]\d?w",
         "how long a backup is kept",
+        ("backup",),
     ),
     Parameter(
         "LIBRA_RULES",
@@ -190,6 +208,8 @@ PARAMETERS = (
         "create",
         "create|replace|keep",
         "security rules: create them where there are none, replace what is there, or keep out",
+        ("rules",),
+        not_by_firebase="it replaces the rules that are in force; leave `firestore` out of its --only",
     ),
     Parameter(
         "LIBRA_SECRETS",
@@ -197,12 +217,14 @@ PARAMETERS = (
         "",
         r"[A-Z][A-Z0-9_]*=[A-Za-z0-9_-]+:(latest|\d+)(,[A-Z][A-Z0-9_]*=[A-Za-z0-9_-]+:(latest|\d+))*",
         "VARIABLE=SECRET:VERSION, by commas: from Secret Manager into both functions",
+        ("services", "accounts", *BOTH),
+        not_by_firebase="deploy with ./deploy.sh up, or name them in functions.yaml",
     ),
 )
 
 
 class ParameterError(Exception):
-    """A parameter can not be used; the message says which, what was found and what is allowed."""
+    """A parameter cannot be used; the message says which, what was found and what is allowed."""
 
 
 def read(
@@ -211,14 +233,14 @@ def read(
     """Every parameter's value, checked; ``deployed``: also for what a test may do and production may not.
 
     Raises:
-        ParameterError: naming the first one that can not be used.
+        ParameterError: naming the first one that cannot be used.
     """
     filed = read_file(file)
     values = {}
     for parameter in PARAMETERS:
-        said = flags.get(parameter.variable)
+        flag = flags.get(parameter.variable)
         found = environment.get(parameter.variable) or filed.get(parameter.variable) or parameter.default
-        values[parameter.variable] = _checked(parameter, found if said is None else said)
+        values[parameter.variable] = _checked(parameter, found if flag is None else flag)
     values["LIBRA_LOCATION"] = values["LIBRA_LOCATION"] or values["LIBRA_REGION"]
     values["LIBRA_SCHEDULER_REGION"] = values["LIBRA_SCHEDULER_REGION"] or values["LIBRA_REGION"]
     _check_together(values, deployed=deployed)
@@ -283,95 +305,15 @@ def runtime(values: Mapping[str, str]) -> dict[str, str]:
     return {parameter.variable: values[parameter.variable] for parameter in PARAMETERS if parameter.runtime}
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ParameterError(f"{message}; ./deploy.sh --help lists what there is")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="./deploy.sh",
-        description="Deploys Libra with gcloud: the trigger, the recompute, its schedule and what they need.",
-        epilog="commands:\n" + "\n".join(f"  {name:7} {what}" for name, what in COMMANDS.items()),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("command", choices=COMMANDS, metavar="|".join(COMMANDS))
-    for parameter in PARAMETERS:
-        default = f" [{parameter.default}]" if parameter.default else ""
-        parser.add_argument(
-            parameter.flag,
-            dest=parameter.variable,
-            metavar="VALUE",
-            help=f"{parameter.meaning} ({parameter.variable}){default}".replace("%", "%%"),
-        )
-    parser.add_argument("--env-file", default="deploy.env", metavar="FILE", help="parameters [deploy.env]")
-    parser.add_argument("--only", default=",".join(STEPS), metavar="STEPS", help=f"of {','.join(STEPS)}")
-    parser.add_argument("--force", action="store_true", help="deploy functions that have not changed, too")
-    parser.add_argument(
-        "--for-firebase",
-        action="store_true",
-        help="grant what functions need that `firebase deploy` deploys: their own account delivers and calls",
-    )
-    parser.add_argument("--delete-indexes", action="store_true", help="down: remove Libra's indexes too")
-    parser.add_argument("--delete-database", default="", metavar="NAME", help="down: DELETE ALL DATA of it")
-    return parser
-
-
-def arguments_of(words: Sequence[str]) -> dict[str, Any]:
-    """A command line taken apart; flags that were not given are None.
-
-    Raises:
-        ParameterError: it has a flag or a command that there is not.
-    """
-    return vars(_parser().parse_args(words))
-
-
-def assignments(arguments: Sequence[str], environment: Mapping[str, str]) -> dict[str, str]:
-    """What `deploy.sh` takes over as its variables.
-
-    Raises:
-        ParameterError: a flag or a value can not be used.
-    """
-    said = arguments_of(arguments)
-    command, steps = said["command"], said["only"].split(",")
-    if unknown := [step for step in steps if step not in STEPS]:
-        raise ParameterError(
-            f"--only {','.join(unknown)}: there is no such step; there are {', '.join(STEPS)}"
-        )
-    values = read(said, environment, Path(said["env_file"]), deployed=command in {"up", "plan"})
-    missing = [it for it in PARAMETERS[:2] if command != "stage" and not values[it.variable]]
-    if missing:
-        raise ParameterError(f"{missing[0].flag} ({missing[0].variable}) is missing: {missing[0].meaning}")
-    if said["delete_database"] not in {"", values["FIRESTORE_DATABASE"]}:
-        raise ParameterError(
-            f"--delete-database {said['delete_database']}: the database here is "
-            f"{values['FIRESTORE_DATABASE']}; name that one to delete all of its data"
-        )
-    return values | {
-        "COMMAND": command,
-        "ONLY": f" {' '.join(steps)} ",
-        "FORCE": "yes" if said["force"] else "",
-        "FOR_FIREBASE": "yes" if said["for_firebase"] else "",
-        "DELETE_INDEXES": "yes" if said["delete_indexes"] else "",
-        "DELETE_DATABASE": said["delete_database"],
-        "RUNTIME_ENVIRONMENT": SEPARATOR.join(f"{name}={value}" for name, value in runtime(values).items()),
-    }
-
-
-def main() -> None:
-    """Print the assignments for the shell, or say what is wrong and end with 2."""
-    arguments = sys.argv[1:]
-    if not arguments or {"-h", "--help"} & set(arguments):
-        sys.stderr.write(_parser().format_help())
-        sys.exit(0 if arguments else 2)
-    try:
-        for variable, value in assignments(arguments, os.environ).items():
-            print(f"{variable}={shlex.quote(value)}")  # noqa: T201 - what deploy.sh reads
-    except ParameterError as error:
-        sys.stderr.write(f"deploy.sh: {error}\n")
-        sys.exit(2)
+def table() -> str:
+    """The parameters as a table in Markdown, which docs/operations.md holds."""
+    rows = ["| flag | variable | default | what | read by |", "|---|---|---|---|---|"]
+    for it in PARAMETERS:
+        default = f"`{it.default}`" if it.default else ""
+        meaning = it.meaning.replace("*", r"\*").replace("|", r"\|")
+        rows.append(f"| `{it.flag}` | `{it.variable}` | {default} | {meaning} | {', '.join(it.read_by)} |")
+    return "\n".join(rows)
 
 
 if __name__ == "__main__":
-    main()
+    print(table())  # noqa: T201 - to paste into docs/operations.md

@@ -6,7 +6,6 @@ import, and nothing else. The same sources always give the same folder (names, b
 then imports every entry point in an interpreter that has only the deployed requirements.
 """
 
-import argparse
 import hashlib
 import json
 import os
@@ -18,8 +17,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.closure import Closure, ClosureError, closure, finder
-from deploy.parameters import ParameterError, read
+from deploy.closure import Closure, closure, finder
+from deploy.parameters import PARAMETERS
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGED = ROOT / "build" / "functions"
@@ -120,7 +119,11 @@ def configure(values: Mapping[str, str]) -> None:
     """
     CONFIG.mkdir(parents=True, exist_ok=True)
     firebase = _declared(r"^  - { name: (\w+),")
-    decided = [f"{name}={json.dumps(values[name])}" for name in firebase if values[name]]
+    decided = [
+        f"{it.variable}={json.dumps(it.for_firebase(values[it.variable]))}"
+        for it in PARAMETERS
+        if it.variable in firebase and values[it.variable]
+    ]
     local = [f'{name}="{EMULATOR_REGION}"' for name in ("LIBRA_REGION", "LIBRA_LOCATION") if not values[name]]
     (CONFIG / ".env").write_text("\n".join(decided) + "\n", encoding="utf-8")
     (CONFIG / ".env.local").write_text("\n".join(local) + "\n", encoding="utf-8")
@@ -130,7 +133,7 @@ def make_venv() -> Path:
     """An interpreter with nothing but the deployed requirements; kept until they change.
 
     Raises:
-        StageError: the requirements can not be installed.
+        StageError: the requirements cannot be installed.
     """
     requirements = ROOT / "functions" / "requirements.txt"
     wanted = hashlib.sha256(sys.version.encode() + requirements.read_bytes()).hexdigest()
@@ -148,7 +151,7 @@ def check(python: Path) -> None:
     """Import every entry point as the platform would: only the folder, only its requirements.
 
     Raises:
-        StageError: one can not be imported or is not there.
+        StageError: one cannot be imported or is not there.
     """
     _run(str(python), "-I", "-B", "-c", IMPORT, str(STAGED), json.dumps(entry_points()))
 
@@ -175,25 +178,27 @@ def _run(*command: str) -> None:
         raise StageError(f"{' '.join(command[:4])} ... failed:\n{done.stderr.strip() or done.stdout.strip()}")
 
 
-def main() -> None:
-    """`python -m deploy.stage`: stage and check; with `--fingerprint`, print the digest alone."""
-    parser = argparse.ArgumentParser(prog="deploy.stage")
-    parser.add_argument("--fingerprint", action="store_true")
-    parser.add_argument("--env-file", default="deploy.env")
-    options = parser.parse_args()
-    if options.fingerprint:
-        print(fingerprint())  # noqa: T201 - what deploy.sh reads
-        return
-    try:
-        values = read({}, os.environ, Path(options.env_file))
-        stage()
-        configure(values)
-        check(make_venv())
-    except (StageError, ClosureError, ParameterError) as error:
-        sys.exit(f"deploy.sh: staging failed: {error}")
+def build(values: Mapping[str, str]) -> str:
+    """Stage the functions, write the parameters for Firebase, and import every entry point.
+
+    Args:
+        values: every parameter's value.
+
+    Returns:
+        What was built, in a line or two.
+
+    Raises:
+        StageError: what is staged would not start.
+        ClosureError: a module cannot be followed.
+    """
+    stage()
+    configure(values)
+    check(make_venv())
     size = sum(len(content) for _, content in sources())
-    sys.stderr.write(f"staged {STAGED.relative_to(ROOT)}: {size / 1024:.0f} KiB, every entry point imports\n")
-
-
-if __name__ == "__main__":
-    main()
+    done = f"staged {STAGED.relative_to(ROOT)}: {size / 1024:.0f} KiB, every entry point imports"
+    notes = [
+        f"note: `firebase deploy` does not read {it.flag}: {it.not_by_firebase}"
+        for it in PARAMETERS
+        if it.not_by_firebase and values[it.variable] not in {it.default, values["LIBRA_REGION"]}
+    ]
+    return "\n".join((done, *notes))

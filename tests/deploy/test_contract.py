@@ -7,13 +7,16 @@ import re
 import shlex
 import subprocess
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
 from deploy import indexes, parameters, stage
+from deploy.arguments import options_of
 from deploy.google import RULES
+from deploy.steps import NAMES
 from shared.catalog import LIBRA_HOME, libra
 from shared.settings import Settings
 from tests.deploy.conftest import ROOT, WHERE
@@ -80,10 +83,12 @@ def test_the_manifest_names_the_entry_points_of_the_code() -> None:
 def test_gcloud_deploys_what_firebase_would(planned: dict[str, dict[str, str]], name: str) -> None:
     """Entry point, time, memory, concurrency, instances, ingress and account are the same in both."""
     flags, endpoint = function(planned, name), ENDPOINTS[name]
-    said = parameters.read({}, {}, ROOT / "none.env") | {"PROJECT_ID": "kitchen-1"}
+    values = parameters.read({}, {}, ROOT / "none.env")
+    given = {it.variable: it.for_firebase(values[it.variable]) for it in parameters.PARAMETERS}
+    given["PROJECT_ID"] = "kitchen-1"
 
     def resolved(value: object) -> str:
-        return re.sub(r"\{\{ params\.(\w+) \}\}", lambda match: said[match[1]], str(value))
+        return re.sub(r"\{\{ params\.(\w+) \}\}", lambda match: given[match[1]], str(value))
 
     megabytes = {"512Mi": "512", "1Gi": "1024"}
     assert flags["entry-point"] == endpoint["entryPoint"]
@@ -130,7 +135,7 @@ def test_both_tools_set_the_same_schedule(planned: dict[str, dict[str, str]]) ->
 
 
 def test_the_threads_and_the_concurrency_are_one_parameter(planned: dict[str, dict[str, str]]) -> None:
-    """Whichever tool deploys, they can not differ."""
+    """Whichever tool deploys, they cannot differ."""
     flags = function(planned, "libra-on-created")
     assert f"THREADS={flags['concurrency']}" in flags["set-env-vars"].split("@@")
     assert ENDPOINTS["libra-on-created"]["concurrency"] == "{{ params.THREADS }}"
@@ -151,7 +156,42 @@ def test_defaults_are_the_settings_own() -> None:
     values = parameters.read({}, {}, ROOT / "none.env")
     assert Settings.from_environment(parameters.runtime(values)) == Settings.from_environment({})
     declared = {it["name"]: str(it["default"]) for it in MANIFEST["params"] if "default" in it}
-    assert declared == {name: values[name] for name in declared}
+    known = {it.variable: it for it in parameters.PARAMETERS}
+    assert declared == {name: known[name].for_firebase(values[name]) for name in declared}
+
+
+def test_firebase_ignores_no_parameter_in_silence() -> None:
+    """What a function or the schedule reads is a parameter of the manifest too, or a note says what to do."""
+    names = {it["name"] for it in MANIFEST["params"]} | {"GOOGLE_CLOUD_PROJECT"}
+    components = {"trigger", "recompute", "schedule"}
+    for it in parameters.PARAMETERS:
+        if components & set(it.read_by):
+            assert (it.variable in names) != bool(it.not_by_firebase), it.variable
+        else:
+            assert it.variable not in names, it.variable
+    used = set(re.findall(r"params\.(\w+)", str(ENDPOINTS))) - {"PROJECT_ID"}
+    runtime = {it.variable for it in parameters.PARAMETERS if it.runtime}
+    assert names == used | runtime
+
+
+def test_every_parameter_names_what_reads_it() -> None:
+    """Each component is a function of the manifest or a step of the deployment."""
+    components = {"trigger", "recompute", "every step", *NAMES}
+    for it in parameters.PARAMETERS:
+        assert it.read_by, it.variable
+        assert set(it.read_by) <= components, it.variable
+
+
+def test_what_firebase_reads_is_converted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Memory is MiB there; a value that it cannot take is named, and what to do in its place."""
+    monkeypatch.setattr(stage, "CONFIG", tmp_path)
+    flags = ("--memory=2Gi", "--recompute-memory=512Mi", "--cpu=2", "--secrets=KEY=key:latest")
+    values = options_of(("stage", *WHERE, *flags), {}).values
+    notes = stage.build(values).splitlines()[1:]
+    written = (tmp_path / ".env").read_text(encoding="utf-8").splitlines()
+    assert {'LIBRA_MEMORY="2048"', 'LIBRA_RECOMPUTE_MEMORY="512"', 'LIBRA_CPU="2"'} <= set(written)
+    assert [note for note in notes if "--secrets" in note] == notes
+    assert notes
 
 
 def test_firebase_takes_the_staged_folder() -> None:
@@ -168,14 +208,15 @@ def test_firebase_takes_the_staged_folder() -> None:
 def test_indexes_follow_the_declarations() -> None:
     """A new aggregation brings its exemptions, and the index counter its composite index."""
     source = libra(Settings())
-    steps = set(indexes.wanted(json.loads((ROOT / FIREBASE["firestore"]["indexes"]).read_text("utf-8"))))
-    exempt = {(it.collection, it.fields[0]) for it in steps if it.kind == "exempt"}
+    assert ROOT / FIREBASE["firestore"]["indexes"] == indexes.FILE
+    declared = set(indexes.wanted(indexes.declared()))
+    exempt = {(it.collection, it.fields[0]) for it in declared if it.kind == "exempt"}
     assert exempt == {
         (it.name, field) for it in source.aggregations for field in ("recent", "updated_at")
     } | {(LIBRA_HOME.seen, "expires_at")}
-    assert {str(it) for it in steps if it.kind != "exempt"} == {
-        "composite libra dataAction:ascending timestamp:ascending",
-        f"ttl {LIBRA_HOME.seen} expires_at",
+    assert {it for it in declared if it.kind != "exempt"} == {
+        indexes.Declared("composite", "libra", ("dataAction:ascending", "timestamp:ascending")),
+        indexes.Declared("ttl", LIBRA_HOME.seen, ("expires_at",)),
     }
 
 

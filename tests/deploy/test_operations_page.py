@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy.parameters import STEPS, arguments_of
+from deploy import parameters
+from deploy.arguments import flags_of
+from deploy.steps import NAMES
 from tests.deploy.conftest import ROOT
 
 PAGE = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
@@ -34,8 +36,7 @@ def test_every_command_of_the_page_is_one(command: str) -> None:
     """Its flags and steps are those of `deploy.sh`."""
     words = shlex.split(command.rstrip('."'))[1:]
     if words != ["--help"]:
-        said = arguments_of(words)
-        assert set(said["only"].split(",")) <= set(STEPS)
+        assert set(flags_of(words)["only"].split(",")) <= set(NAMES)
 
 
 def test_the_first_commands_work_as_they_are_written(tree: Path, tmp_path: Path) -> None:
@@ -54,7 +55,12 @@ def test_the_first_commands_work_as_they_are_written(tree: Path, tmp_path: Path)
 
 def test_the_page_names_every_step() -> None:
     """In the order in which `up` takes them."""
-    assert [cells[0].strip("| `") for cells in table("## Deploying")] == list(STEPS)
+    assert [cells[0].strip("| `") for cells in table("## Deploying")] == list(NAMES)
+
+
+def test_the_page_has_the_table_of_parameters() -> None:
+    """As `python -m deploy.parameters` prints it."""
+    assert f"\n{parameters.table()}\n" in PAGE
 
 
 def test_every_message_of_the_page_is_logged() -> None:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.parameters import ParameterError, assignments, read, runtime
+from deploy.arguments import options_of
+from deploy.parameters import ParameterError, read, runtime
 
 FLAGS = ("plan", "--project=kitchen-1", "--region=europe-west6")
 
@@ -36,13 +37,13 @@ def test_a_line_that_names_no_parameter_is_refused(tmp_path: Path, line: str) ->
 
 def test_a_variable_of_the_emulator_is_not_passed_on() -> None:
     """A shell that points at an emulator does not deploy functions that do."""
-    taken = assignments(FLAGS, {"FIRESTORE_EMULATOR_HOST": "127.0.0.1:8080"})
-    assert "EMULATOR" not in taken["RUNTIME_ENVIRONMENT"]
+    values = options_of(FLAGS, {"FIRESTORE_EMULATOR_HOST": "127.0.0.1:8080"}).values
+    assert not [name for name in runtime(values) if "EMULATOR" in name]
 
 
 def test_the_location_and_the_scheduler_follow_the_region() -> None:
     """One region is enough to say."""
-    taken = assignments(FLAGS, {})
+    taken = options_of(FLAGS, {}).values
     assert (taken["LIBRA_LOCATION"], taken["LIBRA_SCHEDULER_REGION"]) == ("europe-west6", "europe-west6")
 
 
@@ -51,17 +52,17 @@ def test_the_location_and_the_scheduler_follow_the_region() -> None:
 )
 def test_a_region_may_serve_its_own_location(location: str, region: str) -> None:
     """A multi-region is served from a region in it, a region from itself."""
-    taken = assignments(("plan", "--project=kitchen-1", f"--region={region}", f"--location={location}"), {})
-    assert taken["LIBRA_LOCATION"] == location
+    flags = ("plan", "--project=kitchen-1", f"--region={region}", f"--location={location}")
+    assert options_of(flags, {}).values["LIBRA_LOCATION"] == location
 
 
 def test_a_value_with_the_separator_is_refused() -> None:
     """gcloud would cut it in two."""
     with pytest.raises(ParameterError, match="'@@'"):
-        assignments((*FLAGS, "--time-action=a@@b"), {})
+        options_of((*FLAGS, "--time-action=a@@b"), {})
 
 
 def test_a_value_is_passed_on_as_it_is() -> None:
     """Commas, spaces and quotes in an action's name survive."""
-    taken = assignments((*FLAGS, "--time-action=Served, \"hot\" & 'cold'"), {})
+    taken = options_of((*FLAGS, "--time-action=Served, \"hot\" & 'cold'"), {}).values
     assert runtime(taken)["LIBRA_TIME_ACTION"] == "Served, \"hot\" & 'cold'"

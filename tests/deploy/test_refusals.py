@@ -1,11 +1,16 @@
 """What `deploy.sh` refuses, before it changes anything."""
 
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
-from tests.deploy.conftest import WHERE, Deploy, deployer
+from deploy import __main__ as program
+from tests.deploy.conftest import ROOT, WHERE, Deploy, deployer
 from tests.deploy.google_apis import GoogleApis
 
 
@@ -29,6 +34,52 @@ def test_help_is_printed_and_nothing_else_happens(deploy_fresh: Deploy, argument
     assert done.returncode == 0, done.stderr
     assert all(word in done.stderr for word in ("stage", "plan", "up", "status", "env", "down", "--project"))
     assert "unbound" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["plan", *WHERE], ["plan", *WHERE, "--json"]])
+def test_it_starts_without_any_package(arguments: list[str], tmp_path: Path) -> None:
+    """A machine with Python and nothing installed plans a deployment; `-S` leaves the packages out."""
+    bare = tmp_path / "python"
+    bare.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "$@"\n', encoding="utf-8")
+    bare.chmod(0o755)
+    environment = {"PATH": "/usr/bin:/bin", "PYTHON": str(bare)}
+    done = subprocess.run(
+        [ROOT / "deploy.sh", *arguments, "--env-file=none.env"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    if "--json" in arguments:
+        assert [step["step"] for step in json.loads(done.stdout)["steps"] if step["commands"]][
+            -1
+        ] == "schedule"
+
+
+def test_an_old_python_is_named(tmp_path: Path) -> None:
+    """Where no Python will do, it says which is needed and how to name one."""
+    for name in ("dirname",):
+        (tmp_path / name).symlink_to(f"/usr/bin/{name}")
+    done = subprocess.run(
+        ["/bin/bash", ROOT / "deploy.sh", "plan"],
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "no Python 3.11 or newer here" in done.stderr
+
+
+def test_ctrl_c_ends_it_cleanly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interrupted deployment says that it may be repeated, and its status is that of an interrupt."""
+    monkeypatch.setattr(program, "options_of", _interrupted)
+    assert program.main(["up", *WHERE]) == 130
+
+
+def _interrupted(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize(

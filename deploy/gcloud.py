@@ -1,0 +1,129 @@
+"""gcloud: reads, changes, and changes that rest on one which Google takes a while to know.
+
+While planning, nothing is run: a read finds nothing, as in an empty project, and a change is not made.
+"""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+ABSENT = re.compile(
+    r"NOT_FOUND|status=\[404\]|not found|could not be found|SERVICE_DISABLED|has not been used", re.IGNORECASE
+)
+"""What gcloud says of a thing that is not there, or whose service is off."""
+UNSETTLED = re.compile(
+    r"service agent|does not exist|not been granted|few minutes|try again later|in progress|ABORTED",
+    re.IGNORECASE,
+)
+"""What gcloud says while a new account, a grant or an operation on the same field is not settled yet."""
+
+
+class DeployError(Exception):
+    """The deployment cannot go on; the message says why and what to do."""
+
+
+class CommandError(Exception):
+    """A command failed; the message is what it printed."""
+
+    def __init__(self, words: tuple[str, ...], message: str) -> None:
+        super().__init__(message)
+        self.words = words
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One command that changes something."""
+
+    words: tuple[str, ...]
+    """The command, as it can be typed."""
+    patient: bool = False
+    """Whether it rests on a change before it, which Google may not know everywhere yet."""
+    title: str = ""
+    """What it is for, where the step's own title does not say it."""
+    call: Callable[[], str] | None = None
+    """Does the same without a process, and says what was done; None: the words are run."""
+
+    def __str__(self) -> str:
+        """As it can be pasted into a shell."""
+        return shlex.join(self.words)
+
+
+def gcloud(*words: str, patient: bool = False, title: str = "") -> Change:
+    """A change that gcloud makes."""
+    return Change(("gcloud", *words), patient, title)
+
+
+def say(text: str) -> None:
+    """Tell the operator."""
+    sys.stderr.write(f"{text}\n")
+
+
+class Gcloud:
+    """Runs commands for one deployment.
+
+    Args:
+        planning: run nothing.
+        tries: how often a patient change is tried, at most.
+        pause: seconds between two tries.
+    """
+
+    def __init__(self, *, planning: bool, tries: int = 10, pause: float = 30) -> None:
+        self.planning = planning
+        self._tries = tries
+        self._pause = pause
+
+    def look(self, *words: str) -> str:
+        """What a read prints; nothing for what is not there.
+
+        Raises:
+            CommandError: it failed for another reason.
+        """
+        if self.planning:
+            return ""
+        try:
+            return self._run(("gcloud", *words))
+        except CommandError as failure:
+            if ABSENT.search(str(failure)):
+                return ""
+            raise
+
+    def make(self, change: Change) -> None:
+        """Make a change.
+
+        Raises:
+            CommandError: it failed, and, if it is a patient one, for a reason that time does not mend.
+        """
+        for attempt in range(1, self._tries + 1):
+            say(f"   {change}")
+            try:
+                if change.call:
+                    say(f"   {change.call()}")
+                else:
+                    self._run(change.words)
+            except CommandError as failure:
+                last = attempt == self._tries
+                if last or not change.patient or not UNSETTLED.search(str(failure)):
+                    raise
+                tries = f"({attempt} of {self._tries})"
+                say(f"   not known everywhere yet; once more in {self._pause:g} s {tries}")
+                time.sleep(self._pause)
+            else:
+                return
+
+    @staticmethod
+    def _run(words: tuple[str, ...]) -> str:
+        environment = os.environ | {"CLOUDSDK_CORE_DISABLE_PROMPTS": "1"}
+        try:
+            done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 - our own
+        except FileNotFoundError:
+            raise DeployError(
+                f"{words[0]} is not installed: https://cloud.google.com/sdk/docs/install"
+            ) from None
+        if done.returncode:
+            raise CommandError(words, done.stderr.strip())
+        return done.stdout.strip("\n")

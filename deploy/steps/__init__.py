@@ -1,0 +1,29 @@
+"""The steps of a deployment, in the order in which `up` takes them. `down` goes the other way.
+
+To add one: write its class (`deploy.steps.base.Step` says what it needs), name it here, give it a row in
+docs/operations.md, and let the recorder of tests/deploy answer for what it asks.
+"""
+
+from deploy.steps.accounts import Accounts, Invokers
+from deploy.steps.base import Deployment, Step
+from deploy.steps.functions import Functions, Stage
+from deploy.steps.project import Backup, Database, Indexes, Preflight, Rules, Services
+from deploy.steps.schedule import Schedule
+
+STEPS: tuple[type[Step], ...] = (
+    Stage,
+    Preflight,
+    Services,
+    Database,
+    Accounts,
+    Indexes,
+    Rules,
+    Functions,
+    Invokers,
+    Schedule,
+    Backup,
+)
+NAMES = tuple(step.name for step in STEPS if not step.always)
+"""What `--only` may name."""
+
+__all__ = ["NAMES", "STEPS", "Deployment", "Functions", "Stage", "Step"]

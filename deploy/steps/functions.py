@@ -1,0 +1,151 @@
+"""The staged folder, and the two functions that are deployed from it."""
+
+import hashlib
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+from deploy import lag, stage
+from deploy.closure import ClosureError
+from deploy.gcloud import Change, DeployError, gcloud, say
+from deploy.parameters import SEPARATOR, runtime
+from deploy.steps.accounts import BUILDER, RUNTIME, deliverer
+from deploy.steps.base import RECOMPUTE, TRIGGER, Step
+
+
+class Stage(Step):
+    """Builds what is deployed, and imports it. It changes nothing in the cloud."""
+
+    name = "stage"
+    needs = "no role"
+    title = "Build build/functions from functions/ and shared/, and import every entry point"
+    always = True
+
+    def missing(self) -> Iterator[Change]:
+        """One change, on this machine."""
+        yield Change(("./deploy.sh", "stage"), call=self.build)
+
+    def build(self) -> str:
+        """Stage; what was built.
+
+        Raises:
+            DeployError: what is staged would not start.
+        """
+        try:
+            return stage.build(self.deployment.values)
+        except (stage.StageError, ClosureError) as error:
+            raise DeployError(f"staging failed: {error}") from error
+
+
+class Functions(Step):
+    """The recompute and the trigger; each unless it is there, healthy, and of these sources and flags."""
+
+    name = "functions"
+    needs = "roles/cloudfunctions.admin and roles/iam.serviceAccountUser"
+    title = "Look at what is deployed"
+    undoing = "Remove the functions"
+    pending = ""
+    """What a later run of `up` has still to do; known once `missing` has looked."""
+
+    def missing(self) -> Iterator[Change]:
+        """In an order in which a change of the LAG is safe: see deploy/lag.py."""
+        values = self.deployment.values
+        safe = self._lags()
+        self.pending = safe.pending
+        yield from self._function(
+            RECOMPUTE,
+            "recompute",
+            safe.recompute,
+            "--entry-point=recompute",
+            "--trigger-http",
+            "--concurrency=1",
+            f"--memory={values['LIBRA_RECOMPUTE_MEMORY']}",
+            "--timeout=3600s",
+            "--min-instances=0",
+            "--max-instances=1",
+        )
+        filters = (
+            "type=google.cloud.firestore.document.v1.created",
+            f"database={values['FIRESTORE_DATABASE']}",
+            "namespace=(default)",
+        )
+        yield from self._function(
+            TRIGGER,
+            "trigger",
+            safe.trigger,
+            "--entry-point=on_libra_created",
+            f"--trigger-location={values['LIBRA_LOCATION']}",
+            f"--trigger-event-filters={','.join(filters)}",
+            "--trigger-event-filters-path-pattern=document=libra/{entryId}",
+            f"--trigger-service-account={self.deployment.email(deliverer(self.deployment))}",
+            "--retry",
+            f"--concurrency={values['THREADS']}",
+            f"--memory={values['LIBRA_MEMORY']}",
+            "--timeout=120s",
+            f"--min-instances={values['LIBRA_MIN_INSTANCES']}",
+            f"--max-instances={values['LIBRA_MAX_INSTANCES']}",
+        )
+
+    def surplus(self) -> Iterator[Change]:
+        """The trigger first: what it leaves undelivered, a recompute finds."""
+        for name in (TRIGGER, RECOMPUTE):
+            if self._describe(name, "value(name)"):
+                yield gcloud("functions", "delete", name, "--gen2", *self.deployment.in_region)
+
+    def state(self) -> Iterator[tuple[str, str]]:
+        """State, time, retries, concurrency and revision of each."""
+        fields = (
+            "state,updateTime,eventTrigger.retryPolicy,"
+            "serviceConfig.maxInstanceRequestConcurrency,serviceConfig.revision"
+        )
+        for name in (TRIGGER, RECOMPUTE):
+            yield name, self._describe(name, f'value[separator="  "]({fields})') or "not deployed"
+
+    def _lags(self) -> lag.Plan:
+        """The LAG that each function may have now, and what has to wait."""
+        wanted = timedelta(seconds=int(self.deployment.values["LIBRA_LAG_SECONDS"]))
+        now = datetime.now(UTC)
+        return lag.plan(wanted, self._deployed(TRIGGER), self._deployed(RECOMPUTE), now)
+
+    def _deployed(self, name: str) -> lag.Deployed | None:
+        fields = "serviceConfig.environmentVariables.LIBRA_LAG_SECONDS,updateTime"
+        seconds, _, since = self._describe(name, f'value[separator=" "]({fields})').partition(" ")
+        if not seconds or not since:
+            return None
+        return lag.Deployed(timedelta(seconds=int(seconds)), datetime.fromisoformat(since))
+
+    def _describe(self, name: str, form: str) -> str:
+        where = self.deployment.in_region
+        return self.gcloud.look("functions", "describe", name, "--gen2", *where, f"--format={form}")
+
+    def _function(self, name: str, what: str, safe: timedelta, *own: str) -> Iterator[Change]:
+        deployment, values = self.deployment, self.deployment.values
+        secrets = values["LIBRA_SECRETS"]
+        environment = runtime(values) | {
+            "LIBRA_LAG_SECONDS": f"{safe.total_seconds():.0f}",
+            "THREADS": values["THREADS"],
+        }
+        variables = SEPARATOR.join(f"{variable}={value}" for variable, value in environment.items())
+        flags = (
+            "--gen2",
+            deployment.in_project,
+            f"--region={deployment.region}",
+            "--runtime=python311",
+            "--source=build/functions",
+            f"--service-account={deployment.email(RUNTIME)}",
+            f"--build-service-account=projects/{deployment.project}/serviceAccounts/{deployment.email(BUILDER)}",
+            f"--cpu={values['LIBRA_CPU']}",
+            "--ingress-settings=internal-only",
+            "--no-allow-unauthenticated",
+            *own,
+            f"--set-secrets={secrets}" if secrets else "--clear-secrets",
+            f"--set-env-vars=^{SEPARATOR}^{variables}",
+        )
+        lines = "".join(f"{line}\n" for line in (stage.fingerprint(), *flags))
+        config = hashlib.sha256(lines.encode()).hexdigest()[:40]
+        there = self._describe(name, "value(state,labels.libra-config)")
+        if there == f"ACTIVE\t{config}" and not deployment.force:
+            say(f"   {name} is up to date")
+            return
+        title = f"Deploy the {what} {name} (a few minutes)"
+        label = f"--update-labels=libra-config={config}"
+        yield gcloud("functions", "deploy", name, *flags, label, patient=True, title=title)
