@@ -130,7 +130,7 @@ PARAMETERS = (
     Parameter(
         "THREADS",
         "--concurrency",
-        "80",
+        "300",
         r"[1-9]\d{0,2}|1000",
         "events at once in one instance of the trigger, and the threads of a server that uses them",
         BOTH,
@@ -303,6 +303,11 @@ def _check_together(values: Mapping[str, str], *, deployed: bool) -> None:
 def runtime(values: Mapping[str, str]) -> dict[str, str]:
     """What the functions are given, THREADS aside."""
     return {parameter.variable: values[parameter.variable] for parameter in PARAMETERS if parameter.runtime}
+
+
+def default(variable: str) -> str:
+    """A parameter's default; raises StopIteration if there is no such parameter."""
+    return next(it.default for it in PARAMETERS if it.variable == variable)
 
 
 def table() -> str:

@@ -33,7 +33,7 @@ def decode_entry(event: CloudEvent, source: Source, home: Home) -> Entry:
     if not document.HasField("create_time"):
         raise _malformed(event, f"its document {document.name!r} has no create time")
     try:
-        fields = decode_some(document.fields, {path.partition(".")[0] for path in source.fields})
+        fields = decode_some(document.fields, source.top_fields)
         return Entry(document.name, instant(document.create_time), fields)
     except OverflowError:
         raise _malformed(

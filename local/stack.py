@@ -17,6 +17,7 @@ from typing import Any, Self
 
 import httpx
 
+from deploy.parameters import default
 from local.emulator import QUICK, Emulator
 from local.errors import StackError
 from local.faults import Faults
@@ -122,7 +123,7 @@ class LocalStack:
         project: str = "demo-libra",
         settings: Mapping[str, str] | None = None,
         faults: Faults | None = None,
-        concurrency: int = 80,
+        concurrency: int = int(default("THREADS")),
         relay_port: int | None = None,
         emulator_port: int | None = None,
         rules: Path | None = None,

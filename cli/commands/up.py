@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from cli.commands.options import Ended, ending, faulty
+from deploy.parameters import default
 from local.errors import StackError
 from local.faults import Faults
 from local.stack import LocalStack
@@ -28,7 +29,9 @@ WATCH_SECONDS = 0.5
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Security rules for the emulator.",
 )
-@click.option("--concurrency", type=click.IntRange(1, 1000), default=80, show_default=True)
+@click.option(
+    "--concurrency", type=click.IntRange(1, 1000), default=int(default("THREADS")), show_default=True
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Which events are hit.")
 @faulty(Faults())
 def command(

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from shared.aggregation.keys import Key, KeyPart, Part
 from shared.aggregation.measures import Count, Equals, Measure
@@ -86,10 +87,15 @@ class Source:
                 f"source {self.name}: it needs an aggregation, and the names of aggregations differ: {names}"
             )
 
-    @property
+    @cached_property
     def fields(self) -> frozenset[str]:
         """Dotted paths of every entry field that any declaration reads."""
         return frozenset().union(*(aggregation.fields for aggregation in self.aggregations))
+
+    @cached_property
+    def top_fields(self) -> frozenset[str]:
+        """The top-level fields that hold `fields`."""
+        return frozenset(path.partition(".")[0] for path in self.fields)
 
     def aggregation(self, name: str) -> Aggregation:
         """The aggregation of this name; raises KeyError."""

@@ -20,14 +20,6 @@ value that fits an entry but not, with what stands beside it, a total (1 MiB a d
 https://firebase.google.com/docs/firestore/quotas, 2026-11)."""
 
 
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # a lone surrogate, which JSON can spell and Firestore can not store
-        return False
-    return True
-
-
 class KeyPart(ABC):
     """One value that an entry is counted under."""
 
@@ -65,9 +57,11 @@ class FieldKey(KeyPart):
             raise Unusable(self.field, f"expected a string, found {type_name(value)}")
         if not value and not self.allow_empty:
             raise Unusable(self.field, "expected a non-empty string, found an empty one")
-        if not _is_unicode(value):
-            raise Unusable(self.field, "expected a string, found one that is not valid Unicode")
-        if len(value.encode()) > MAX_KEY_BYTES:
+        try:
+            size = len(value.encode())
+        except UnicodeEncodeError:  # a lone surrogate, which JSON can spell and Firestore cannot store
+            raise Unusable(self.field, "expected a string, found one that is not valid Unicode") from None
+        if size > MAX_KEY_BYTES:
             raise Unusable(self.field, f"expected at most {MAX_KEY_BYTES} bytes, found more")
         return value
 

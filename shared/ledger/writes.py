@@ -1,10 +1,10 @@
 """What the commit of a group holds: markers, totals, and records of what could not be counted."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
-from shared.aggregation import Entry, Home, Source, add
+from shared.aggregation import Cell, Entry, Home, Source, add
 from shared.ledger.outcome import Member
 from shared.store import Create, FieldPath, Merge, Write
 from shared.watermark import Bucket, bucket_of
@@ -30,9 +30,8 @@ class Writes:
 
     def of(self, members: Sequence[Member], now: datetime) -> list[Write]:
         """Markers first, then the totals, each once with everything that the group adds to it."""
-        writes: list[Write] = [
-            Create(self._home.marker(member.marker), {"expires_at": now + MARKER_LIFE}) for member in members
-        ]
+        marker = {"expires_at": now + MARKER_LIFE}
+        writes: list[Write] = [Create(self._home.marker(member.marker), marker) for member in members]
         writes += self._totals(members)
         for member in members:
             if rejections := member.contribution.rejections:
@@ -48,18 +47,21 @@ class Writes:
         for member in members:
             bucket = bucket_of(member.entry.create_time, self._bucket)
             by_bucket.setdefault(bucket, []).append(member)
-        totals: dict[str, tuple[object, dict[FieldPath, int]]] = {}
+        totals: dict[Cell, dict[FieldPath, int]] = {}
         for bucket, bucketed in by_bucket.items():
+            labels: dict[str, FieldPath] = {}
             for cell, measures in add(member.contribution.deltas for member in bucketed).items():
-                key = self._source.aggregation(cell.aggregation).stored_key(cell.key)
-                _, increments = totals.setdefault(self._home.total(cell), (key, {}))
+                increments = totals.setdefault(cell, {})
                 for measure, amount in measures.items():
+                    if measure not in labels:
+                        labels[measure] = ("recent", bucket.label(measure))
                     increments[(measure,)] = increments.get((measure,), 0) + amount
-                    increments[("recent", bucket.label(measure))] = amount
-        return [
-            Merge(path, {("key",): key}, increments, server_times=(("updated_at",),))
-            for path, (key, increments) in totals.items()
-        ]
+                    increments[labels[measure]] = amount
+        return [self._total(cell, increments) for cell, increments in totals.items()]
+
+    def _total(self, cell: Cell, increments: Mapping[FieldPath, int]) -> Merge:
+        key = self._source.aggregation(cell.aggregation).stored_key(cell.key)
+        return Merge(self._home.total(cell), {("key",): key}, increments, server_times=(("updated_at",),))
 
     def rejected(self, member: Member, reasons: list[dict[str, str]]) -> Merge:
         """The record of an entry that could not be counted, or not everywhere."""

@@ -124,8 +124,7 @@ class FirestoreStore:
     ) -> datetime:
         """See `Store.commit`."""
         request = _CommitRequest(database=self.database, transaction=transaction or b"")
-        for write in writes:
-            self._messages.write(request.writes.add(), write)
+        self._messages.writes(request.writes, writes)
         try:
             response = self._commit(request, timeout=timeout, metadata=self._metadata)
         except grpc.RpcError as error:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Literal, Protocol, TypeAlias
 
 FieldPath: TypeAlias = tuple[str, ...]
@@ -166,6 +167,7 @@ class GeoPoint:
     longitude: float
 
 
+@lru_cache(maxsize=4_096)
 def quote(path: FieldPath) -> str:
     """A field path as Firestore spells it: a name that is no plain identifier stands in backticks."""
     return ".".join(

@@ -1,9 +1,11 @@
 """Documents, writes and queries as Firestore's protobuf messages, and its refusals as errors of Libra's."""
 
 import re
+from collections.abc import Sequence
 from typing import NoReturn
 
 import grpc
+from google.cloud.firestore_v1.types import write as _write
 
 from shared.errors import (
     AlreadyExists,
@@ -25,7 +27,17 @@ from shared.store.documents import (
     Write,
     quote,
 )
-from shared.store.values import Message, decode_fields, encode, encode_fields, instant, set_instant
+from shared.store.values import (
+    Message,
+    decode_fields,
+    encode,
+    encode_fields,
+    instant,
+    raw,
+    set_instant,
+)
+
+_WriteMessage = raw(_write.Write)
 
 _OPERATORS = {
     "==": "EQUAL",
@@ -59,29 +71,48 @@ class Messages:
             instant(message.update_time),
         )
 
-    def write(self, into: Message, write: Write) -> None:
-        """Write one write into an empty message."""
-        match write:
-            case Create(path, fields):
-                into.update.name = self.name(path)
-                encode_fields(into.update.fields, fields)
-                into.current_document.exists = False
-            case Delete(path):
-                into.delete = self.name(path)
-            case Merge():
-                self._merge(into, write)
+    def writes(self, into: Message, writes: Sequence[Write]) -> None:
+        """Add writes to a repeated field.
 
-    def _merge(self, into: Message, merge: Merge) -> None:
-        into.update.name = self.name(merge.path)
+        A group's markers differ in their names alone, and most of its totals in their names and keys. What
+        is the same is encoded once and copied: that halves what encoding an event costs.
+        """
+        alike: dict[object, Message] = {}
+        for write in writes:
+            message = into.add()
+            if isinstance(write, Delete):
+                message.delete = self.name(write.path)
+                continue
+            same = id(write.fields) if isinstance(write, Create) else _transforms(write)
+            if same in alike:
+                message.CopyFrom(alike[same])
+            elif isinstance(write, Create):
+                encode_fields(message.update.fields, write.fields)
+                message.current_document.exists = False
+            else:
+                self._transform(message, write)
+            if same not in alike:
+                alike[same] = _WriteMessage()
+                alike[same].CopyFrom(message)
+            message.update.name = self.name(write.path)
+            if isinstance(write, Merge):
+                self._set(message, write)
+
+    @staticmethod
+    def _transform(into: Message, merge: Merge) -> None:
         into.update_mask.SetInParent()
-        for path, value in merge.fields.items():
-            into.update_mask.field_paths.append(quote(path))
-            encode(_leaf(into.update.fields, path), value)
-        into.update_mask.field_paths.extend(map(quote, merge.deletes))
         for path, amount in merge.increments.items():
             into.update_transforms.add(field_path=quote(path)).increment.integer_value = amount
         for path in merge.server_times:
             into.update_transforms.add(field_path=quote(path), set_to_server_value="REQUEST_TIME")
+
+    @staticmethod
+    def _set(into: Message, merge: Merge) -> None:
+        for path, value in merge.fields.items():
+            into.update_mask.field_paths.append(quote(path))
+            encode(_leaf(into.update.fields, path), value)
+        if merge.deletes:
+            into.update_mask.field_paths.extend(map(quote, merge.deletes))
         if merge.if_updated:
             set_instant(into.current_document.update_time, merge.if_updated)
 
@@ -111,6 +142,10 @@ class Messages:
             into.reference_value = self.name(str(value))
         else:
             encode(into, value)
+
+
+def _transforms(merge: Merge) -> object:
+    return tuple(merge.increments.items()), tuple(merge.server_times)
 
 
 def _leaf(fields: Message, path: FieldPath) -> Message:

@@ -32,7 +32,7 @@ def instant(timestamp: Message) -> datetime:
     Raises:
         OverflowError: it is before year 1 or after 9999, which no valid Timestamp is.
     """
-    return EPOCH + timedelta(seconds=timestamp.seconds, microseconds=timestamp.nanos // 1000)
+    return EPOCH + timedelta(0, timestamp.seconds, timestamp.nanos // 1000)
 
 
 def set_instant(timestamp: Message, value: datetime) -> None:
@@ -66,8 +66,8 @@ def decode(value: Message) -> object:
     Raises:
         OverflowError: a Timestamp outside years 1 to 9999.
     """
-    kind = value.WhichOneof("value_type")
-    return _DECODERS[kind](value) if kind in _DECODERS else None
+    decoder = _DECODERS.get(value.WhichOneof("value_type"))
+    return decoder(value) if decoder else None
 
 
 def decode_fields(fields: Mapping[str, Message]) -> dict[str, object]:

@@ -25,7 +25,13 @@ PACKAGES = (
 STARVED = 30
 """Events acknowledged in a round: with fewer, a figure an event is shown as none."""
 
-COLOURS = {"libra": "#0b6e4f", "naive": "#c0392b", "textbook": "#8e6bbf", "sharded": "#d98e04"}
+COLOURS = {
+    "libra": "#0b6e4f",
+    "naive": "#c0392b",
+    "textbook": "#8e6bbf",
+    "sharded": "#d98e04",
+    "noop": "#7f8c8d",
+}
 
 
 class Cell(NamedTuple):
@@ -137,14 +143,15 @@ def _cell(row: Row) -> Cell:
 
 
 class Target(NamedTuple):
-    """A ratio to the naive trigger that is to hold, or a figure of Libra's own."""
+    """A ratio to another system that is to hold, or a figure of Libra's own."""
 
     says: str
     cell: Cell
     name: str
     limit: float
     at_least: bool
-    of_naive: bool = True
+    other: str = "naive"
+    """The system that it is a ratio to; empty: none."""
 
 
 TARGETS = (
@@ -153,8 +160,14 @@ TARGETS = (
     Target("HTTP, 100 at once: CPU an event", Cell("http", "hot", 100), "cpu", 0.5, False),
     Target("HTTP, one at a time: p50", Cell("http", "hot", 1), "p50", 1.3, False),
     Target("ledger, 200 at once: events a second", Cell("direct", "hot", 200), "per_second", 5.0, True),
-    Target("HTTP, 300 at once, one hot key: writes", Cell("http", "hot", 300), "writes", 1.5, False, False),
-    Target("HTTP, 300 at once, many keys: writes", Cell("http", "many", 300), "writes", 1.5, False, False),
+    Target("HTTP, 300 at once, one hot key: writes", Cell("http", "hot", 300), "writes", 1.5, False, ""),
+    Target("HTTP, 300 at once, many keys: writes", Cell("http", "many", 300), "writes", 1.5, False, ""),
+    Target(
+        "HTTP, 100 at once, many keys: CPU an event", Cell("http", "many", 100), "cpu", 1.5, False, "noop"
+    ),
+    Target(
+        "HTTP, 300 at once, many keys: CPU an event", Cell("http", "many", 300), "cpu", 1.5, False, "noop"
+    ),
 )
 
 
@@ -164,9 +177,9 @@ def targets(study: Study) -> list[str]:
     for target in TARGETS:
         if target.cell not in study.cells():
             continue
-        if target.of_naive:
-            found, low, high = study.ratio(target.cell, target.name)
-            spread, unit = f"{low:.2f} to {high:.2f}", " of naive's"
+        if target.other:
+            found, low, high = study.ratio(target.cell, target.name, target.other)
+            spread, unit = f"{low:.2f} to {high:.2f}", f" of {target.other}'s"
         else:
             values = [getattr(row, target.name) for row in study.rows(target.cell, "libra")]
             found, spread, unit = median(values), f"{min(values):.2f} to {max(values):.2f}", " an event"
@@ -182,11 +195,14 @@ def targets(study: Study) -> list[str]:
 
 
 def ratios(study: Study, mode: str, shape: str) -> list[str]:
-    """Libra to naive, by concurrency."""
+    """Libra to naive, by concurrency; over HTTP also the CPU to that of a trigger that does nothing."""
     lines = ["| at once | events/s | p50 | p99 | CPU | writes |", "|---|---|---|---|---|---|"]
+    if mode == "http":
+        lines = [line + end for line, end in zip(lines, (" CPU to the no-op |", "---|"), strict=True)]
     for cell in study.cells():
         if cell[:2] == (mode, shape):
             values = [study.ratio(cell, name)[0] for name in ("per_second", "p50", "p99", "cpu", "writes")]
+            values += [study.ratio(cell, "cpu", "noop")[0]] if mode == "http" else []
             lines.append(f"| {cell.concurrency} | " + " | ".join(f"{value:.2f}" for value in values) + " |")
     return lines
 
@@ -201,6 +217,8 @@ def figures(study: Study, mode: str, shape: str) -> list[str]:
             continue
         for system in COLOURS:
             rows = study.rows(cell, system)
+            if not rows:
+                continue
             per_second, p50, p99, cpu, rpcs, writes, reads = (
                 study.typical(cell, system, name)
                 for name in ("per_second", "p50", "p99", "cpu", "rpcs", "writes", "reads")
@@ -211,6 +229,8 @@ def figures(study: Study, mode: str, shape: str) -> list[str]:
             each = [f"{p50:.1f}", f"{p99:.1f}", f"{cpu:,.0f}", f"{rpcs:.2f}", f"{writes:.2f}", f"{reads:.2f}"]
             if study.starved(cell, system):
                 each = ["-"] * len(each)
+            if system == "noop":
+                exact = "counts nothing"
             values = [str(cell.concurrency), system, f"{per_second:,.0f}", *each]
             lines.append(f"| {' | '.join([*values, str(aborted), str(errors), exact])} |")
     return lines
@@ -222,7 +242,14 @@ _SHAPES = {"hot": "one hot key", "many": "many keys"}
 
 def document(study: Study) -> str:
     """All of it as Markdown."""
-    parts = ["# The trigger beside three others", "", *_introduction(study), "", *targets(study), ""]
+    parts = [
+        "# The trigger beside three others, and one that does nothing",
+        "",
+        *_introduction(study),
+        "",
+        *targets(study),
+        "",
+    ]
     for mode, shape in dict.fromkeys(cell[:2] for cell in study.cells()):
         title = f"{_MODES[mode]}: {_SHAPES[shape]}"
         parts += [f"## {title}", "", "Libra to the naive trigger:", "", *ratios(study, mode, shape), ""]
@@ -240,6 +267,7 @@ def _introduction(study: Study) -> list[str]:
         "The load generator, the function and the emulator share these cores, so an absolute figure says",
         "little about production; ratios within a round do. Each ratio is the median over the rounds, with",
         "the least and the most beside it where there is room. `tests/bench/baselines` has the other three.",
+        "`noop` is a function that does nothing: what the framework and the server cost by themselves.",
         f"A dash: fewer than {STARVED} events were acknowledged; transactions wait for locks.",
         "",
         "![events a second, p99, CPU and writes an event](trigger.png)",
@@ -278,6 +306,8 @@ def draw(study: Study, file: Path) -> None:
     figure, axes = plt.subplots(2, 2, figsize=(11, 7.5), layout="constrained")
     for axis, (name, title) in zip(axes.flat, panels.items(), strict=True):
         for system, colour in COLOURS.items():
+            if system == "noop" and name != "cpu":
+                continue
             shown = [cell for cell in cells if not study.starved(cell, system)]
             values = [study.typical(cell, system, name) for cell in shown]
             axis.plot([cell.concurrency for cell in shown], values, "o-", color=colour, label=system)

@@ -1,4 +1,4 @@
-"""What is measured: Libra and three baselines, each as the code that would be deployed."""
+"""What is measured: Libra, three other ways to count, and a trigger that does nothing."""
 
 import importlib
 import os
@@ -32,6 +32,8 @@ class System:
     """The file that functions-framework loads, from the repository's root."""
     target: str
     """The entry point in it."""
+    counts: bool = True
+    """Whether it counts; one that does not shows what a server costs by itself, and has no totals."""
 
     def load(self) -> Any:
         """The module, in this process."""
@@ -44,7 +46,8 @@ NAIVE, TEXTBOOK, SHARDED = (
     System(name, f"{_BASELINES}.{name}", f"tests/bench/baselines/{name}.py", "on_created")
     for name in ("naive", "textbook", "sharded")
 )
-SYSTEMS = (LIBRA, NAIVE, TEXTBOOK, SHARDED)
+NOOP = System("noop", f"{_BASELINES}.noop", "tests/bench/baselines/noop.py", "on_created", counts=False)
+SYSTEMS = (LIBRA, NAIVE, TEXTBOOK, SHARDED, NOOP)
 
 
 def expected(entries: Iterable[Entry]) -> Totals:

@@ -64,8 +64,8 @@ def test_the_trigger_redelivers_and_hears_of_created_entries_only(functions: dic
 def test_the_trigger_serves_as_many_events_as_it_has_threads(functions: dict[str, Json]) -> None:
     """Concurrency and the server's threads are one number, or group commit has nothing to group."""
     service = functions["on_libra_created"]["serviceConfig"]
-    assert service["maxInstanceRequestConcurrency"] == 80
-    assert service["environmentVariables"]["THREADS"] == "80"
+    assert service["maxInstanceRequestConcurrency"] == 300
+    assert service["environmentVariables"]["THREADS"] == "300"
     assert service["availableCpu"] == "1"
     assert service["availableMemory"] == "512Mi"
     assert service["maxInstanceCount"] == 5
