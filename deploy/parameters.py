@@ -2,7 +2,8 @@
 
 A flag wins over the environment, the environment over the file (`deploy.env` unless another is named),
 the file over the default. What the functions read at run time is checked by their own `Settings`, so
-that nothing can be deployed that would refuse to start.
+that nothing can be deployed that would refuse to start. Over 300 lines because two thirds of them are one
+table, which is read in one place.
 """
 
 import re

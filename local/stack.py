@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
@@ -23,90 +23,22 @@ from local.errors import StackError
 from local.faults import Faults
 from local.process import Child, free_port, wait_until
 from local.relay import PROBE
+from local.served import START_SECONDS, Served, answers
 from shared.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
-SOURCE = ROOT / "functions" / "main.py"
 TRIGGER = "libra-created"
-START_SECONDS = 60
 PROBE_SECONDS = 10
 RECOMPUTE_SECONDS = 600
 QUIET_SECONDS = 0.3
 DRAIN_SECONDS = 10
 
 
-class Served:
-    """A function served by functions-framework in a process of its own, always on the same port."""
-
-    def __init__(self, target: str, signature: str, log: Path, environment: Mapping[str, str]) -> None:
-        """Nothing is started yet."""
-        self.port = free_port()
-        self._name = f"the function {target}"
-        self._log = log
-        self._environment = environment
-        self._command = [
-            *(sys.executable, "-m", "functions_framework", "--source", str(SOURCE), "--target", target),
-            *("--signature-type", signature, "--host", "127.0.0.1", "--port", str(self.port)),
-        ]
-        self._child: Child | None = None
-
-    @property
-    def address(self) -> str:
-        """Where it listens, as `host:port`."""
-        return f"127.0.0.1:{self.port}"
-
-    @property
-    def log(self) -> Path:
-        """The file its output goes to."""
-        return self._log
-
-    def launch(self) -> None:
-        """Start it without waiting."""
-        self._child = Child(self._name, self._command, self._log, self._environment)
-
-    def wait_healthy(self) -> None:
-        """Wait until it answers.
-
-        Raises:
-            StackError: it ended or stayed silent; the message shows the end of its log.
-        """
-        if self._child:
-            self._child.wait_healthy(
-                lambda: _answers(f"http://{self.address}/robots.txt"), seconds=START_SECONDS
-            )
-
-    def start(self) -> None:
-        """Start it and wait until it answers; raises what `wait_healthy` raises."""
-        self.launch()
-        self.wait_healthy()
-
-    def stop(self) -> None:
-        """Let it finish its requests, then end it."""
-        if self._child:
-            self._child.stop()
-
-    @property
-    def ended(self) -> str | None:
-        """What to say if it ended by itself."""
-        return self._child.ended if self._child else None
-
-    def kill(self) -> None:
-        """End it as a crash would, between any two instructions."""
-        if self._child:
-            self._child.kill()
-
-
-def _answers(url: str) -> bool:
-    with suppress(httpx.TransportError):
-        httpx.get(url, timeout=5)
-        return True
-    return False
-
-
 class LocalStack:
     """Everything Libra needs, on this machine. A context manager: up inside, gone after.
 
-    Start it from the main thread (see `local.process.Child`).
+    Start it from the main thread (see `local.process.Child`). Over 200 lines because a third of
+    them say what its arguments and calls mean; the parts that it starts are classes of their own.
 
     Attributes:
         project: the project its documents live in.
@@ -203,7 +135,7 @@ class LocalStack:
             self.emulator.start()
             self.function.wait_healthy()
             self.recompute.wait_healthy()
-            relay.wait_healthy(lambda: _answers(f"http://{self.relay}/relay"), seconds=START_SECONDS)
+            relay.wait_healthy(lambda: answers(f"http://{self.relay}/relay"), seconds=START_SECONDS)
             self._register()
             self._stop = started.pop_all()
         return self

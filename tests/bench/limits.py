@@ -2,6 +2,8 @@
 
 Libra's ledger is the real one, from the queue to the writes; Firestore, the platform in front and the
 three baselines are models. What is assumed stands in `Assumptions`, each with its source.
+
+Over 300 lines because the model of a hot document and the systems that meet it are one simulation.
 """
 
 import random

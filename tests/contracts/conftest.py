@@ -7,6 +7,7 @@ import pytest
 
 from local.emulator import Emulator
 from shared.settings import Settings
+from shared.store import Store
 from shared.store.client import FirestoreStore
 from tests.support.kitchen import Kitchen
 from tests.support.memory_store import MemoryStore
@@ -24,3 +25,15 @@ def kitchen(request: pytest.FixtureRequest, project: str) -> Iterator[Kitchen]:
     store = FirestoreStore.connect(settings)
     yield Kitchen(store, settings)
     store.close()
+
+
+@pytest.fixture(params=["emulator", "memory"])
+def store(request: pytest.FixtureRequest, project: str) -> Iterator[Store]:
+    """An empty database, of either kind."""
+    if request.param == "memory":
+        yield MemoryStore(lambda: datetime.now(UTC), root=f"projects/{project}/databases/(default)/documents")
+        return
+    emulator: Emulator = request.getfixturevalue("emulator")
+    firestore = FirestoreStore.connect(Settings(project=project, emulator_host=emulator.address))
+    yield firestore
+    firestore.close()

@@ -1,4 +1,7 @@
-"""The ledger over the emulator and over its in-memory twin: guard, late path, group, bad entries."""
+"""The ledger over the emulator and over its in-memory twin: guard, late path, group, bad entries.
+
+Over 300 lines because it is one contract: what a ledger does with one entry, with many, and with old ones.
+"""
 
 import threading
 from collections.abc import Callable, Sequence

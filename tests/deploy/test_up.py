@@ -1,6 +1,8 @@
 """`deploy.sh up` as the real gcloud carries it out: the requests that reach Google, in one project's life.
 
 The tests of this module share one project and run in order of the file: deployed, unchanged, changed.
+
+Over 300 lines because it is the life of one project, and each test rests on the ones before it.
 """
 
 import base64

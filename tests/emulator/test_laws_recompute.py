@@ -1,4 +1,7 @@
-"""The laws of the recompute on the real emulator, with triggers running."""
+"""The laws of the recompute on the real emulator, with triggers running.
+
+Over 300 lines because a law is held at every step, with the process that is killed there.
+"""
 
 import os
 import random

@@ -6,6 +6,8 @@ It keeps every promise of `shared.store.Store`, and what the emulator was seen t
 What differs on purpose: the emulator locks what a transaction has read, so that another writer waits up
 to two seconds and may then be the one that is aborted; here nobody waits. Either the transaction loses
 (the default, as under Firestore's optimistic mode) or the writer does (`MemoryStore.locks_win`).
+
+Over 300 lines because it answers everything that `Store` promises, with locks and snapshots.
 """
 
 import math

@@ -1,6 +1,6 @@
 """What the tests of the recompute share: a world with a clock of its own, and what must hold in any world."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -12,6 +12,7 @@ from shared.settings import Settings
 from shared.store import Create, Document, Merge, Query, Store
 from shared.watermark import parse_label, stored_watermark
 from tests.support.kitchen import SERVED
+from tests.support.memory_seams import Call, Fault, Seams
 from tests.support.memory_store import MemoryStore
 
 BEGIN = datetime(2025, 9, 4, 19, 0, tzinfo=UTC)
@@ -156,3 +157,26 @@ def _entries(store: Store) -> Sequence[Mapping[str, object]]:
 def settings_for(settings: Settings, **changed: object) -> Settings:
     """Settings with some of them changed."""
     return replace(settings, **changed)  # type: ignore[arg-type]  # as named
+
+
+class Died(BaseException):
+    """The process is killed: nothing may catch this and go on."""
+
+
+def dying_at(world: World, step: str) -> Callable[[str], None]:
+    """A hook in which the process is killed at a step: nothing of it reaches the store any more."""
+    dead = False
+
+    def gone(_: Call) -> Fault | None:
+        if dead:
+            raise Died(step)
+        return None
+
+    def hook(told: str) -> None:
+        nonlocal dead
+        if told == step:
+            dead = True
+            raise Died(step)
+
+    world.store = Seams(world.store, gone)
+    return hook

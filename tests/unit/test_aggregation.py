@@ -1,4 +1,7 @@
-"""What an entry adds to which totals, and what of it is rejected with which reason."""
+"""What an entry adds to which totals, and what of it is rejected with which reason.
+
+Over 300 lines because most of it is tables of fields and what they count as.
+"""
 
 import math
 from datetime import UTC, datetime

@@ -1,4 +1,7 @@
-"""What the ledger writes and logs, to the letter, and where exactly its bounds lie."""
+"""What the ledger writes and logs, to the letter, and where exactly its bounds lie.
+
+Over 300 lines because it compares whole commits, field by field.
+"""
 
 import asyncio
 import logging

@@ -1,6 +1,8 @@
 """What a recompute leaves for its readers, to the letter: record and state at each step, log, report.
 
 `libra status`, the next run and an operator's queries read these fields by name.
+
+Over 300 lines because it compares whole records and corrections, field by field.
 """
 
 import logging

@@ -2,8 +2,8 @@
 
 import pytest
 
+from local.deliveries import Delivering
 from local.faults import Faults
-from local.relay import Delivering
 
 EVENTS = [f"libra/{number}" for number in range(4000)]
 

@@ -1,7 +1,9 @@
-"""The folders are the ones that docs/architecture.md shows, and every package has its layer."""
+"""The tree is the one that docs/architecture.md shows, every package has its layer, nothing is too long."""
 
+import ast
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -19,6 +21,8 @@ TOP = (
     "requirements",
     "tests",
 )
+
+CODE = ("functions", "shared", "local", "cli", "deploy", "services", "pipelines", "tests")
 
 
 def shown() -> set[str]:
@@ -60,6 +64,26 @@ def test_every_package_has_a_layer() -> None:
         "tests",
     }
     assert (modules - {"shared.__init__"}) | services | packages == layers
+
+
+def long_ones() -> Iterator[str]:
+    """Modules above 300 lines and classes above 200 whose docstring gives no reason."""
+    for file in (each for top in CODE for each in (ROOT / top).rglob("*.py")):
+        module = ast.parse(file.read_text(encoding="utf-8"))
+        lines = len(file.read_text(encoding="utf-8").splitlines())
+        reason = " ".join((ast.get_docstring(module) or "").split())
+        if lines > 300 and "Over 300 lines because" not in reason:
+            yield f"{file.relative_to(ROOT)}: {lines} lines"
+        for node in ast.walk(module):
+            if isinstance(node, ast.ClassDef) and (node.end_lineno or 0) - node.lineno >= 200:
+                reason = " ".join((ast.get_docstring(node) or "").split())
+                if "Over 200 lines because" not in reason:
+                    yield f"{file.relative_to(ROOT)}: class {node.name}"
+
+
+def test_what_is_long_says_why() -> None:
+    """A module of more than 300 lines, or a class of more than 200, has more than one subject or a reason."""
+    assert list(long_ones()) == []
 
 
 def test_functions_import_nothing_but_shared() -> None:
