@@ -168,18 +168,18 @@ def _meal(rng: random.Random) -> float:
 
 def _event(device: Device, midnight: datetime, hour: float, action: str, amount: float) -> Event:
     happened = (midnight + timedelta(hours=hour)).astimezone(UTC)
-    told, arrives = happened, happened
+    claimed, arrives = happened, happened
     if device.number in LATE_DEVICES:  # it keeps what it has until it finds a network
         arrives = midnight.astimezone(UTC) + timedelta(days=2 + device.number % 2, hours=30)
     if device.number == CLOCKLESS_DEVICE:  # its battery is flat: it counts from 1970 each time it starts
-        told = EPOCH + timedelta(hours=hour)
+        claimed = EPOCH + timedelta(hours=hour)
     fields: Fields = {
         "device": {"model": "LibraV0", "serialNumber": f"Lib{298190 + device.number}"},
         "location": device.location,
         "ingredient": device.ingredient,
         "dataAction": action,
         "amount": round(amount, 1),
-        "timestamp": told,
+        "timestamp": claimed,
     }
     return Event(arrives, fields)
 

@@ -55,7 +55,7 @@ def read(file: Path, complain: Callable[[str], None]) -> Iterator[Line]:
         complain: told `LINE: reason` for each wrong line.
 
     Raises:
-        StackError: it is of another kind, can not be read, or has a wrong header.
+        StackError: it is of another kind, cannot be read, or has a wrong header.
     """
     kind = file.suffix.lower()
     if kind not in READERS:
@@ -242,7 +242,7 @@ class _Ids:
         return Line(number, entry["id"], fields)
 
     def _derived(self, fields: Raw) -> str:
-        said = json.dumps(fields, sort_keys=True, default=datetime.isoformat).encode()
-        digest = blake2b(said, digest_size=16).digest()
+        content = json.dumps(fields, sort_keys=True, default=datetime.isoformat).encode()
+        digest = blake2b(content, digest_size=16).digest()
         self._said[digest] += 1
         return blake2b(digest + self._said[digest].to_bytes(8, "big"), digest_size=15).hexdigest()

@@ -61,7 +61,7 @@ def main() -> None:
     GOOGLE_CLOUD_PROJECT, FIRESTORE_EMULATOR_HOST, FIRESTORE_DATABASE and LIBRA_* from the environment.
     """
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # an ingredient may hold what a terminal can not show
+        if isinstance(stream, io.TextIOWrapper):  # an ingredient may hold what a terminal cannot show
             stream.reconfigure(errors="replace")
 
 

@@ -210,9 +210,9 @@ class Display:
         """Look at the relay and the totals again, if the last look is long enough ago."""
         if time.monotonic() < self._due and not now:
             return
-        told = state()
-        total = self._entries + told["duplicated"] - told["dropped"]
-        self._bars.update(self._delivered, total=total, completed=told["delivered"])
+        found = state()
+        total = self._entries + found["duplicated"] - found["dropped"]
+        self._bars.update(self._delivered, total=total, completed=found["delivered"])
         if self._moving:
             self._totals = totals_table("", stored(self._store)[ACTIONS], most_rows=6)
         self._due = time.monotonic() + REFRESH_SECONDS

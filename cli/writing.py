@@ -57,7 +57,7 @@ def connected() -> Iterator[tuple[FirestoreStore, Settings]]:
     """The Firestore that the environment names, to read from.
 
     Raises:
-        SettingError: a variable can not be used.
+        SettingError: a variable cannot be used.
         StackError: there are no credentials for it.
     """
     settings = Settings.from_environment(os.environ)
@@ -82,7 +82,7 @@ def named_store(real_project: str | None) -> Iterator[tuple[FirestoreStore, Sett
         real_project: the project that may be written to although it is a real one.
 
     Raises:
-        SettingError: a variable can not be used.
+        SettingError: a variable cannot be used.
         StackError: it is a real project and not the one named, or there are no credentials for it.
     """
     with connected() as (store, settings):

@@ -99,9 +99,9 @@ class Walk:
     def failed(self, failure: CommandError) -> str:
         """What to tell the operator: the step, the command, Google's words and what to do."""
         needs = self._step.needs if self._step else "roles/viewer"
-        told = "".join(f"\n  {line}" for line in str(failure).splitlines())
+        message = "".join(f"\n  {line}" for line in str(failure).splitlines())
         return (
-            f'the step "{self._title}" failed.\n  command: {shlex.join(failure.words)}{told}\n'
+            f'the step "{self._title}" failed.\n  command: {shlex.join(failure.words)}{message}\n'
             f"  do: {advice(self._deployment, needs, str(failure))}"
         )
 

@@ -17,7 +17,7 @@ Answer = tuple[dict[str, object], int]
 
 
 class BadRequest(LibraError):  # noqa: N818 - HTTP's name for it
-    """The options can not be used; the message says which, what was found and what is allowed."""
+    """The options cannot be used; the message says which, what was found and what is allowed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ OWNER = {"Authorization": "Bearer owner"}  # the emulator takes this for an admi
 class Emulator:
     """A Firestore emulator on this machine.
 
-    One that was found running (`attach`) is never stopped and can not be restarted.
+    One that was found running (`attach`) is never stopped and cannot be restarted.
 
     Attributes:
         host: the address it listens on.
@@ -81,7 +81,7 @@ class Emulator:
             say: told when a download starts.
 
         Raises:
-            StackError: the emulator or a Java for it is missing and can not be had.
+            StackError: the emulator or a Java for it is missing and cannot be had.
         """
         jar = find_jar(environment, say=say)
         binary = find_java(environment, required_java(jar))

@@ -59,9 +59,9 @@ def _javas(environment: Mapping[str, str]) -> Iterator[Path]:
 
 
 def java_version(java: Path) -> int:
-    """The major version of a Java, 0 where it can not be told."""
+    """The major version of a Java, 0 where it cannot be told."""
     with suppress(OSError, subprocess.TimeoutExpired):
-        told = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=30, check=False)
-        if match := re.search(r'version "(?:1\.)?(\d+)', told.stderr):
+        ended = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=30, check=False)
+        if match := re.search(r'version "(?:1\.)?(\d+)', ended.stderr):
             return int(match[1])
     return 0

@@ -82,7 +82,7 @@ class LocalStack:
             say: told what takes a while.
 
         Raises:
-            SettingError: a setting can not be used.
+            SettingError: a setting cannot be used.
         """
         self.project = project
         self.relay = f"127.0.0.1:{relay_port or free_port()}"
@@ -199,7 +199,7 @@ class LocalStack:
         """Change what the relay does wrong, for events to come; see `local.faults.Faults`.
 
         Raises:
-            ValueError: there is no such fault, or it can not have this value.
+            ValueError: there is no such fault, or it cannot have this value.
         """
         answer = httpx.put(f"http://{self.relay}/relay/faults", json=faults, timeout=30)
         if answer.is_error:

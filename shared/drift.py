@@ -56,7 +56,7 @@ class Correction:
 
     @property
     def rebuild(self) -> bool:
-        """Whether increments can not put it right."""
+        """Whether increments cannot put it right."""
         return self.open is not None
 
     def __bool__(self) -> bool:
@@ -96,7 +96,7 @@ def compare(
         exact: what was counted, by measure; a measure that is not in it is 0.
         key: what its ``key`` should hold; None if no entry has this key.
         watermark: at which ``exact`` was counted.
-        now: to tell buckets that can not be.
+        now: to tell buckets that cannot be.
 
     Raises:
         BucketsStraddle: the watermark lies inside one of its buckets.
@@ -120,7 +120,7 @@ def compare(
 
 
 def _own_key(aggregation: Aggregation, document: str, reading: "_Reading") -> Part | dict[str, Part] | None:
-    """The key that a total's id stands for; None if that can not be told, or the document is no total."""
+    """The key that a total's id stands for; None if that cannot be told, or the document is no total."""
     try:
         return aggregation.stored_key(decode_id(document.rpartition("/")[2], aggregation.parts))
     except ValueError:

@@ -3,7 +3,7 @@
 ::
 
     LibraError
-    ├── SettingError            a setting can not be used; the process must not start
+    ├── SettingError            a setting cannot be used; the process must not start
     ├── DeclarationError        an aggregation or a source is declared wrongly; the same
     ├── MalformedEventError     an event is not an entry's creation; permanent: record, acknowledge
     ├── StateError              the book-keeping document holds what Libra never wrote
@@ -19,7 +19,7 @@
         ├── LeaseHeld           another run is under way
         ├── LeaseLost           this run's lease was taken over or ran out: it may write no more
         ├── WatermarkAhead      the stored watermark is later than the lag allows: wait
-        ├── StrategyUnsupported the strategy asked for can not count these declarations or data exactly
+        ├── StrategyUnsupported the strategy asked for cannot count these declarations or data exactly
         ├── IndexMissing        a query needs an index that is not deployed
         └── BucketsStraddle     the bucket length changed and this watermark would cut a bucket in two
 """
@@ -32,7 +32,7 @@ class LibraError(Exception):
 
 
 class SettingError(LibraError):
-    """An environment variable holds a value that can not be used.
+    """An environment variable holds a value that cannot be used.
 
     The message names the variable, the value found and what is allowed.
     """
@@ -121,7 +121,7 @@ class WatermarkAhead(RecomputeError):  # noqa: N818 - says what it is
 
 
 class StrategyUnsupported(RecomputeError):  # noqa: N818 - says what it is
-    """The strategy that was asked for can not count exactly what is declared or stored; another can."""
+    """The strategy that was asked for cannot count exactly what is declared or stored; another can."""
 
 
 class IndexMissing(RecomputeError):  # noqa: N818 - says what it is

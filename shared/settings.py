@@ -45,7 +45,7 @@ class Settings:
         """Read and check every variable.
 
         Raises:
-            SettingError: naming the first variable that can not be used, its value and what is allowed.
+            SettingError: naming the first variable that cannot be used, its value and what is allowed.
         """
         read = _Reader(environment)
         return cls(

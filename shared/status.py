@@ -57,7 +57,7 @@ def status(store: Store, source: Source, home: Home, now: datetime, *, runs: int
 
     Raises:
         StateError: the state document is damaged.
-        StoreError: Firestore can not be read.
+        StoreError: Firestore cannot be read.
     """
     (found,) = store.get([home.state])
     state = found.fields if found else {}

@@ -34,7 +34,7 @@ class Contribution:
 def contribution(source: Source, fields: Mapping[str, object]) -> Contribution:
     """What an entry with these fields adds to the source's totals. Never raises for any fields.
 
-    An aggregation counts the entry if it can derive its key; a measure that can not be read is
+    An aggregation counts the entry if it can derive its key; a measure that cannot be read is
     rejected by itself and the others still count.
     """
     deltas: dict[Cell, dict[str, int]] = {}

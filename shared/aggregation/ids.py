@@ -13,7 +13,7 @@ MAX_ID_BYTES = 1_500
 """The longest document id (https://firebase.google.com/docs/firestore/quotas, 'Limits', 2026-11)."""
 
 
-# `%` in an encoded id is always followed by one of these, so the forms below can not collide with a value.
+# `%` in an encoded id is always followed by one of these, so the forms below cannot collide with a value.
 _ESCAPES = {"%": "%25", "/": "%2F", ".": "%2E", "_": "%5F", "|": "%7C"}
 _UNESCAPES = {escape: character for character, escape in _ESCAPES.items()}
 _EMPTY = "%empty"

@@ -1,6 +1,6 @@
 """Two exact counters, one answer: `index` counts by the indexes, `scan` by reading every entry.
 
-Both count a `Snapshot` and give a `Counted`; which of them ran can not be told from it. `plan` chooses.
+Both count a `Snapshot` and give a `Counted`; which of them ran cannot be told from it. `plan` chooses.
 """
 
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class Plan:
         Raises:
             StrategyUnsupported: the strategy was asked for, and the data does not allow it.
             IndexMissing: the indexes were asked for, or chosen, and one is not deployed.
-            StoreError: Firestore can not be read.
+            StoreError: Firestore cannot be read.
         """
         if self.strategy == "scan":
             return scan(snapshot), self
@@ -56,18 +56,18 @@ def plan(snapshot: Snapshot, asked: Strategy) -> Plan:
     """Choose how to count.
 
     Raises:
-        StrategyUnsupported: ``index`` is asked for and can not prove what is declared.
-        StoreError: Firestore can not be read.
+        StrategyUnsupported: ``index`` is asked for and cannot prove what is declared.
+        StoreError: Firestore cannot be read.
     """
     reason = unsupported(snapshot.source)
     if asked == "scan":
         return Plan("scan", "asked for", asked=True)
     if asked == "index" and reason:
-        raise StrategyUnsupported(f"the strategy index can not be used: {reason}; use scan, or auto")
+        raise StrategyUnsupported(f"the strategy index cannot be used: {reason}; use scan, or auto")
     if asked == "index":
         return Plan("index", "asked for", asked=True)
     if reason:
-        return Plan("scan", f"index can not be used: {reason}", asked=False)
+        return Plan("scan", f"index cannot be used: {reason}", asked=False)
     return _cheaper(snapshot)
 
 

@@ -5,7 +5,7 @@ limit 1. Each value found is then counted. *Hours and dates* are counted by the 
 after one that held entries the next is simply counted, after an empty one the next entry is looked up, so
 that empty nights and years cost one query. Long rests are cut in half, so that several are under way.
 
-It proves counts by one field or one time; what it can not prove it says before it starts
+It proves counts by one field or one time; what it cannot prove it says before it starts
 (`unsupported`). One thing shows only in the data: Firestore cuts values off at 1,500 bytes in its
 indexes, and queries on such values may be inconsistent
 (https://firebase.google.com/docs/firestore/quotas, 'Indexes', 2026-11). The scan for keys meets every
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 def unsupported(source: Source) -> str | None:
-    """Why the indexes can not prove this source's totals; None if they can."""
+    """Why the indexes cannot prove this source's totals; None if they can."""
     for each in source.aggregations:
         if each.measures != (Count(),):
             return f"{each.name} adds up more than a count, and each entry is rounded on its own"

@@ -62,11 +62,11 @@ class Recompute:
             LeaseLost: this run took too long between two signs of life; another may have begun.
             WatermarkAhead: see `next_watermark`.
             BucketsStraddle: the bucket length was changed a moment ago.
-            StrategyUnsupported: ``strategy`` can not count this source.
+            StrategyUnsupported: ``strategy`` cannot count this source.
             IndexMissing: naming the index.
             SnapshotTooOld: the count took longer than Firestore keeps snapshots; nothing was corrected.
             StateError: the state document is damaged.
-            StoreError: Firestore can not be reached or refuses.
+            StoreError: Firestore cannot be reached or refuses.
         """
         begun = self._clock()
         run = self._fence.acquire(strategy)
@@ -203,7 +203,7 @@ def _window(watermark: datetime) -> Iterator[None]:
         yield
     except SnapshotTooOld as error:
         raise SnapshotTooOld(
-            f"the snapshot at {watermark.isoformat()} can not be read: Firestore keeps snapshots for an "
+            f"the snapshot at {watermark.isoformat()} cannot be read: Firestore keeps snapshots for an "
             "hour, or, with point-in-time recovery, whole minutes for seven days. Nothing was corrected. If "
             "the count outlived it: use the strategy index, or enable point-in-time recovery (gcloud "
             "firestore databases update --enable-pitr). If LIBRA_LAG_SECONDS is close to an hour: lower it. "

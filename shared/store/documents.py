@@ -148,7 +148,7 @@ class Store(Protocol):
     def cuts(self, collection: str, parts: int, *, read_time: datetime) -> list[str]:
         """Ascending ids that cut a collection into about ``parts`` ranges of a like size.
 
-        Fewer, or none, where the collection is small or the server can not say.
+        Fewer, or none, where the collection is small or the server cannot say.
         """
 
 

@@ -15,7 +15,7 @@ from shared.store.documents import GeoPoint, Reference
 from shared.watermark import EPOCH, MICROSECOND
 
 Message: TypeAlias = Any
-"""A raw protobuf message. Its classes are made at run time, so a type checker can not see inside."""
+"""A raw protobuf message. Its classes are made at run time, so a type checker cannot see inside."""
 
 
 def raw(message_class: Any) -> Any:

@@ -109,8 +109,8 @@ def _fill(store: FirestoreStore, size: int) -> None:
 def _measured_apart(what: str, address: str, project: str) -> Measured:
     command = [sys.executable, "-m", __name__, what, address, project]
     environment = os.environ | {"FIRESTORE_EMULATOR_HOST": address}
-    told = subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True)
-    return Measured(**json.loads(told.stdout))
+    result = subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True)
+    return Measured(**json.loads(result.stdout))
 
 
 def _child(what: str, address: str, project: str) -> None:

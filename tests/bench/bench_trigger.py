@@ -80,8 +80,8 @@ class Bench:
         project = f"demo-{system.name}"
         self._emulator.reset(project)
         arguments = [project, shape, str(concurrency), str(seconds), str(int(MOST_A_SECOND[mode] * seconds))]
-        told, counted = (self._http if mode == "http" else self._direct)(system, arguments)
-        row = Row.of(cell, system.name.partition("-")[0], told, counted, self._exact(system, shape, told))
+        result, counted = (self._http if mode == "http" else self._direct)(system, arguments)
+        row = Row.of(cell, system.name.partition("-")[0], result, counted, self._exact(system, shape, result))
         if "-" in system.name and (server := self._servers.pop(system.name, None)):
             server.kill()
         return row
@@ -89,14 +89,14 @@ class Bench:
     def _http(self, system: System, arguments: list[str]) -> tuple[dict[str, Any], dict[str, int]]:
         server = self._server(system)
         cpu, before = server.cpu_seconds(), server.meter.read()
-        told = _run("tests.bench.load", [str(server.port), *arguments], self.environment(system))
-        told["cpu"] = server.cpu_seconds() - cpu
-        return told, _difference(server.meter.read(), before)
+        result = _run("tests.bench.load", [str(server.port), *arguments], self.environment(system))
+        result["cpu"] = server.cpu_seconds() - cpu
+        return result, _difference(server.meter.read(), before)
 
     def _direct(self, system: System, arguments: list[str]) -> tuple[dict[str, Any], dict[str, int]]:
         meter = self._folder / "direct.meter"
-        told = _run("tests.bench.direct", [str(meter), system.module, *arguments], self.environment(system))
-        return told, _difference(Meter(meter).read(), told.pop("before"))
+        result = _run("tests.bench.direct", [str(meter), system.module, *arguments], self.environment(system))
+        return result, _difference(Meter(meter).read(), result.pop("before"))
 
     def _server(self, system: System) -> Server:
         if system.name not in self._servers:
@@ -107,14 +107,14 @@ class Bench:
             self._emulator.reset(f"demo-{system.name}")
         return self._servers[system.name]
 
-    def _exact(self, system: System, shape: Shape, told: dict[str, Any]) -> bool:
+    def _exact(self, system: System, shape: Shape, result: dict[str, Any]) -> bool:
         if not system.counts:
-            return not told["unanswered"]
+            return not result["unanswered"]
         os.environ["FIRESTORE_EMULATOR_HOST"] = self._emulator.address
         os.environ["GOOGLE_CLOUD_PROJECT"] = f"demo-{system.name}"
-        sent = islice(Feed(f"demo-{system.name}", shape).entries(told["sent"]), told["sent"])
+        sent = islice(Feed(f"demo-{system.name}", shape).entries(result["sent"]), result["sent"])
         system.load().client.cache_clear()
-        return not told["unanswered"] and bool(system.load().totals() == expected(sent))
+        return not result["unanswered"] and bool(system.load().totals() == expected(sent))
 
 
 def _run(module: str, arguments: list[str], environment: dict[str, str]) -> dict[str, Any]:
@@ -127,8 +127,8 @@ def _run(module: str, arguments: list[str], environment: dict[str, str]) -> dict
     )
     if done.returncode:
         raise RuntimeError(f"{module} {' '.join(arguments)} failed:\n{done.stderr.decode()[-2000:]}")
-    told: dict[str, Any] = json.loads(done.stdout)
-    return told
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
 
 
 def _difference(now: dict[str, int], before: dict[str, int]) -> dict[str, int]:

@@ -67,23 +67,25 @@ class Row:
     exact: bool
 
     @classmethod
-    def of(cls, cell: Cell, system: str, told: dict[str, Any], counted: dict[str, int], exact: bool) -> "Row":
+    def of(
+        cls, cell: Cell, system: str, result: dict[str, Any], counted: dict[str, int], exact: bool
+    ) -> "Row":
         """From what the load generator saw and the meter counted."""
-        events, latencies = max(1, told["acknowledged"]), sorted(told["latencies"]) or [float("nan")]
+        events, latencies = max(1, result["acknowledged"]), sorted(result["latencies"]) or [float("nan")]
         return cls(
             *cell,
             system,
-            events=told["acknowledged"],
-            per_second=told["acknowledged"] / max(told["seconds"], 1e-9),
+            events=result["acknowledged"],
+            per_second=result["acknowledged"] / max(result["seconds"], 1e-9),
             p50=1e3 * latencies[len(latencies) // 2],
             p99=1e3 * latencies[int(len(latencies) * 0.99)],
-            cpu=1e6 * told["cpu"] / events,
+            cpu=1e6 * result["cpu"] / events,
             rpcs=counted["rpcs"] / events,
             writes=counted["writes"] / events,
             reads=counted["reads"] / events,
             aborted=counted["aborted"],
-            errors=sum(told["errors"].values()),
-            unanswered=told["unanswered"],
+            errors=sum(result["errors"].values()),
+            unanswered=result["unanswered"],
             exact=exact,
         )
 

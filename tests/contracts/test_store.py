@@ -82,7 +82,7 @@ def test_creating_what_exists_fails_the_whole_commit(store: Store) -> None:
 
 
 def test_an_invalid_write_fails_the_whole_commit(store: Store) -> None:
-    """Invalid, and nothing else of the commit is applied: a poison entry can not half-count."""
+    """Invalid, and nothing else of the commit is applied: a poison entry cannot half-count."""
     with pytest.raises(Invalid):
         commit(store, Create("a/1", {}), Create("a/2", {"big": "x" * 1_048_576}))
     assert store.get(["a/1", "a/2"]) == [None, None]
@@ -300,7 +300,7 @@ def test_a_transaction_nobody_began_is_contention(store: Store) -> None:
 
 
 def test_a_rolled_back_transaction_holds_nothing(store: Store) -> None:
-    """After a rollback others write, and the transaction itself can not; rolling back nonsense is silent."""
+    """After a rollback others write, and the transaction itself cannot; rolling back nonsense is silent."""
     transaction, _ = store.begin(["a/1"])
     store.rollback(transaction)
     store.rollback(b"never begun")

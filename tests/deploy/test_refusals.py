@@ -161,7 +161,7 @@ def test_a_region_that_does_not_exist_is_refused(deploy_fresh: Deploy, fresh: Go
 def test_a_database_that_can_not_serve_is_refused(
     deploy_fresh: Deploy, fresh: GoogleApis, database: dict[str, str], message: str
 ) -> None:
-    """A database elsewhere, or in the other mode, is named: it can not be moved or changed."""
+    """A database elsewhere, or in the other mode, is named: it cannot be moved or changed."""
     fresh.resources["firestore/v1/projects/kitchen-1/databases/(default)"] = {**database}
     done = deploy_fresh("up", *WHERE, "--only=database")
     assert done.returncode == 1

@@ -223,7 +223,7 @@ def test_another_shape_is_refused(database: Database, entry: Json) -> None:
 
 
 def test_a_device_with_a_serial_number_writes_only_as_itself(database: Database) -> None:
-    """A stolen token of one scale can not speak for another."""
+    """A stolen token of one scale cannot speak for another."""
     mine = {"libra": "device", "serialNumber": "Lib298190"}
     other = {"libra": "device", "serialNumber": "Lib000001"}
     assert database.as_(mine).create("libra", ENTRY) == ALLOWED

@@ -39,8 +39,8 @@ def digest(folder: Path) -> str:
     """Names, bytes, modes and times."""
     seen = hashlib.sha256()
     for name, file in files(folder):
-        told = file.stat()
-        seen.update(f"{name} {told.st_mode} {told.st_mtime_ns}".encode() + file.read_bytes())
+        status = file.stat()
+        seen.update(f"{name} {status.st_mode} {status.st_mtime_ns}".encode() + file.read_bytes())
     return seen.hexdigest()
 
 

@@ -149,7 +149,7 @@ def test_the_schedule_calls_the_recompute_with_its_own_token(apis: GoogleApis) -
 
 
 def test_the_database_is_created_in_native_mode_and_protected(apis: GoogleApis) -> None:
-    """An empty project gets a database in the functions' region that can not be deleted by accident."""
+    """An empty project gets a database in the functions' region that cannot be deleted by accident."""
     request = apis.change("POST", r"firestore/v1/projects/kitchen-1/databases")
     assert request.query["databaseId"] == ["(default)"]
     assert request.body["locationId"] == "europe-west6"
@@ -222,9 +222,9 @@ def test_a_changed_parameter_redeploys_what_it_touches(deploy: Deploy, apis: Goo
 
 def test_env_tells_a_shell_what_is_deployed(deploy: Deploy) -> None:
     """The command line takes over the settings of the deployed recompute, the LAG among them."""
-    told = deploy("env", *WHERE)
-    assert told.returncode == 0, told.stderr
-    lines = dict(line.removeprefix("export ").split("=", 1) for line in told.stdout.splitlines())
+    done = deploy("env", *WHERE)
+    assert done.returncode == 0, done.stderr
+    lines = dict(line.removeprefix("export ").split("=", 1) for line in done.stdout.splitlines())
     settings = Settings.from_environment({name: shlex.split(value)[0] for name, value in lines.items()})
     assert (settings.project, str(settings.time_zone)) == ("kitchen-1", "Europe/Zurich")
     assert settings.lag.total_seconds() == 600
@@ -279,10 +279,10 @@ def test_options_bring_recovery_backups_and_secrets(deploy: Deploy, apis: Google
 def test_status_says_what_is_deployed(deploy: Deploy, apis: GoogleApis) -> None:
     """One look shows the functions, retries, the schedule, the database, the index and the policy."""
     before = len(apis.changes())
-    told = deploy("status", *WHERE)
-    assert told.returncode == 0, told.stderr
+    done = deploy("status", *WHERE)
+    assert done.returncode == 0, done.stderr
     assert apis.changes()[before:] == []
-    lines = {line.split()[0]: line for line in told.stdout.splitlines()}
+    lines = {line.split()[0]: line for line in done.stdout.splitlines()}
     assert "ACTIVE" in lines["libra-on-created"]
     assert "RETRY_POLICY_RETRY" in lines["libra-on-created"]
     assert "Europe/Zurich" in lines["schedule"]

@@ -57,12 +57,12 @@ def up(project: str, *arguments: str) -> Iterator[tuple["subprocess.Popen[str]",
     ) as process:
         try:
             assert process.stdout
-            said = ""
-            while "Ctrl-C stops everything" not in said:
+            printed = ""
+            while "Ctrl-C stops everything" not in printed:
                 line = process.stdout.readline()
-                assert line, (said, process.stderr.read() if process.stderr else "")
-                said += line
-            yield process, said
+                assert line, (printed, process.stderr.read() if process.stderr else "")
+                printed += line
+            yield process, printed
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -72,9 +72,9 @@ def up(project: str, *arguments: str) -> Iterator[tuple["subprocess.Popen[str]",
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_up_tells_where_it_listens_and_ends_cleanly(project: str, number: signal.Signals) -> None:
     """Ctrl-C, as a terminal sends it to the whole group, and SIGTERM: all goes in order, status 0."""
-    with up(project) as (process, said):
+    with up(project) as (process, printed):
         firestore, function, recompute, relay = (
-            re.search(rf"^  {name} +(\S+)", said, re.MULTILINE)
+            re.search(rf"^  {name} +(\S+)", printed, re.MULTILINE)
             for name in ("Firestore", "function", "recompute", "relay")
         )
         assert firestore
@@ -84,7 +84,7 @@ def test_up_tells_where_it_listens_and_ends_cleanly(project: str, number: signal
         assert httpx.get(f"http://{firestore[1]}").text.strip() == "Ok"
         assert httpx.get(f"http://{relay[1]}/relay").json()["received"] == 0
         assert httpx.get(f"http://{recompute[1]}").status_code == 405
-        assert f"export FIRESTORE_EMULATOR_HOST={firestore[1]} GOOGLE_CLOUD_PROJECT={project}" in said
+        assert f"export FIRESTORE_EMULATOR_HOST={firestore[1]} GOOGLE_CLOUD_PROJECT={project}" in printed
         assert len(of_project(project)) >= 4
         os.killpg(process.pid, number)
         rest, errors = process.communicate(timeout=60)
@@ -96,8 +96,8 @@ def test_up_tells_where_it_listens_and_ends_cleanly(project: str, number: signal
 @linux
 def test_up_says_so_when_a_part_ends_by_itself(project: str) -> None:
     """The emulator killed from outside: the message names it and its log, status 1, nothing is left."""
-    with up(project) as (process, said):
-        folder = re.search(r"logs +(\S+)", said)
+    with up(project) as (process, printed):
+        folder = re.search(r"logs +(\S+)", printed)
         assert folder
         (emulator,) = (pid for pid in of_project(project) if "java" in _command(pid))
         os.kill(emulator, signal.SIGKILL)
@@ -159,7 +159,7 @@ def test_what_is_wrong_is_said_in_one_line(
 
 
 def test_a_demo_runs_where_the_output_can_not_hold_its_letters() -> None:
-    """An ASCII terminal shows something else for what it can not show; the result is the same."""
+    """An ASCII terminal shows something else for what it cannot show; the result is the same."""
     ascii_only = {"PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
     ended = run("demo", "--entries", "60", "--lost", "0", **ascii_only)
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -168,6 +168,6 @@ def test_a_demo_runs_where_the_output_can_not_hold_its_letters() -> None:
 
 def test_help_lists_every_command() -> None:
     """With what each does."""
-    told = run("--help").stdout
+    listed = run("--help").stdout
     for command in ("up", "demo", "generate", "import"):
-        assert re.search(rf"^  {command} +[A-Z]", told, re.MULTILINE)
+        assert re.search(rf"^  {command} +[A-Z]", listed, re.MULTILINE)

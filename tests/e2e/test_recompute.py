@@ -109,11 +109,11 @@ def test_an_operator_verifies_repairs_and_looks(kitchen: Kitchen) -> None:
     fence_holds(kitchen.store, kitchen.source)
     right = libra(kitchen, "verify", "--json")
     assert (right.returncode, json.loads(right.stdout)["drift"]) == (0, 0)
-    told = json.loads(libra(kitchen, "status", "--json").stdout)
-    assert [(run["state"], run["drift"], run["strategy"]) for run in told["runs"]] == [
+    status = json.loads(libra(kitchen, "status", "--json").stdout)
+    assert [(run["state"], run["drift"], run["strategy"]) for run in status["runs"]] == [
         ("completed", 8, "scan")
     ]
-    assert told["age_seconds"] > 0
+    assert status["age_seconds"] > 0
     assert "Proven up to" in libra(kitchen, "status").stdout
 
 
@@ -126,9 +126,9 @@ def test_status_shows_what_is_pending_and_a_run_that_died(kitchen: Kitchen) -> N
     record: dict[FieldPath, object] = {("state",): "processing", ("queued_at",): datetime.now(UTC)}
     writes = [Merge(kitchen.home.state, {("lease",): died}), Merge("aggregates_runs/died", record)]
     kitchen.store.commit(writes, timeout=10)
-    told = json.loads(libra(kitchen, "status", "--json").stdout)
-    assert told["pending"]["aggregates_actions"] >= 1
-    assert [(run["run_id"], run["state"]) for run in told["runs"]][:1] == [("died", "failed")]
+    status = json.loads(libra(kitchen, "status", "--json").stdout)
+    assert status["pending"]["aggregates_actions"] >= 1
+    assert [(run["run_id"], run["state"]) for run in status["runs"]][:1] == [("died", "failed")]
     assert "its lease is over" in libra(kitchen, "status").stdout
 
 

@@ -287,14 +287,18 @@ def test_sigterm_names_what_could_not_be_delivered(tmp_path: Path) -> None:
         relay.send("libra/a")
         relay.send("libra/b")
         relay.child.stop()
-    told = summary(tmp_path)
-    assert (told["severity"], told["undelivered"], told["events"]) == ("WARNING", 2, ["libra/a", "libra/b"])
+    summed = summary(tmp_path)
+    assert (summed["severity"], summed["undelivered"], summed["events"]) == (
+        "WARNING",
+        2,
+        ["libra/a", "libra/b"],
+    )
 
 
 def summary(folder: Path) -> dict[str, Any]:
     """What a relay said last."""
-    told: dict[str, Any] = json.loads((folder / "relay.txt").read_text().splitlines()[-1])
-    return told
+    summed: dict[str, Any] = json.loads((folder / "relay.txt").read_text().splitlines()[-1])
+    return summed
 
 
 def test_a_fault_that_makes_no_sense_stops_the_start() -> None:

@@ -21,13 +21,13 @@ def main(project: str, host: str, deadly: str, seconds: str) -> None:
     settings = replace(QUICK, project=project, emulator_host=host)
     lease, ahead = timedelta(seconds=float(seconds)), timedelta(0)
 
-    def step(told: str) -> None:
+    def step(reported: str) -> None:
         nonlocal ahead
-        if told == deadly:
+        if reported == deadly:
             os.kill(os.getpid(), signal.SIGKILL)
-        if told == "process committed":
+        if reported == "process committed":
             ahead = lease / 2
-        if told == "compared" and deadly.startswith("fail"):
+        if reported == "compared" and deadly.startswith("fail"):
             raise Denied("no permission")
 
     Recompute(

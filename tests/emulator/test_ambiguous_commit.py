@@ -1,6 +1,6 @@
 """Commits whose reply is lost, with a real proxy between the client and the real emulator.
 
-The client can not know whether such a commit was applied, so it sends it again. The guard is what makes
+The client cannot know whether such a commit was applied, so it sends it again. The guard is what makes
 that harmless; the controls show what happens without it.
 """
 

@@ -231,8 +231,8 @@ def test_a_run_whose_lease_expires_in_the_middle_writes_no_more(quick: Kitchen, 
     next_second()
     overtaking: list[Report] = []
 
-    def pause(told: str) -> None:
-        if told == step:
+    def pause(reported: str) -> None:
+        if reported == step:
             overtaking.append(run_when_free(quick))
 
     with pytest.raises((LeaseLost, Transient)):
@@ -287,11 +287,11 @@ def test_what_lands_during_a_run_is_not_lost_to_it(quick: Kitchen) -> None:
     next_second()
     done: list[str] = []
 
-    def interrupt(told: str) -> None:
-        if told in {"counted", "seal committed", "compared"}:
+    def interrupt(reported: str) -> None:
+        if reported in {"counted", "seal committed", "compared"}:
             ledger.apply(late[len(done)])
             ledger.apply(quick.write(f"during{len(done)}"))
-            done.append(told)
+            done.append(reported)
 
     report = recompute(quick, step=interrupt).run()
     assert len(done) == 3

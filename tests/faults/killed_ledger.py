@@ -42,13 +42,13 @@ def prepare(store: Store, now: datetime) -> None:
     store.commit([Create("aggregates/last_processed", {"timestamp": now - WATERMARK_AGE})], timeout=10)
 
 
-def apply_all(store: Any, root: str, now: datetime, said: Callable[[Entry], None]) -> None:
+def apply_all(store: Any, root: str, now: datetime, stated: Callable[[Entry], None]) -> None:
     """Apply each event, and the last one twice: what is called in here is what the matrix is made of."""
     ledger = Ledger(store, libra(SETTINGS), LIBRA_HOME, SETTINGS, clock=lambda: now, sleep=lambda _: None)
     entries = events(root, now)
     for entry in [*entries, entries[-1]]:
         ledger.apply(entry)
-        said(entry)
+        stated(entry)
 
 
 class Watched:
@@ -91,10 +91,10 @@ def main(arguments: Sequence[str]) -> None:
         if point == deadly:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def said(entry: Entry) -> None:
+    def stated(entry: Entry) -> None:
         print(entry.path, flush=True)
 
-    apply_all(Watched(store, tell), store.root, datetime.fromisoformat(now).astimezone(UTC), said)
+    apply_all(Watched(store, tell), store.root, datetime.fromisoformat(now).astimezone(UTC), stated)
 
 
 if __name__ == "__main__":

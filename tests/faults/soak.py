@@ -287,4 +287,4 @@ if __name__ == "__main__":
     try:
         raise SystemExit(main())
     except StoreError as error:
-        raise SystemExit(f"the emulator can not be reached: {error}") from error
+        raise SystemExit(f"the emulator cannot be reached: {error}") from error

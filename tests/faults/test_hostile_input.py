@@ -82,10 +82,10 @@ def decoded(data: object) -> None:
     try:
         entry = decode_entry(event, SOURCE, LIBRA_HOME)
     except MalformedEventError as error:
-        told = str(error)
+        message = str(error)
     else:
-        told = str(contribution(SOURCE, entry.fields).rejections)
-    assert CONTENT not in told
+        message = str(contribution(SOURCE, entry.fields).rejections)
+    assert CONTENT not in message
 
 
 @settings(max_examples=3000, deadline=None)
@@ -178,10 +178,10 @@ OVER_HTTP = settings(
 @OVER_HTTP
 @given(METHODS, st.tuples(TYPES, EVENT_HEADERS), BODIES)
 def test_the_trigger_answers_whatever_comes(
-    trigger: Function, client: httpx.Client, method: str, said: tuple[str, dict[str, str]], body: bytes
+    trigger: Function, client: httpx.Client, method: str, content: tuple[str, dict[str, str]], body: bytes
 ) -> None:
     """Any method, type, headers and body: an answer that says who is to blame, from a server that goes on."""
-    answer = answered(client, method, trigger.url, body, said[1] | {"content-type": said[0]})
+    answer = answered(client, method, trigger.url, body, content[1] | {"content-type": content[0]})
     assert answer.status_code in {200, 204, 400, 404, 405, 415}, (answer.status_code, answer.text[:300])
     assert trigger.healthy()
 

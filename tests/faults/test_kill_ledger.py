@@ -27,9 +27,9 @@ def points() -> list[str]:
     """Every moment before or after a call, as a run on the in-memory twin comes by them."""
     store = MemoryStore(lambda: NOON)
     prepare(store, NOON)
-    told: list[str] = []
-    apply_all(Watched(store, told.append), store.root, NOON, lambda _: None)
-    return told
+    reported: list[str] = []
+    apply_all(Watched(store, reported.append), store.root, NOON, lambda _: None)
+    return reported
 
 
 POINTS = points()

@@ -41,10 +41,10 @@ def main() -> int:
             broken += seeds
             lived = figures.schedules + len(broken)
             if lived % PROGRESS == 0:
-                told = f"{lived} schedules, {len(broken)} of them broke a law"
-                print(f"{time.monotonic() - begun:6.0f} s  {told}", file=sys.stderr)
+                printed = f"{lived} schedules, {len(broken)} of them broke a law"
+                print(f"{time.monotonic() - begun:6.0f} s  {printed}", file=sys.stderr)
     took = time.monotonic() - begun
-    print(figures.told(took))
+    print(figures.printed(took))
     for seed in broken[:1]:
         print(story(draw(seed)))
     print(f"{len(broken)} schedules broke a law" + (f": seeds {', '.join(broken[:20])}" if broken else ""))

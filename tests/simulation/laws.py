@@ -1,6 +1,6 @@
 """The laws of the design's section 6, watched commit by commit from inside the database.
 
-The observer knows what the components can not: every entry that was ever written, when its event was
+The observer knows what the components cannot: every entry that was ever written, when its event was
 first tried and when it was acknowledged. From that it says, at every moment and for every total, what
 must hold, and raises `Violation` at the commit that breaks it.
 """

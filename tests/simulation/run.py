@@ -81,7 +81,7 @@ class Figures:
         self.outcomes += other.outcomes
         self.faults += other.faults
 
-    def told(self, seconds: float) -> str:
+    def printed(self, seconds: float) -> str:
         """For a reader."""
         lines = [
             f"{self.schedules} schedules in {seconds:.0f} s ({self.schedules / seconds:.0f} a second)",
@@ -352,7 +352,7 @@ def story(schedule: Schedule, parts: Parts = REAL, *, lines: int = 120) -> str:
     except Exception as error:  # noqa: BLE001 - as above
         end = f"{type(error).__name__}: {error}"
     trace = (simulation.world.trace or [])[-lines:]
-    return "\n".join([f"seed {schedule.seed}: {end}", shrunk.told(), *(line[:300] for line in trace), end])
+    return "\n".join([f"seed {schedule.seed}: {end}", shrunk.printed(), *(line[:300] for line in trace), end])
 
 
 def many(first: int, number: int) -> tuple[Figures, list[str]]:

@@ -111,7 +111,7 @@ class Schedule:
     loop: bool
     """Whether the instances serve from an event loop, as deployed, or from threads."""
 
-    def told(self) -> str:
+    def printed(self) -> str:
         """For a reader."""
         settings = f"lag {self.lag:.0f} s, bucket {self.bucket:.0f} s, lease {self.lease:.0f} s, "
         settings += f"groups of {self.group_size}, {self.weather}, clocks off by {self.skews} s, "

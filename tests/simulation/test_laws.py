@@ -51,6 +51,6 @@ def test_a_failing_seed_shrinks_to_a_readable_trace() -> None:
     shrunk = shrink(schedule, lambda smaller: violation(smaller, parts) is not None)
     assert violation(shrunk, parts)
     assert len(shrunk.operations) <= 5
-    told = story(schedule, parts)
-    assert "fence:" in told
-    assert "counted" in told
+    printed = story(schedule, parts)
+    assert "fence:" in printed
+    assert "counted" in printed

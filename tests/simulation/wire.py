@@ -110,11 +110,11 @@ class Wire:
         if fate == "aborted":
             self.injected[fate] += 1
             self.world.sleep(self._latency())
-            self.world.tell(self.process.name, f"commit {told(writes)}: aborted by chance")
+            self.world.tell(self.process.name, f"commit {printed(writes)}: aborted by chance")
             if transaction:
                 self.inner.rollback(transaction)
             raise Contention("aborted by chance")
-        return self._send(f"commit {told(writes)}", land, fate, timeout)
+        return self._send(f"commit {printed(writes)}", land, fate, timeout)
 
     def rollback(self, transaction: bytes) -> None:
         """See `Store.rollback`."""
@@ -212,7 +212,7 @@ def short(paths: Sequence[str]) -> str:
     return ", ".join(paths[:3]) + (", …" if len(paths) > 3 else "")
 
 
-def told(writes: Sequence[Write]) -> str:
+def printed(writes: Sequence[Write]) -> str:
     """Writes, in a line of a trace."""
     return "; ".join(map(_told, writes))
 

@@ -172,9 +172,9 @@ def dying_at(world: World, step: str) -> Callable[[str], None]:
             raise Died(step)
         return None
 
-    def hook(told: str) -> None:
+    def hook(reported: str) -> None:
         nonlocal dead
-        if told == step:
+        if reported == step:
             dead = True
             raise Died(step)
 

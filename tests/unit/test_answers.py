@@ -41,8 +41,8 @@ def test_every_option_may_be_left_out(body: bytes, options: Options) -> None:
 )
 def test_what_can_not_be_used_is_named(body: bytes, says: str) -> None:
     """400, with what was found and what is allowed; nothing runs."""
-    told, status = answer(body, never)
-    assert (status, told["error"], says in str(told["reason"])) == (400, "BadRequest", True)
+    reply, status = answer(body, never)
+    assert (status, reply["error"], says in str(reply["reason"])) == (400, "BadRequest", True)
 
 
 def never() -> Recompute:
@@ -72,8 +72,8 @@ class Failing:
 )
 def test_failures_have_their_status_and_say_why(error: LibraError, status: int) -> None:
     """409 while another run holds the lease, 400 for what was asked wrongly, 500 for the rest."""
-    told, found = answer(b"{}", lambda: cast(Recompute, Failing(error)))
-    assert (found, told) == (status, {"error": type(error).__name__, "reason": str(error)})
+    reply, found = answer(b"{}", lambda: cast(Recompute, Failing(error)))
+    assert (found, reply) == (status, {"error": type(error).__name__, "reason": str(error)})
 
 
 def test_a_run_and_a_dry_run_answer_their_report() -> None:
@@ -81,5 +81,5 @@ def test_a_run_and_a_dry_run_answer_their_report() -> None:
     world = World()
     dry, status = answer(b'{"dry_run": true}', world.recompute)
     assert (status, dry["run_id"], world.runs()) == (200, None, [])
-    told, status = answer(b"", world.recompute)
-    assert (status, told.keys(), len(world.runs())) == (200, dry.keys(), 1)
+    reply, status = answer(b"", world.recompute)
+    assert (status, reply.keys(), len(world.runs())) == (200, dry.keys(), 1)

@@ -1,4 +1,4 @@
-"""Where the emulator and its Java come from, and what is said when they can not be had."""
+"""Where the emulator and its Java come from, and what is said when they cannot be had."""
 
 import functools
 import hashlib
@@ -99,11 +99,11 @@ def test_the_jar_is_looked_for_in_order(
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "gcloud").symlink_to(sdk / "bin" / "gcloud")
     environment = {"HOME": str(tmp_path / "home"), "PATH": str(tmp_path / "bin")}
-    said: list[str] = []
+    messages: list[str] = []
 
-    downloaded = find_jar(environment, say=said.append)
+    downloaded = find_jar(environment, say=messages.append)
     assert downloaded.read_bytes() == CONTENT
-    assert said == [f"downloading the Firestore emulator (1 MB) from {offered.url}"]
+    assert messages == [f"downloading the Firestore emulator (1 MB) from {offered.url}"]
     assert find_jar(environment) == downloaded
     firebase = tmp_path / "home/.cache/firebase/emulators"
     jar(firebase / "cloud-firestore-emulator-v1.9.0.jar")
@@ -140,10 +140,10 @@ def test_what_is_no_emulator_is_refused(tmp_path: Path) -> None:
         required_java(other)
 
 
-@pytest.mark.parametrize(("told", "version"), [("17.0.15", 17), ("1.8.0_292", 8), ("25", 25), ("?", 0)])
-def test_a_java_tells_its_version(tmp_path: Path, told: str, version: int) -> None:
-    """The major version, also of the old kind of number; 0 where it can not be told."""
-    assert java_version(java(tmp_path / "bin", told)) == version
+@pytest.mark.parametrize(("printed", "version"), [("17.0.15", 17), ("1.8.0_292", 8), ("25", 25), ("?", 0)])
+def test_a_java_tells_its_version(tmp_path: Path, printed: str, version: int) -> None:
+    """The major version, also of the old kind of number; 0 if it is unknown."""
+    assert java_version(java(tmp_path / "bin", printed)) == version
 
 
 def test_the_systems_java_is_used_if_it_is_new_enough(tmp_path: Path) -> None:

@@ -60,8 +60,8 @@ def test_the_command_wants_a_load() -> None:
 def test_the_documentation_shows_what_the_command_reckons() -> None:
     """The table in docs/costs.md is that of a million events a day, to the cent."""
     arguments = ["cost", "--events-per-day", "1000000"]
-    told = CliRunner().invoke(main, arguments, env={"COLUMNS": "120"}).output
-    rows = [line for line in told.splitlines() if line.startswith("│")]
+    printed = CliRunner().invoke(main, arguments, env={"COLUMNS": "120"}).output
+    rows = [line for line in printed.splitlines() if line.startswith("│")]
     document = (ROOT / "docs" / "costs.md").read_text()
     for row in rows:
         name, *figures = (cell.strip() for cell in row.strip("│").split("│"))

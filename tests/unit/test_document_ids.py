@@ -60,7 +60,7 @@ def test_a_key_has_this_id_and_is_read_back(key: Key, encoded: str, parts: tuple
 
 @pytest.mark.parametrize("key", ["x" * 1_501, "x" * 2_000, "é" * 751, "/" * 501, ("x" * 1_000, "y" * 1_000)])
 def test_a_long_key_is_hashed(key: Key) -> None:
-    """Over 1,500 bytes an id is a digest, which can not be read back: the raw key stands in the document."""
+    """Over 1,500 bytes an id is a digest, which cannot be read back: the raw key stands in the document."""
     encoded = document_id(key)
     assert encoded.startswith("%sha256-")
     assert len(encoded.encode()) <= MAX_ID_BYTES

@@ -81,7 +81,7 @@ def test_a_stray_count_goes_to_zero() -> None:
 
 
 def test_a_hashed_id_is_known_by_its_stored_key() -> None:
-    """It is no stray, although its id can not be read."""
+    """It is no stray, although its id cannot be read."""
     path = "aggregates_categories/%sha256-" + 64 * "0"
     assert not compare(CATEGORIES, path, {"key": "x" * 2000}, {}, key=None, watermark=W, now=W).notes
 
@@ -122,7 +122,7 @@ def test_a_float_in_an_open_bucket_is_dropped() -> None:
     "label", ["yesterday", "t20251304T191000Z_600", Bucket(W + timedelta(days=2), TEN).label()]
 )
 def test_what_is_no_bucket_is_removed(label: str) -> None:
-    """A label that can not be, or that ends where no commit can be yet, counts nothing and is named."""
+    """A label that cannot be, or that ends where no commit can be yet, counts nothing and is named."""
     found = compared(total(4, **{label: 3}), exact=4)
     assert (found.closed, found.drift, len(found.notes)) == ((label,), {}, 1)
 

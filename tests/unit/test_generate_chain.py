@@ -62,8 +62,8 @@ def test_people_eat_at_meal_times_in_the_chains_zone() -> None:
 
 def test_some_scales_are_late_and_one_lost_its_clock() -> None:
     """Entries reach Firestore days after younger ones; one scale believes it is 1970."""
-    told = [entry.fields["timestamp"] for entry in generate(plan(3000, malformed=0))]
-    times = [when for when in told if isinstance(when, datetime)]
+    timestamps = [entry.fields["timestamp"] for entry in generate(plan(3000, malformed=0))]
+    times = [when for when in timestamps if isinstance(when, datetime)]
     clockless = [when for when in times if when < datetime(1971, 1, 1, tzinfo=UTC)]
     assert all(when >= EPOCH for when in clockless)
     assert 20 < len(clockless) < 300

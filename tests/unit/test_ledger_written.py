@@ -104,9 +104,9 @@ def test_an_entry_that_is_not_counted_everywhere_says_where_and_why(
     assert [(each.levelname, each.getMessage()) for each in logged] == [
         ("WARNING", "An entry could not be counted everywhere")
     ]
-    told = {name: vars(logged[0]).get(name) for name in ("entry", "aggregation", "reason")}
+    reported = {name: vars(logged[0]).get(name) for name in ("entry", "aggregation", "reason")}
     reason = f"ingredient: {rejection.reason}"
-    assert told == {"entry": one.path, "aggregation": "aggregates_categories", "reason": reason}
+    assert reported == {"entry": one.path, "aggregation": "aggregates_categories", "reason": reason}
 
 
 def test_an_entry_that_firestore_refuses_is_put_aside_and_logged(logged: list[logging.LogRecord]) -> None:

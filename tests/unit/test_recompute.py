@@ -240,8 +240,8 @@ def test_triggers_run_on_at_every_step(world: World, step: str) -> None:
     world.write("lost")
     world.later(minutes=30)
 
-    def deliver(told: str) -> None:
-        if told == step:
+    def deliver(reported: str) -> None:
+        if reported == step:
             world.serve(3, "fresh")
             for entry in early + late:
                 world.ledger().apply(entry)

@@ -54,8 +54,8 @@ def test_a_run_that_was_overtaken_writes_nothing_more(world: World, step: str) -
     world.later(minutes=30)
     after: list[object] = []
 
-    def overtaken(told: str) -> None:
-        if told == step:
+    def overtaken(reported: str) -> None:
+        if reported == step:
             world.later(minutes=10)
             world.run()
             after.append(totals(world.memory, world.source))
@@ -140,23 +140,23 @@ REACHED = [step for step in STEPS if not step.startswith("fail")]
 
 def test_every_step_that_is_named_is_reached() -> None:
     """So that the tests that die at each of them do."""
-    told: list[str] = []
-    troubled().run("scan", step=told.append)
-    assert set(told) == set(REACHED)
+    reported: list[str] = []
+    troubled().run("scan", step=reported.append)
+    assert set(reported) == set(REACHED)
 
 
 def test_the_steps_of_failing_are_told_too(world: World) -> None:
-    """A run that can not go on says so and lets the lease go."""
-    told: list[str] = []
+    """A run that cannot go on says so and lets the lease go."""
+    reported: list[str] = []
 
     def deny(step: str) -> None:
-        told.append(step)
+        reported.append(step)
         if step == "counted":
             raise Denied("no permission")
 
     with pytest.raises(Denied):
         world.run(step=deny)
-    assert told[-2:] == ["fail begun", "fail committed"]
+    assert reported[-2:] == ["fail begun", "fail committed"]
     (record,) = world.runs()
     assert (record["state"], record["error"]) == ("failed", "Denied: no permission")
     world.run()  # at once: the lease is free

@@ -181,8 +181,8 @@ def test_a_run_that_is_refused_records_why(world: World) -> None:
     with pytest.raises(Denied):
         world.run("scan")
     (record,) = world.runs()
-    told = {name: record[name] for name in ("state", "error", "finished_at", "step")}
-    assert told == {"state": "failed", "error": "Denied: no permission", "finished_at": NOW, "step": 2}
+    reported = {name: record[name] for name in ("state", "error", "finished_at", "step")}
+    assert reported == {"state": "failed", "error": "Denied: no permission", "finished_at": NOW, "step": 2}
     assert world.state()["lease"]["expires_at"] is None  # type: ignore[index]  # a map
 
 
@@ -265,7 +265,7 @@ def test_the_counters_pause_by_the_sleep_that_was_given(world: World) -> None:
 
 
 def test_every_step_is_tried_so_often_and_the_farewell_three_times(world: World) -> None:
-    """A run that can not write any more does not keep its caller for ever."""
+    """A run that cannot write any more does not keep its caller for ever."""
     steps: list[str] = []
     commits(world, lambda number: "request lost" if number else None)
     with pytest.raises(Transient):
@@ -302,18 +302,18 @@ def test_a_run_says_to_whom_it_lost_its_lease(world: World) -> None:
 
 def test_a_run_whose_lease_was_taken_from_it_says_when_it_ran_out(world: World) -> None:
     """At once, where somebody released it by hand; the same run id and token do not help."""
-    told: list[str] = []
+    reported: list[str] = []
 
     def release(step: str) -> None:
         if step == "counted":
             lease = dict(world.state()["lease"])  # type: ignore[call-overload]  # a map
-            world.merge(world.home.state, lease=lease | {"expires_at": NOW if told else None})
+            world.merge(world.home.state, lease=lease | {"expires_at": NOW if reported else None})
 
     for end in ("once", NOW.isoformat()):
         with pytest.raises(LeaseLost) as caught:
             world.run("scan", step=release)
-        told.append(str(caught.value))
-        assert told[-1].endswith(f" ran out at {end}: it may write no more; run again")
+        reported.append(str(caught.value))
+        assert reported[-1].endswith(f" ran out at {end}: it may write no more; run again")
 
 
 def test_a_run_that_lost_its_lease_before_it_learned_of_it_says_so(world: World) -> None:
@@ -356,16 +356,16 @@ def test_a_lease_is_renewed_after_a_third_of_it(world: World, seconds: float, *,
 def test_progress_is_told_by_what_was_done(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Entries while they are counted, and again while totals are listed; then the totals corrected."""
     monkeypatch.setattr("shared.recompute.comparison.LISTED", 1)
-    told: list[tuple[str, int]] = []
+    reported: list[tuple[str, int]] = []
 
     def progress(what: str, number: int) -> None:
-        told.append((what, number))
+        reported.append((what, number))
 
     world.recompute(progress=progress).verify("scan")
-    assert told == [("counted", 4)]
-    told.clear()
+    assert reported == [("counted", 4)]
+    reported.clear()
     world.run("scan", progress=progress)
-    assert told == [("counted", 4)] * 5 + [("corrected", 4)]
+    assert reported == [("counted", 4)] * 5 + [("corrected", 4)]
 
 
 def test_a_dry_run_whose_snapshot_is_gone_says_what_to_do(world: World) -> None:
@@ -437,7 +437,7 @@ def test_only_a_correction_is_an_update(world: World) -> None:
 
 
 def damaged(world: World) -> None:
-    """A total that increments can not put right, and that has lost its key."""
+    """A total that increments cannot put right, and that has lost its key."""
     fields = totals(world.memory, world.source)[CATEGORY].fields
     world.memory.commit([Delete(CATEGORY)], timeout=10)
     world.merge(CATEGORY, count=3.5, recent=fields["recent"])

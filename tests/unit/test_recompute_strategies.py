@@ -65,7 +65,7 @@ def test_index_asked_for_where_it_can_not_prove_is_refused(world: World) -> None
     report = world.run("auto")
     assert (report.strategy, report.drift) == ("scan", 0)
     assert report.why == (
-        "index can not be used: aggregates_grams adds up more than a count, "
+        "index cannot be used: aggregates_grams adds up more than a count, "
         "and each entry is rounded on its own"
     )
 
