@@ -10,7 +10,7 @@ FUZZER := $(VENV)/.fuzzer
 .DEFAULT_GOAL := help
 .PHONY: help demo up test check format lock clean stage emulate test-firebase simulate bench faults fuzz soak mutate
 
-help: ## List what there is
+help: ## List the commands
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 $(STAMP): requirements/dev.txt pyproject.toml
@@ -19,13 +19,13 @@ $(STAMP): requirements/dev.txt pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: $(STAMP) ## Two weeks of a restaurant chain through the real trigger, checked to be exact
+demo: $(STAMP) ## Run the main job: two weeks of a restaurant chain through the real trigger, checked to be exact
 	$(BIN)/libra demo
 
-up: $(STAMP) ## The local stack: Firestore emulator, the function, the relay between them
+up: $(STAMP) ## Start the local stack: Firestore emulator, function, and the relay between them
 	$(BIN)/libra up
 
-test: $(STAMP) ## Every test that belongs in CI
+test: $(STAMP) ## Run the tests of CI
 	$(BIN)/pytest --cov --cov-fail-under=100
 
 $(TOOLS): package.json package-lock.json
@@ -35,27 +35,27 @@ $(TOOLS): package.json package-lock.json
 stage: $(STAMP) ## Build what is deployed, in build/functions, and import every entry point
 	./deploy.sh stage
 
-emulate: $(STAMP) $(TOOLS) stage ## The whole Firebase suite, from what is deployed
+emulate: $(STAMP) $(TOOLS) stage ## Start the whole Firebase suite with the staged functions
 	$(BIN)/python -m local.suite
 
-test-firebase: $(STAMP) $(TOOLS) ## End to end under the Firebase suite; minutes, so apart from `test`
+test-firebase: $(STAMP) $(TOOLS) ## Run the end-to-end tests under the Firebase suite (some minutes)
 	$(BIN)/pytest tests/firebase
 
-simulate: $(STAMP) ## Hold the laws to a million seeded histories, new ones each time (SCHEDULES=N for fewer)
+simulate: $(STAMP) ## Check the laws on a million new seeded histories (SCHEDULES=N for fewer)
 	$(BIN)/python -m tests.simulation --schedules $(or $(SCHEDULES),1000000) --seed $$(date +%s)000
 
-faults: $(STAMP) ## Break calls, kill parts, feed garbage: five minutes, so apart from `test`
+faults: $(STAMP) ## Break calls, kill processes, send malformed input (about five minutes)
 	$(BIN)/pytest tests/faults
 
 $(FUZZER): $(STAMP) requirements/fuzz.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/fuzz.txt
 	@touch $@
 
-fuzz: $(FUZZER) ## Garbage at the event decoder and at the entry points (SECONDS=N for the coverage-guided part)
+fuzz: $(FUZZER) ## Fuzz the event decoder and the entry points (SECONDS=N for the coverage-guided part)
 	$(BIN)/pytest tests/faults/test_hostile_input.py
 	PYTHONPATH=functions $(BIN)/python -m tests.faults.fuzz --seconds $(or $(SECONDS),60)
 
-soak: $(STAMP) ## An hour of load with all faults at random (MINUTES=N, SPARE=1 to kill nothing); report and plot in build/soak
+soak: $(STAMP) ## Run an hour of load with random faults (MINUTES=N, SPARE=1 to kill nothing); report and plot in build/soak
 	$(BIN)/python -m tests.faults.soak --minutes $(or $(MINUTES),60) $(if $(SPARE),--spare)
 
 mutate: $(STAMP) ## Mutation-test the core (about 30 minutes)

@@ -18,7 +18,7 @@ from shared.recompute import Report
 
 SHOWN = 20
 
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print only JSON.")
 strategy = click.option(
     "--strategy",
     type=click.Choice(STRATEGIES),
@@ -30,7 +30,7 @@ strategy = click.option(
 
 @contextmanager
 def progress_line(*, quiet: bool) -> Iterator[Callable[[str, int], None]]:
-    """What a recompute tells of its progress, in one line of the terminal; errors are told by the command."""
+    """The progress of a recompute, in one line of the terminal; the command prints errors."""
     logger.addHandler(_NOWHERE)
     console = Console(stderr=True, quiet=quiet or not Console(stderr=True).is_terminal)
     with console.status("Starting") as line:

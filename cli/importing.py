@@ -52,7 +52,7 @@ def read(file: Path, complain: Callable[[str], None]) -> Iterator[Line]:
 
     Args:
         file: the file; it is not held in memory.
-        complain: told `LINE: reason` for each wrong line.
+        complain: called with `LINE: reason` for each wrong line.
 
     Raises:
         StackError: it is of another kind, cannot be read, or has a wrong header.

@@ -55,9 +55,9 @@ def _fail(message: str, status: int) -> NoReturn:
 )
 @click.version_option(package_name="libra")
 def main() -> None:
-    """Exact, real-time aggregates for Firestore.
+    """Exact, real-time totals of events in Firestore.
 
-    `libra demo` shows all of it on this machine. Commands that talk to Firestore read
+    `libra demo` runs everything on this machine. Commands that talk to Firestore read
     GOOGLE_CLOUD_PROJECT, FIRESTORE_EMULATOR_HOST, FIRESTORE_DATABASE and LIBRA_* from the environment.
     """
     for stream in (sys.stdout, sys.stderr):

@@ -113,7 +113,7 @@ def write(
         collection: the source's entries.
         items: the entries; taken as they are needed.
         rate: entries a second at most; 0 for no bound.
-        progress: told how many entries are dealt with, batch by batch.
+        progress: called with the number of entries after each batch.
 
     Raises:
         StoreError: Firestore refused for good, or did not answer for half a minute.

@@ -110,7 +110,7 @@ class Gcloud:
                 if last or not change.patient or not UNSETTLED.search(str(failure)):
                     raise
                 tries = f"({attempt} of {self._tries})"
-                say(f"   not known everywhere yet; once more in {self._pause:g} s {tries}")
+                say(f"   not known everywhere yet; retrying in {self._pause:g} s {tries}")
                 time.sleep(self._pause)
             else:
                 return

@@ -78,7 +78,7 @@ class Emulator:
             functions: `host:port` of what takes its events; none by default.
             rules: a security rules file; everything is allowed by default.
             java: options for its Java; `QUICK` for a run of less than a minute.
-            say: told when a download starts.
+            say: called when a download starts.
 
         Raises:
             StackError: the emulator or a Java for it is missing and cannot be had.

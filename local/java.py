@@ -59,7 +59,7 @@ def _javas(environment: Mapping[str, str]) -> Iterator[Path]:
 
 
 def java_version(java: Path) -> int:
-    """The major version of a Java, 0 where it cannot be told."""
+    """The major version of a Java, 0 if it is unknown."""
     with suppress(OSError, subprocess.TimeoutExpired):
         ended = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=30, check=False)
         if match := re.search(r'version "(?:1\.)?(\d+)', ended.stderr):

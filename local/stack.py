@@ -79,7 +79,7 @@ class LocalStack:
             recompute: whether the recompute is served from the start; `recompute.start()` does it later.
             folder: where logs go; a temporary one by default.
             environment: the variables the processes are given.
-            say: told what takes a while.
+            say: called with what takes a while.
 
         Raises:
             SettingError: a setting cannot be used.
@@ -227,7 +227,7 @@ class LocalStack:
             received: how many events it must have received at least, since it started. Without it, it is
                 quiet when nothing has come for 0.3 seconds: less sure, as the emulator may be slow.
             seconds: how long to wait.
-            watch: shown the counters again and again meanwhile.
+            watch: called with the counters while it waits.
 
         Raises:
             StackError: it was not quiet in time; the message has its counters.

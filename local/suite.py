@@ -53,7 +53,7 @@ class Ports:
 
     @classmethod
     def free(cls) -> "Ports":
-        """Ones that nobody listens on now, all different."""
+        """Free ports, all different."""
         with ExitStack() as held:
             sockets = {name: held.enter_context(socket.socket()) for name in cls.configured().by_name}
             for it in sockets.values():

@@ -37,7 +37,7 @@ class Correction:
     exact: Mapping[str, int]
     """What is true of them."""
     watermark: datetime
-    """The one that all of this is said of."""
+    """The aggregation that the total belongs to."""
     closed: tuple[str, ...] = ()
     """Labels to remove: closed buckets, and what is no bucket."""
     open: Mapping[str, int] | None = None
@@ -120,7 +120,7 @@ def compare(
 
 
 def _own_key(aggregation: Aggregation, document: str, reading: "_Reading") -> Part | dict[str, Part] | None:
-    """The key that a total's id stands for; None if that cannot be told, or the document is no total."""
+    """The key that a total's id encodes; None if the id is hashed, or the document is not a total."""
     try:
         return aggregation.stored_key(decode_id(document.rpartition("/")[2], aggregation.parts))
     except ValueError:

@@ -16,8 +16,8 @@ class Retry:
     """How often something is tried, and how long the pauses are.
 
     The pause after failure ``n`` is at most ``first * 2**n`` seconds and never above ``longest``. The share
-    ``least`` of it is certain and the rest is drawn at random, so that those who failed together do not come
-    back together.
+    ``least`` of it is fixed and the rest is random, so that callers that failed together do not retry
+    together.
     """
 
     attempts: int

@@ -10,9 +10,9 @@ from cli.prices import AS_OF, LOCATIONS, Prices
 DAYS_A_MONTH = 365.25 / 12
 
 
-@click.command("cost", short_help="What so many events a day cost.")
+@click.command("cost", short_help="Compute what a number of events per day costs.")
 @click.option(
-    "--events-per-day", required=True, type=click.IntRange(1, 10**10), help="Entries written a day."
+    "--events-per-day", required=True, type=click.IntRange(1, 10**10), help="Entries written per day."
 )
 @click.option("--location", type=click.Choice(list(LOCATIONS)), default="nam5", show_default=True)
 @click.option("--busy-hours", type=click.FloatRange(0.1, 24), default=12.0, show_default=True,
@@ -37,7 +37,7 @@ def command(
     looks_per_day: int,
     days_stored: int,
 ) -> None:
-    """What so many events a day cost, by list price. The devices' own writes are not counted."""
+    """Compute what events cost, by list price. The devices' own writes are not counted."""
     load = Load(
         events=events_per_day,
         looks=looks_per_day,

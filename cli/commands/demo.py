@@ -26,7 +26,7 @@ SETTINGS = {
 FAULTS = Faults(duplicate=0.2, delay=0.3, delay_seconds=0.5, reorder=20)
 
 
-@click.command("demo", short_help="See all of it work, checked to be exact.")
+@click.command("demo", short_help="Run the whole system and check that it is exact.")
 @generating(entries=3000)
 @click.option(
     "--lost",

@@ -12,7 +12,7 @@ from cli.writing import Item, named_store, write
 from shared.catalog import LIBRA_HOME
 
 
-@click.command("generate", short_help="Write a restaurant chain's entries.")
+@click.command("generate", short_help="Write entries of a restaurant chain.")
 @generating(entries=1000)
 @real_project
 def command(
@@ -25,9 +25,9 @@ def command(
     rate: float,
     real_project: str | None,
 ) -> None:
-    """Write two weeks of a believable restaurant chain.
+    """Write two weeks of entries of a realistic restaurant chain.
 
-    The same seed writes the same entries: those that are there are left alone.
+    The same seed writes the same entries. Entries that exist already stay as they are.
     """
     console = Console()
     with named_store(real_project) as (store, settings):

@@ -16,7 +16,7 @@ from shared.catalog import LIBRA_HOME
 @click.command("import", short_help="Write entries from .jsonl or .csv.")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
-    "--rate", type=click.FloatRange(0), default=0, help="Entries a second at most.  [default: no bound]"
+    "--rate", type=click.FloatRange(0), default=0, help="Entries per second, at most.  [default: no bound]"
 )
 @real_project
 def command(file: Path, rate: float, real_project: str | None) -> None:
@@ -24,7 +24,7 @@ def command(file: Path, rate: float, real_project: str | None) -> None:
 
     Each line is an entry with the fields device (CSV: device.model, device.serialNumber), location,
     ingredient, dataAction, amount, timestamp (RFC 3339 with a zone) and, if you like, id. Without an id,
-    it gets one that depends on what it says, so importing a file again changes nothing. Wrong lines are
+    it gets one that depends on its content, so importing a file again changes nothing. Wrong lines are
     named and left out; the rest is written. The exit status is 1 if there was one.
     """
     console = Console()

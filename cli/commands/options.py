@@ -47,7 +47,7 @@ def generating(entries: int) -> Callable[[AnyFunction], AnyFunction]:
     """What the generator takes; `entries` is the default volume."""
     return _all(
         click.option("--entries", type=click.IntRange(1), default=entries, show_default=True),
-        click.option("--seed", type=int, default=1, show_default=True, help="The same seed, the same run."),
+        click.option("--seed", type=int, default=1, show_default=True, help="Same seed, same run."),
         click.option("--until", type=Day(), default=yesterday, help="The last day.  [default: yesterday]"),
         click.option("--days", type=click.IntRange(1, 3650), default=14, show_default=True),
         click.option(
@@ -57,7 +57,7 @@ def generating(entries: int) -> Callable[[AnyFunction], AnyFunction]:
             "--rate",
             type=click.FloatRange(0),
             default=0,
-            help="Entries a second at most.  [default: no bound]",
+            help="Entries per second, at most.  [default: no bound]",
         ),
     )
 

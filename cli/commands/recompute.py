@@ -11,14 +11,14 @@ from shared.recompute import Recompute
 
 
 @click.command("recompute")
-@click.option("--dry-run", is_flag=True, help="Find what is wrong and write nothing at all.")
+@click.option("--dry-run", is_flag=True, help="Find what is wrong and write nothing.")
 @strategy
 @as_json
 @real_project
 def command(*, dry_run: bool, strategy: Strategy, as_json: bool, real_project: str | None) -> None:
     """Count every total exactly as of a watermark, and correct what drifted.
 
-    The triggers keep running meanwhile. One run at a time: while another one holds the lease this ends
+    The triggers keep running. One run at a time: while another one holds the lease this ends
     with status 1. `libra verify` compares only, and says by its status whether all was right.
     """
     store_of = connected() if dry_run else named_store(real_project)

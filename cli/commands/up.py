@@ -18,7 +18,7 @@ USUAL_PORT = 8080
 WATCH_SECONDS = 0.5
 
 
-@click.command("up", short_help="Start the local stack, until Ctrl-C.")
+@click.command("up", short_help="Start the local stack; Ctrl-C stops it.")
 @click.option("--project", default="demo-libra", show_default=True, help="The project of the documents.")
 @click.option(
     "--emulator-port", type=click.IntRange(1, 65535), help="[default: 8080 if it is free, else any free one]"
@@ -32,7 +32,7 @@ WATCH_SECONDS = 0.5
 @click.option(
     "--concurrency", type=click.IntRange(1, 1000), default=int(default("THREADS")), show_default=True
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Which events are hit.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the faults.")
 @faulty(Faults())
 def command(
     *,

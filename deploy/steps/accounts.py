@@ -97,7 +97,7 @@ class Invokers(Step):
 
     name = "invokers"
     needs = "roles/run.admin"
-    title = "Let events call the trigger, and the schedule the recompute, and nobody else"
+    title = "Let only events call the trigger, and only the schedule the recompute"
 
     def missing(self) -> Iterator[Change]:
         """One grant for each function."""

@@ -75,7 +75,7 @@ class Aggregation:
 
 @dataclass(frozen=True)
 class Source:
-    """A kind of entry, and what is counted of it. Where its books are kept is said by a `Home`."""
+    """A kind of entry, and what is counted of it. A `Home` names the collections it is kept in."""
 
     name: str
     aggregations: tuple[Aggregation, ...]

@@ -17,7 +17,7 @@ class Equals:
     value: str
 
     def admits(self, fields: Mapping[str, object]) -> bool:
-        """False also if the field is missing: whoever counts by that field rejects it."""
+        """False also if the field is missing: an aggregation whose key is that field rejects it."""
         try:
             return look_up(fields, self.field) == self.value
         except Unusable:

@@ -1,6 +1,6 @@
 """Two exact counters, one answer: `index` counts by the indexes, `scan` by reading every entry.
 
-Both count a `Snapshot` and give a `Counted`; which of them ran cannot be told from it. `plan` chooses.
+Both count a `Snapshot` and give a `Counted`; the result does not depend on which of them ran. `plan` chooses.
 """
 
 from dataclasses import dataclass

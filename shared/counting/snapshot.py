@@ -50,7 +50,7 @@ class Snapshot:
 
     Reads run in at most ``workers`` threads; with one, in the caller's own, in an order that repeats.
     ``beat`` is called by the caller's thread between results, with the number of entries covered so far:
-    whoever holds a lease renews it there, and what it raises ends the work.
+    a run renews its lease there, and an exception from it ends the work.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Snapshot:
     def page(
         self, fields: Sequence[str], after: str | None, until: str | None, limit: int
     ) -> Iterator[tuple[str, Mapping[str, object]]]:
-        """See `Store.scan`. Not retried: whoever reads it knows where to go on."""
+        """See `Store.scan`. Not retried: the caller knows where to resume."""
         read = 0
         try:
             for found in self.store.scan(

@@ -80,7 +80,9 @@ class Guard:
         if waited <= MAX_WAIT:
             return False
         seconds = waited.total_seconds()
-        member.error = Overloaded(f"{member.entry.path}: waited {seconds:.0f} s in vain: deliver it again")
+        member.error = Overloaded(
+            f"{member.entry.path}: waited {seconds:.0f} s and was not committed: deliver it again"
+        )
         return True
 
     def _resolve(self, members: Sequence[Member]) -> None:
@@ -100,7 +102,7 @@ class Guard:
                 member.error = None if member.outcome else error
 
     def _apply(self, members: Sequence[Member]) -> None:
-        """Commit, again and again while it may help. Members get their outcome as it becomes known."""
+        """Commit, and retry while that may help. Members get their outcome as it becomes known."""
         last_start = self._clock() + timedelta(seconds=COMMIT_BUDGET)
         for attempt in RETRY.each(
             self._sleep,

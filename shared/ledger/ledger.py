@@ -17,28 +17,28 @@ from shared.store import Store
 from shared.watermark import check_lag
 
 CROWD = 8
-"""Where a group was larger than this, more are on their way."""
+"""After a group larger than this, more events are expected at once."""
 
 CROWD_PAUSE = 0.01
-"""Seconds that the event loop is given after a crowd was answered, before the next group is taken: those who
-follow on the answers ride in it too. Without it two half crowds take turns (docs/decisions)."""
+"""Seconds between the answers to a large group and the next group. The events that follow on those answers
+then join the next group. Without the pause two half groups take turns (docs/decisions)."""
 
 
 class Ledger:
     """Applies each entry once to the totals of a source. `Guard` says why once.
 
-    **The group.** The caller who finds nobody leading leads: it takes whatever is waiting, within bounds,
-    commits once, and answers every member. So one commit is under way at a time, an instance writes a hot
-    document once a commit, an idle instance makes nobody wait, nothing is buffered beyond the requests that
-    wait for it, and a server that finishes its requests on SIGTERM has drained the ledger. Only the leader
-    touches the store and the figures. Callers are threads (`apply`) or the coroutines of one event loop
-    (`apply_async`), not both at once. A thread that leads hands over to the first caller who came meanwhile.
-    In a loop, a task leads until nobody waits and makes its calls in the loop's executor: a request given up
-    takes nobody with it.
+    **The group.** A caller becomes the leader if there is none. The leader takes the waiting entries,
+    within bounds, commits them once, and answers every member. So an instance has one commit under way at a
+    time and writes a hot document once per commit. An idle instance adds no wait. The ledger buffers
+    nothing beyond the requests that wait for it, so a server that finishes its requests on SIGTERM has
+    drained it. Only the leader uses the store and the figures. Callers are threads (`apply`) or the
+    coroutines of one event loop (`apply_async`), not both at once. A leading thread hands over to the first
+    caller that came during its commit. In a loop, a task leads until no entry waits, and makes its calls in
+    the loop's executor: a request that is given up takes no other with it.
 
-    **The pace.** Nobody waits for company in an idle instance, and under load the entries that come while a
-    commit is under way are the next group. A commit begins at least the `Pace` after the one before it, or
-    once a group is full.
+    **The pace.** An idle instance commits immediately. Under load, the entries that arrive during a commit
+    are the next group. A commit begins at least the `Pace` after the commit before it, or once a group is
+    full.
 
     An entry is never acknowledged before the commit that holds it is known to have landed. A group whose
     commit Firestore calls invalid is split until the poisonous entry stands alone; that one is recorded

@@ -36,8 +36,8 @@ _BYTES_A_WRITE = 512
 class Queue:
     """The entries that wait in an instance, in the order of their arrival. Threads may use it at once.
 
-    Of those who enqueue, one is told to lead: it takes groups until `done` says that another caller, or
-    nobody, leads next. The queue and the leadership belong to one lock.
+    One of the callers that enqueue leads: it takes groups until `done` hands the lead to another caller or
+    ends it. One lock guards the queue and the lead.
     """
 
     def __init__(self, group_size: int) -> None:
@@ -89,7 +89,7 @@ class Queue:
             return group
 
     def done(self) -> Member | None:
-        """A group is over: the entry whose caller leads next; None if nobody waits, and nobody leads."""
+        """A group is over: the entry whose caller leads next; None if no entry waits."""
         with self._lock:
             self._led = bool(self._waiting)
             return self._waiting[0] if self._led else None

@@ -89,7 +89,7 @@ class Fence:
     # -- the lease
 
     def acquire(self, strategy: str) -> Run:
-        """Take the lease. Trying again is safe: whoever took it stands in the state document.
+        """Take the lease. A retry is safe: the state document names the run that took it.
 
         Raises:
             LeaseHeld: another run is under way.
@@ -107,7 +107,7 @@ class Fence:
                 if held is None or held.run_id != run_id:  # else it landed, and the reply was lost
                     if any(landed):
                         raise LeaseLost(
-                            f"{run_id} lost its lease before it learned that it had it; run again"
+                            f"the lease of {run_id} expired while the run was acquiring it; run again"
                         )
                     held = self._take(found, run_id, held, strategy)
                 (record,) = self._store.get([self._home.run(run_id)])
@@ -144,13 +144,13 @@ class Fence:
         )
 
     def _bury(self, dead: Lease) -> Iterator[Write]:
-        """Mark the run whose lease is over as failed, if it never said how it ended.
+        """Mark a run as failed if its lease has expired and its record is still open.
 
         Whatever ends a run also writes the state document: if it ends meanwhile, this commit fails.
         """
         (record,) = self._store.get([self._home.run(dead.run_id)])
         if record and under_way(record.fields):
-            error = f"it died or lost touch: its lease ran out at {iso(dead.expires_at)}"
+            error = f"it died or lost its connection: its lease expired at {iso(dead.expires_at)}"
             yield Merge(record.path, {("state",): "failed", ("error",): error})
 
     # -- the steps

@@ -45,7 +45,7 @@ class Lease:
         """
         if found is None or (found.run_id, found.token) != (self.run_id, self.token):
             raise LeaseLost(
-                f"{self.run_id} lost its lease to {found.run_id if found else 'nobody'}: it may write no more"
+                f"{self.run_id} lost its lease to {found.run_id if found else 'none'}: it may write no more"
             )
         if found.left(now) <= timedelta(0):
             raise LeaseLost(

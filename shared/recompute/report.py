@@ -19,7 +19,7 @@ class Corrected:
     document: str
     measure: str
     stored: int
-    """What the total said of the entries up to the watermark."""
+    """The total's value for the entries up to the watermark."""
     exact: int
     """What is true of them."""
 

@@ -22,7 +22,7 @@ from shared.watermark import check_lag, choose_watermark, next_watermark, stored
 class Recompute:
     """Runs recomputes of one source. See the module for the protocol.
 
-    ``step`` is told of each moment of `STEPS`; ``progress`` of the entries counted so far.
+    ``step`` is called with each moment of `STEPS`, ``progress`` with the entries counted so far.
     """
 
     def __init__(

@@ -15,7 +15,7 @@ from shared.store.documents import GeoPoint, Reference
 from shared.watermark import EPOCH, MICROSECOND
 
 Message: TypeAlias = Any
-"""A raw protobuf message. Its classes are made at run time, so a type checker cannot see inside."""
+"""A raw protobuf message. Its classes are made at run time, so a type checker cannot look inside."""
 
 
 def raw(message_class: Any) -> Any:
@@ -76,7 +76,7 @@ def decode_fields(fields: Mapping[str, Message]) -> dict[str, object]:
 
 
 def decode_some(fields: Mapping[str, Message], wanted: Iterable[str]) -> dict[str, object]:
-    """Only the top-level fields named, where they are there: what nobody reads is never decoded."""
+    """Only the named top-level fields that exist: fields that no declaration reads are not decoded."""
     return {name: decode(fields[name]) for name in wanted if name in fields}
 
 

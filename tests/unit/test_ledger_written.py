@@ -245,7 +245,7 @@ def test_an_entry_is_given_up_when_it_has_waited_for_longer_than_it_may() -> Non
     assert not ledger._guard.give_up(member)
     member.since -= timedelta(microseconds=1)
     assert ledger._guard.give_up(member)
-    assert str(member.error) == "p/libra/1: waited 30 s in vain: deliver it again"
+    assert str(member.error) == "p/libra/1: waited 30 s and was not committed: deliver it again"
 
 
 def test_a_group_is_full_while_enough_wait_for_another() -> None:

@@ -284,7 +284,7 @@ def test_an_interrupted_run_does_not_report_up_to_date(world: World) -> None:
     report = world.run()
     assert report.drift == 4
     assert [run["state"] for run in world.runs()] == ["failed", "completed"]
-    assert "its lease ran out at 2025-09-04T19:32" in str(world.runs()[0]["error"])
+    assert "its lease expired at 2025-09-04T19:32" in str(world.runs()[0]["error"])
 
 
 def test_late_data_heals_however_late_it_is(world: World) -> None:

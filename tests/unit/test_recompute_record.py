@@ -148,7 +148,9 @@ def test_the_next_run_buries_one_that_died_before_it_began_to_count(world: World
     world.later(minutes=5)
     world.run()
     dead, alive = world.runs()
-    assert dead["error"] == f"it died or lost touch: its lease ran out at {(NOW + LEASE).isoformat()}"
+    assert (
+        dead["error"] == f"it died or lost its connection: its lease expired at {(NOW + LEASE).isoformat()}"
+    )
     assert (dead["state"], alive["state"]) == ("failed", "completed")
 
 
@@ -330,7 +332,7 @@ def test_a_run_that_lost_its_lease_before_it_learned_of_it_says_so(world: World)
     commits(world, lambda number: None if number else "reply lost")
     assert isinstance(world.store, Seams)
     world.store.after = pause
-    with pytest.raises(LeaseLost, match="lost its lease before it learned that it had it; run again"):
+    with pytest.raises(LeaseLost, match="expired while the run was acquiring it; run again"):
         world.run("scan")
     assert [run["state"] for run in world.runs()] == ["failed", "completed"]
     converged(world.memory, world.source)
