@@ -44,9 +44,8 @@ class Lease:
             LeaseLost: another run holds it, or it ran out.
         """
         if found is None or (found.run_id, found.token) != (self.run_id, self.token):
-            raise LeaseLost(
-                f"{self.run_id} lost its lease to {found.run_id if found else 'none'}: it may write no more"
-            )
+            holder = f"to {found.run_id}" if found else "(the state document holds none)"
+            raise LeaseLost(f"{self.run_id} lost its lease {holder}: it may write no more")
         if found.left(now) <= timedelta(0):
             raise LeaseLost(
                 f"the lease of {self.run_id} ran out at {iso(found.expires_at)}: it may write no more; "

@@ -299,7 +299,7 @@ def test_a_run_says_to_whom_it_lost_its_lease(world: World) -> None:
     other = {"run_id": "other", "token": 2, "expires_at": NOW + LEASE}
     assert stolen(world, other) == "lost its lease to other: it may write no more"
     world.later(hours=1)
-    assert stolen(world, None) == "lost its lease to nobody: it may write no more"
+    assert stolen(world, None) == "lost its lease (the state document holds none): it may write no more"
 
 
 def test_a_run_whose_lease_was_taken_from_it_says_when_it_ran_out(world: World) -> None:
