@@ -35,9 +35,9 @@ class Correction:
     applied: Mapping[str, int]
     """What the total says of the entries up to the watermark, by measure."""
     exact: Mapping[str, int]
-    """What is true of them."""
+    """The true value for these entries, by measure."""
     watermark: datetime
-    """The aggregation that the total belongs to."""
+    """The watermark at which ``applied`` and ``exact`` are compared."""
     closed: tuple[str, ...] = ()
     """Labels to remove: closed buckets, and what is no bucket."""
     open: Mapping[str, int] | None = None
