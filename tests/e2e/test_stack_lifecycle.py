@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from local import served
 from local import stack as stack_module
 from local.emulator import QUICK, Emulator
 from local.errors import StackError
@@ -105,7 +106,7 @@ def test_a_function_that_does_not_start_says_why(
     """The error shows the end of its log and where the log is; what had started is stopped."""
     broken = tmp_path / "main.py"
     broken.write_text("raise RuntimeError('the oven is off')\n")
-    monkeypatch.setattr(stack_module, "SOURCE", broken)
+    monkeypatch.setattr(served, "SOURCE", broken)
     with pytest.raises(StackError, match=r"(?s)on_libra_created ended; its log .*function\.txt.*oven is off"):
         LocalStack(project=project, folder=tmp_path).__enter__()
     assert of_project(project) == set()
