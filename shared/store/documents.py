@@ -47,6 +47,9 @@ class Delete:
     """Remove a document; nothing happens if it is not there."""
 
     path: str
+    if_updated: datetime | None = None
+    """As for a `Merge`: if the document has changed since, or is gone, the whole commit fails with
+    `Contention`."""
 
 
 Write: TypeAlias = Create | Merge | Delete

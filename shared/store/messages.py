@@ -82,6 +82,7 @@ class Messages:
             message = into.add()
             if isinstance(write, Delete):
                 message.delete = self.name(write.path)
+                _condition(message, write)
                 continue
             same = id(write.fields) if isinstance(write, Create) else _transforms(write)
             if same in alike:
@@ -113,8 +114,7 @@ class Messages:
             encode(_leaf(into.update.fields, path), value)
         if merge.deletes:
             into.update_mask.field_paths.extend(map(quote, merge.deletes))
-        if merge.if_updated:
-            set_instant(into.current_document.update_time, merge.if_updated)
+        _condition(into, merge)
 
     def query(self, into: Message, query: Query) -> None:
         """Write a query into an empty message."""
@@ -142,6 +142,11 @@ class Messages:
             into.reference_value = self.name(str(value))
         else:
             encode(into, value)
+
+
+def _condition(into: Message, write: Merge | Delete) -> None:
+    if write.if_updated:
+        set_instant(into.current_document.update_time, write.if_updated)
 
 
 def _transforms(merge: Merge) -> object:

@@ -362,6 +362,20 @@ def test_a_merge_may_depend_on_the_document_as_it_was_read(store: Store) -> None
     assert store.get(["state/w", "total/a"]) == [None, None]
 
 
+def test_a_deletion_may_depend_on_the_document_as_it_was_read(store: Store) -> None:
+    """A document that has changed since it was read is not deleted, nor is one that is gone."""
+    commit(store, Create("a/1", {"n": 1}))
+    read = document(store, "a/1").update_time
+    commit(store, Merge("a/1", {("n",): 2}))
+    with pytest.raises(Contention):
+        commit(store, Create("b/1", {}), Delete("a/1", if_updated=read))
+    now = document(store, "a/1").update_time
+    commit(store, Delete("a/1", if_updated=now))
+    with pytest.raises(Contention):
+        commit(store, Create("b/1", {}), Delete("a/1", if_updated=now))
+    assert store.get(["a/1", "b/1"]) == [None, None]
+
+
 def test_a_write_that_changes_nothing_leaves_what_others_read_valid(store: Store) -> None:
     """The update time is that of the last change: who depends on it is not disturbed."""
     commit(store, Create("state/w", {"n": 1}))

@@ -117,9 +117,9 @@ class CommitStep:
 
 @dataclass(frozen=True)
 class ConditionalStep:
-    """A merge that depends on its document as it was some commits ago, together with other writes."""
+    """A merge or a deletion that depends on its document as it was some commits ago, with other writes."""
 
-    merge: Merge
+    write: Merge | Delete
     others: list[Write]
     back: int
 
@@ -159,7 +159,7 @@ BACK = st.integers(0, 3)
 STEPS: st.SearchStrategy[Step] = st.one_of(
     st.builds(CommitStep, st.lists(WRITES, min_size=1, max_size=4)),
     st.builds(CommitStep, st.lists(CREATES, min_size=1, max_size=6)),
-    st.builds(ConditionalStep, merges(), st.lists(WRITES, max_size=2), BACK),
+    st.builds(ConditionalStep, merges() | st.builds(Delete, PATHS), st.lists(WRITES, max_size=2), BACK),
     st.builds(
         TransactionStep, st.lists(PATHS, min_size=1, max_size=3), st.lists(WRITES, max_size=2), st.booleans()
     ),
@@ -191,12 +191,12 @@ class Side:
         match step:
             case CommitStep(writes):
                 return self._commit(writes, None)
-            case ConditionalStep(merge, others, back):
-                (read,) = self.store.get([merge.path], read_time=self._at(back))
+            case ConditionalStep(write, others, back):
+                (read,) = self.store.get([write.path], read_time=self._at(back))
                 if read is None and not self.times:
                     return None
                 expected = read.update_time if read else self.times[0]
-                return self._commit([replace(merge, if_updated=expected), *others], None)
+                return self._commit([replace(write, if_updated=expected), *others], None)
             case TransactionStep(reads, writes, give_up):
                 transaction, found = self.store.begin(reads)
                 if give_up or not writes:
@@ -275,7 +275,7 @@ def test_the_emulator_and_its_twin_answer_alike(
 def touched(step: Step) -> list[str]:
     """The paths a step may have written."""
     if isinstance(step, ConditionalStep):
-        return [step.merge.path, *(write.path for write in step.others)]
+        return [step.write.path, *(write.path for write in step.others)]
     return [write.path for write in getattr(step, "writes", ())]
 
 

@@ -275,7 +275,7 @@ class MemoryStore:
 
 
 def _check_precondition(write: Write, version: _Version | None) -> None:
-    if isinstance(write, Merge) and write.if_updated:
+    if isinstance(write, Merge | Delete) and write.if_updated:
         found = version.time if version and version.fields is not None else None
         if found != write.if_updated:
             raise Contention(f"commit: {write.path} was changed at {found}, expected {write.if_updated}")
