@@ -19,10 +19,11 @@ from shared.aggregation.deltas import (
     Totals,
     accumulate,
     add,
+    change,
     contribution,
     fold,
 )
-from shared.aggregation.entries import Entry, Rejection, Unusable, look_up, type_name
+from shared.aggregation.entries import Entry, Rejection, Unusable, Version, look_up, type_name
 from shared.aggregation.home import Home
 from shared.aggregation.ids import MAX_ID_BYTES, decode_id, document_id
 from shared.aggregation.keys import MAX_KEY_BYTES, FieldKey, Key, KeyPart, Part, TimeKey
@@ -51,8 +52,10 @@ __all__ = [
     "TimeKey",
     "Totals",
     "Unusable",
+    "Version",
     "accumulate",
     "add",
+    "change",
     "contribution",
     "decode_id",
     "document_id",

@@ -41,7 +41,7 @@ transactions; the emulator's)."""
 LAST_WORDS = replace(RETRY, attempts=3)
 """The same for a run that failed and says so: its lease runs out by itself."""
 
-FENCED = ("process", "seal", "correct", "rebuild", "renew", "complete", "fail")
+FENCED = ("process", "clean", "seal", "correct", "rebuild", "renew", "complete", "fail")
 STEPS = (
     *("acquire begun", "acquire committed", "counted", "compared"),
     *(f"{name} {moment}" for name in FENCED for moment in ("begun", "committed")),

@@ -13,9 +13,10 @@ from shared.recompute.comparison import Comparison, compare_all
 from shared.recompute.corrections import batches, correcting
 from shared.recompute.fence import Fence, Run
 from shared.recompute.lease import LEASE, fields_of
+from shared.recompute.records import outdated
 from shared.recompute.report import Report, completed, log, report_of
 from shared.settings import Settings
-from shared.store import Store
+from shared.store import Delete, Store
 from shared.watermark import check_lag, choose_watermark, next_watermark, stored_watermark
 
 
@@ -119,6 +120,7 @@ class Recompute:
             self._fence.commit(run, "process", record={"state": "processing", **chosen})
             counted, how = how.count(snapshot)
         self._step("counted")
+        self._clean(run)
         self._seal(run, watermark)
         found = self._compare(watermark, counted, lambda: self._keep(run, counted.entries))
         self._step("compared")
@@ -137,6 +139,16 @@ class Recompute:
         )
         self._fence.commit(run, "complete", record=completed(report, self._clock()), release=True)
         return report
+
+    def _clean(self, run: Run) -> None:
+        """Remove rejections of versions that are replaced or gone.
+
+        Before the seal: of a run that dies in between, the next one does it.
+        """
+        for paths, reads in outdated(self._store, self._home, run.stored_watermark, self._fence.read):
+            run.reads += reads
+            if paths:
+                self._fence.commit(run, "clean", [Delete(path) for path in paths])
 
     def _seal(self, run: Run, watermark: datetime) -> None:
         if run.stored_watermark != watermark:

@@ -141,8 +141,8 @@ def tapped(tap: Callable[[Store], Any]) -> Parts:
 
 _SEAL = "        self._seal(run, watermark)\n"
 _CORRECT = "        self._correct(run, found.corrections)\n"
-_LABEL = "bucket_of(member.entry.create_time, self._bucket)"
-_FRESH = "is_fresh(member.entry.create_time, now, self._lag)"
+_LABEL = "bucket_of(member.place.until, self._bucket)"
+_FRESH = "is_fresh(member.place.after, now, self._lag)"
 
 DEFECTS: dict[str, Callable[[], Parts]] = {
     # the ledger
@@ -154,7 +154,7 @@ DEFECTS: dict[str, Callable[[], Parts]] = {
         ("            if marker:\n", "            if True:\n")
     ),
     "the bucket is rounded down": lambda: ledger(
-        (_LABEL, "bucket_of(member.entry.create_time - self._bucket, self._bucket)")
+        (_LABEL, "bucket_of(member.place.until - self._bucket, self._bucket)")
     ),
     "the late path is forgotten": lambda: ledger((_FRESH, "True")),
     "the margin is forgotten": lambda: ledger((_FRESH, f"{_FRESH[:-1]}, self._lag * 0)")),
@@ -165,9 +165,9 @@ DEFECTS: dict[str, Callable[[], Parts]] = {
         )
     ),
     "an entry exactly at the watermark is counted again": lambda: ledger(
-        ("member.entry.create_time <= watermark", "member.entry.create_time < watermark")
+        ("member.place.until <= watermark", "member.place.until < watermark")
     ),
-    "the marker ignores the create time": lambda: ledger(("{entry.path}\\0{micros}", "{entry.path}")),
+    "the marker ignores the create time": lambda: ledger(("{path}\\0{micros}", "{path}")),
     "the event loop's leader goes while others wait": lambda: ledger(
         ("leading = self._queue.done() is not None", "leading = False")
     ),

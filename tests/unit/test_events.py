@@ -60,7 +60,7 @@ def event(data: object, kind: str = CREATED) -> CloudEvent:
 def test_both_bodies_give_the_same_entry(data: object) -> None:
     """Full path, commit time to the microsecond, and the fields that the declarations read."""
     entry = decode_entry(event(data), SOURCE, LIBRA_HOME)
-    assert (entry.path, entry.create_time, entry.fields) == (NAME, COMMITTED, READ)
+    assert (entry.path, entry.time, entry.fields) == (NAME, COMMITTED, READ)
 
 
 def test_values_of_every_type_arrive() -> None:
@@ -72,7 +72,7 @@ def test_values_of_every_type_arrive() -> None:
 def test_a_time_with_nanoseconds_is_cut_to_microseconds() -> None:
     """Firestore keeps microseconds; the event may carry more digits."""
     json = {"value": JSON["value"] | {"createTime": "2025-09-04T18:57:30.123456789Z"}}
-    assert decode_entry(event(json), SOURCE, LIBRA_HOME).create_time == COMMITTED
+    assert decode_entry(event(json), SOURCE, LIBRA_HOME).time == COMMITTED
 
 
 @pytest.mark.parametrize(

@@ -173,7 +173,7 @@ def test_an_entry_at_the_watermark_is_counted_and_one_a_microsecond_later_is_not
     """Committed exactly at W, and a microsecond before and after: counted once, proven or still open."""
     world.clock.now = BEGIN + timedelta(microseconds=micros)
     (entry,) = world.serve(1)
-    assert entry.create_time == BEGIN + timedelta(microseconds=micros)
+    assert entry.time == BEGIN + timedelta(microseconds=micros)
     world.clock.now = BEGIN + LAG
     report = world.run(strategy)
     assert (report.watermark, report.entries) == (BEGIN, counted)
