@@ -147,7 +147,7 @@ def draw(seed: str) -> Schedule:
 
     def make() -> Make:
         return Make(
-            close(), rng.choice(names), rng.choice(INGREDIENTS), rng.choice(ACTIONS), rng.random() < 0.9
+            close(), rng.choice(names), rng.choice(INGREDIENTS), rng.choice(ACTIONS), rng.random() < 0.8
         )
 
     causes: list[Cause] = [make() for _ in range(rng.randint(1, 10))]
