@@ -17,6 +17,7 @@ from deploy import indexes, parameters, stage
 from deploy.arguments import options_of
 from deploy.google import RULES
 from deploy.steps import NAMES
+from deploy.steps.base import TRIGGERS
 from shared.catalog import LIBRA_HOME, libra
 from shared.settings import Settings
 from tests.deploy.conftest import ROOT, WHERE
@@ -106,10 +107,12 @@ def test_gcloud_deploys_what_firebase_would(planned: dict[str, dict[str, str]], 
     assert flags["runtime"] == FIREBASE["functions"][0]["runtime"]
 
 
-def test_both_tools_set_the_same_trigger(planned: dict[str, dict[str, str]]) -> None:
+@pytest.mark.parametrize("name", TRIGGERS)
+def test_both_tools_set_the_same_trigger(planned: dict[str, dict[str, str]], name: str) -> None:
     """Event type, filters, retry, account and place; and the path is that of the source's own collection."""
-    flags = function(planned, "libra-on-created")
-    trigger = ENDPOINTS["libra-on-created"]["eventTrigger"]
+    flags = function(planned, name)
+    trigger = ENDPOINTS[name]["eventTrigger"]
+    assert trigger["eventType"] == f"google.cloud.firestore.document.v1.{TRIGGERS[name]}"
     filters = dict(it.split("=") for it in flags["trigger-event-filters"].split(","))
     assert filters.pop("type") == trigger["eventType"]
     assert filters.keys() == trigger["eventFilters"].keys()
