@@ -113,7 +113,7 @@ def _command(pid: int) -> str:
 
 
 def test_a_small_demo_is_exact() -> None:
-    """Entries, duplicates, bad entries, edits, lost events, a recompute: exact each time, no control codes."""
+    """Entries, duplicates, bad entries, edits, lost events, a recompute: always exact, no control codes."""
     ended = run("demo", "--entries", "300", "--lost", "20", "--seed", "5")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.count("exact: ") == 3
