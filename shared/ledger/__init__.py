@@ -7,6 +7,6 @@ committed once, `writes` what a commit holds, and `ledger` joins them for thread
 from shared.ledger.guard import COMMIT_TIMEOUT, Guard
 from shared.ledger.ledger import Ledger
 from shared.ledger.outcome import Figures, Outcome
-from shared.ledger.writes import MARKER_LIFE, marker_id
+from shared.ledger.writes import MARKER_LIFE, marker_id, marker_of
 
-__all__ = ["COMMIT_TIMEOUT", "MARKER_LIFE", "Figures", "Guard", "Ledger", "Outcome", "marker_id"]
+__all__ = ["COMMIT_TIMEOUT", "MARKER_LIFE", "Figures", "Guard", "Ledger", "Outcome", "marker_id", "marker_of"]

@@ -16,8 +16,20 @@ MARKER_LIFE = timedelta(days=7)
 
 def marker_id(entry: Entry) -> str:
     """The id of an entry's marker: one for all its deliveries, another when its id is created anew."""
-    micros = entry.create_time.astimezone(UTC).isoformat(timespec="microseconds")
-    return hashlib.sha256(f"{entry.path}\0{micros}".encode()).hexdigest()[:32]
+    return marker_of(entry.path, entry.create_time)
+
+
+def marker_of(path: str, time: datetime, *, gone: bool = False) -> str:
+    """The id of the marker of one version of a document, or of the deletion of that version.
+
+    Args:
+        path: the full document name.
+        time: the version's update time; of the first version, that is the create time.
+        gone: whether the marker stands for the deletion.
+    """
+    micros = time.astimezone(UTC).isoformat(timespec="microseconds")
+    version = f"{path}\0{micros}\0gone" if gone else f"{path}\0{micros}"
+    return hashlib.sha256(version.encode()).hexdigest()[:32]
 
 
 class Writes:
