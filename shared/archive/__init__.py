@@ -8,5 +8,15 @@ pages, `archive` joins these, and `verifying` proves files, records and totals a
 from shared.archive.archive import STEPS, Archive
 from shared.archive.destinations import Destination, Folder, destination
 from shared.archive.report import ArchiveReport
+from shared.archive.verifying import Verification, Verified
 
-__all__ = ["STEPS", "Archive", "ArchiveReport", "Destination", "Folder", "destination"]
+__all__ = [
+    "STEPS",
+    "Archive",
+    "ArchiveReport",
+    "Destination",
+    "Folder",
+    "Verification",
+    "Verified",
+    "destination",
+]

@@ -11,7 +11,7 @@ from shared.archive.files import packed
 from shared.archive.manifest import NAME, manifest
 from shared.archive.moving import Mover
 from shared.archive.pages import Item, Page, cut
-from shared.archive.reading import Old
+from shared.archive.reading import Old, event_time
 from shared.archive.records import MANIFESTED, page_records
 from shared.archive.report import ArchiveReport, Moved, completed
 from shared.errors import ArchiveError, LibraError
@@ -159,11 +159,10 @@ class Archive:
             )
         return Old(
             self._store,
-            self._source,
             self._home,
             before,
             watermark,
-            by_commit_time=by_commit_time,
+            field=None if by_commit_time else event_time(self._source),
             read=self._fence.read,
         )
 

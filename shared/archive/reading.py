@@ -16,21 +16,36 @@ READ_BYTES = 16 * 1024 * 1024
 COMMIT_TIME = "commit time"
 
 
+def event_time(source: Source) -> str:
+    """The field of a source's event time.
+
+    Raises:
+        ArchiveError: it declares none.
+    """
+    for aggregation in source.aggregations:
+        for part in aggregation.parts:
+            if isinstance(part, TimeKey):
+                return part.field
+    raise ArchiveError(
+        f"source {source.name}: no aggregation has a TimeKey, so it has no event time: use --by-commit-time, "
+        "which reads every entry"
+    )
+
+
 @dataclass(slots=True)
 class Old:
     """Reads the entries of a source that are older than ``before`` and sealed.
 
     An entry is *sealed* if its update time is not after the watermark: no late event can count it again.
-    The query costs reads only for entries that are old. A scan reads the whole collection, and finds
-    entries without a usable event time too.
+    The query costs reads only for entries that are old.
     """
 
     store: Store
-    source: Source
     home: Home
     before: datetime
     watermark: datetime
-    by_commit_time: bool
+    field: str | None
+    """Of the event time; None: go by the commit time, and read the whole collection."""
     read: Callable[[Callable[[], list[Document]]], list[Document]]
     beat: Callable[[], None] = lambda: None
     """Called after each query."""
@@ -40,26 +55,13 @@ class Old:
 
     @property
     def by(self) -> str:
-        """By what an entry's age is told: the event time's field, or the commit time.
-
-        Raises:
-            ArchiveError: the source declares no event time.
-        """
-        if self.by_commit_time:
-            return COMMIT_TIME
-        parts = (part for aggregation in self.source.aggregations for part in aggregation.parts)
-        field = next((part.field for part in parts if isinstance(part, TimeKey)), None)
-        if field is None:
-            raise ArchiveError(
-                f"source {self.source.name}: no aggregation has a TimeKey, so it has no event time: use "
-                "--by-commit-time, which reads every entry"
-            )
-        return field
+        """By what an entry's age is told: the event time's field, or the commit time."""
+        return self.field or COMMIT_TIME
 
     def __iter__(self) -> Iterator[tuple[Document, datetime]]:
         """The entries, each with the time that its age was told by."""
         for document in self._documents():
-            time = document.create_time if self.by_commit_time else look_up(document.fields, self.by)
+            time = look_up(document.fields, self.field) if self.field else document.create_time
             if not isinstance(time, datetime) or time >= self.before:
                 continue
             if document.update_time > self.watermark:
@@ -68,8 +70,8 @@ class Old:
             yield document, time
 
     def _documents(self) -> Iterator[Document]:
-        order = (DOCUMENT_ID,) if self.by_commit_time else (self.by, DOCUMENT_ID)
-        where = () if self.by_commit_time else (Filter(self.by, "<", self.before),)
+        order = (self.field, DOCUMENT_ID) if self.field else (DOCUMENT_ID,)
+        where = (Filter(self.field, "<", self.before),) if self.field else ()
         query = Query(self.home.entries, where, order, limit=FIRST_READ)
         largest = 1
         while True:
