@@ -15,6 +15,7 @@
     │   └── Transient           may succeed if tried again; whether it was applied is unknown
     │       ├── Contention      aborted: another transaction came first; nothing was applied
     │       └── Overloaded      refused before anything was sent: this instance's queue is full
+    ├── ArchiveError            a file of an archive cannot be written or read, or is not what was written
     └── RecomputeError
         ├── LeaseHeld           another run is under way
         ├── LeaseLost           this run's lease was taken over or ran out: it may write no more
@@ -87,6 +88,10 @@ class Overloaded(Transient):
     """This instance already has as many entries waiting as it may hold. Nothing was sent."""
 
 
+class ArchiveError(LibraError):
+    """A file of an archive cannot be written or read, or is not what was written; or nothing is sealed."""
+
+
 class RecomputeError(LibraError):
     """A recompute could not start or could not go on."""
 
@@ -101,7 +106,7 @@ class LeaseHeld(RecomputeError):  # noqa: N818 - says what it is
 
     def __init__(self, run_id: str, expires_at: datetime) -> None:
         super().__init__(
-            f"recompute {run_id} holds the lease until {expires_at.isoformat()}: "
+            f"run {run_id} holds the lease until {expires_at.isoformat()}: "
             "wait for it to end, or for the lease to run out"
         )
         self.run_id = run_id

@@ -9,7 +9,7 @@ from shared.aggregation.keys import Key, KeyPart, Part
 from shared.aggregation.measures import Count, Equals, Measure
 from shared.errors import DeclarationError
 
-RESERVED_FIELDS = frozenset({"key", "recent", "updated_at"})
+RESERVED_FIELDS = frozenset({"archived", "archived_page", "key", "recent", "updated_at"})
 """Fields of a total that no measure may be named after."""
 
 

@@ -159,8 +159,9 @@ class Fence:
         self,
         run: Run,
         name: str,
-        writes: Sequence[Write] = (),
+        writes: Sequence[Write] | Callable[[], Sequence[Write]] = (),
         *,
+        state: Mapping[str, object] | None = None,
         record: Mapping[str, object] | None = None,
         seal: datetime | None = None,
         rebuild: Correction | None = None,
@@ -172,7 +173,8 @@ class Fence:
         Args:
             run: whose step it is.
             name: one of `FENCED`.
-            writes: to totals.
+            writes: to totals; or what makes them, called anew for each attempt that may land.
+            state: fields to set in the state document.
             record: fields to set in the run's record.
             seal: the watermark to set.
             rebuild: a total to set instead.
@@ -187,16 +189,18 @@ class Fence:
         paths = [self._home.state, self._home.run(run.run_id), *([rebuild.path] if rebuild else ())]
         for attempt in self._attempts(retry):
             with attempt:
-                state, recorded, *total = self._store.get(paths)
+                found, recorded, *total = self._store.get(paths)
                 run.reads += len(paths)
                 if fields_of(recorded).get("step") != run.step + 1:  # else it landed, and the reply was lost
-                    run.lease = run.lease.still(Lease.of(fields_of(state)), self._clock())
+                    run.lease = run.lease.still(Lease.of(fields_of(found)), self._clock())
                     lease = replace(run.lease, expires_at=None if release else self._clock() + self._lease)
                     what = [
-                        self._leased(state, lease, run.step + 1, **self._sealed_by(run, state, seal)),
+                        self._leased(
+                            found, lease, run.step + 1, **(state or self._sealed_by(run, found, seal))
+                        ),
                         _recording(paths[1], record or {}, run.step + 1),
-                        *writes,
-                        *(rebuilding(found, rebuild, self._clock()) for found in total if rebuild),
+                        *(writes() if callable(writes) else writes),
+                        *(rebuilding(each, rebuild, self._clock()) for each in total if rebuild),
                     ]
                     self._step(f"{name} begun")
                     self._store.commit(what, timeout=COMMIT_TIMEOUT)

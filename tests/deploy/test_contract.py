@@ -216,7 +216,7 @@ def test_indexes_follow_the_declarations() -> None:
     exempt = {(it.collection, it.fields[0]) for it in declared if it.kind == "exempt"}
     assert exempt == {
         (it.name, field) for it in source.aggregations for field in ("recent", "updated_at")
-    } | {(LIBRA_HOME.seen, "expires_at")}
+    } | {(LIBRA_HOME.seen, "expires_at"), (LIBRA_HOME.archives, "deltas")}
     assert {it for it in declared if it.kind != "exempt"} == {
         indexes.Declared("composite", "libra", ("dataAction:ascending", "timestamp:ascending")),
         indexes.Declared("ttl", LIBRA_HOME.seen, ("expires_at",)),
@@ -227,6 +227,7 @@ def test_rules_name_every_collection() -> None:
     """A collection that the rules do not name would be closed to those who are to read it."""
     source = libra(Settings())
     named = set(re.findall(r"match /(\w+)/\{\w+\} \{", RULES.read_text(encoding="utf-8")))
-    book_keeping = {LIBRA_HOME.seen, LIBRA_HOME.rejected, LIBRA_HOME.runs, LIBRA_HOME.state.partition("/")[0]}
+    book_keeping = {LIBRA_HOME.seen, LIBRA_HOME.rejected, LIBRA_HOME.runs, LIBRA_HOME.archives}
+    book_keeping.add(LIBRA_HOME.state.partition("/")[0])
     assert named == {it.name for it in source.aggregations} | book_keeping | {LIBRA_HOME.entries}
     assert ROOT / FIREBASE["firestore"]["rules"] == RULES

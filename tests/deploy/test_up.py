@@ -176,7 +176,7 @@ def test_the_index_the_exemptions_and_the_policy_are_declared(apis: GoogleApis) 
     patched = [it for it in apis.changes() if it.method == "PATCH" and "/fields/" in it.path]
     exempt = {tuple(it.path.split("/")[6::2]) for it in patched if it.query["updateMask"] == ["indexConfig"]}
     totals = {(it.name, field) for it in source.aggregations for field in ("recent", "updated_at")}
-    assert exempt == totals | {(LIBRA_HOME.seen, "expires_at")}
+    assert exempt == totals | {(LIBRA_HOME.seen, "expires_at"), (LIBRA_HOME.archives, "deltas")}
     assert all(it.body.get("indexConfig") in ({}, None) for it in patched)
     policies = [it for it in patched if it.query["updateMask"] == ["ttlConfig"]]
     assert [it.path.split("/")[6::2] for it in policies] == [[LIBRA_HOME.seen, "expires_at"]]

@@ -139,5 +139,5 @@ def test_a_second_recompute_is_refused_in_one_line(kitchen: Kitchen) -> None:
     before = totals(kitchen.store, kitchen.source)
     refused = libra(kitchen, "recompute")
     assert (refused.returncode, refused.stdout) == (1, "")
-    assert refused.stderr.startswith("libra: recompute another holds the lease until")
+    assert refused.stderr.startswith("libra: run another holds the lease until")
     assert totals(kitchen.store, kitchen.source) == before
