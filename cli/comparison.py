@@ -50,6 +50,13 @@ def show(report: Report, *, dry: bool, unproven: int = 0) -> None:
         console.print(
             Text(f"{unproven:,} entries committed since then are not proven yet: a later run proves them.")
         )
+    for loss in report.losses:
+        says = "A run refuses this loss (MassLoss)" if dry else "Accepted loss"
+        console.print(Text(f"{says}: {loss}.", style="bold red"))
+    if report.losses and dry:
+        console.print(
+            Text("If it is meant: libra recompute --accept-loss. If not: restore the entries first.")
+        )
     if report.corrections:
         console.print(_corrections(report, dry=dry))
     for note in report.notes:

@@ -7,6 +7,7 @@ from datetime import datetime
 from shared.counting import Counted, Plan
 from shared.log import logger
 from shared.recompute.comparison import Comparison
+from shared.recompute.loss import Loss
 
 RECORDED = 100
 """How many corrections (the largest) and notes a run's record holds: a document is at most 1 MiB."""
@@ -45,6 +46,9 @@ class Report:
     seconds: float
     notes: tuple[str, ...] = ()
     """What was found that Libra never writes."""
+    losses: tuple[Loss, ...] = ()
+    """The aggregations that lost more than `LIBRA_MAX_LOSS` allows: what this run was told to accept; or, of
+    a dry run, what a run refuses."""
 
     def as_json(self) -> dict[str, object]:
         """The report as plain JSON values."""
@@ -52,6 +56,7 @@ class Report:
             "watermark": self.watermark.isoformat(),
             "corrections": [asdict(each) for each in self.corrections],
             "notes": list(self.notes),
+            "losses": [asdict(each) for each in self.losses],
             "seconds": round(self.seconds, 3),
         }
 
@@ -67,6 +72,7 @@ def report_of(
     writes: int,
     seconds: float,
     note: str | None,
+    lost: tuple[Loss, ...],
 ) -> Report:
     """The report of a run, or of a dry run, from what was counted and found."""
     corrections = tuple(
@@ -88,6 +94,7 @@ def report_of(
         writes,
         seconds,
         ((note,) if note else ()) + tuple(found.notes),
+        lost,
     )
 
 

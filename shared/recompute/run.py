@@ -13,6 +13,7 @@ from shared.recompute.comparison import Comparison, compare_all
 from shared.recompute.corrections import batches, correcting
 from shared.recompute.fence import Fence, Run
 from shared.recompute.lease import LEASE, fields_of
+from shared.recompute.loss import Loss, losses, refuse
 from shared.recompute.report import Report, completed, log, report_of
 from shared.settings import Settings
 from shared.store import Store
@@ -54,14 +55,19 @@ class Recompute:
 
     # -- for callers
 
-    def run(self, strategy: Strategy = "auto") -> Report:
+    def run(self, strategy: Strategy = "auto", *, accept_loss: bool = False) -> Report:
         """Count, seal, correct, report.
+
+        Args:
+            strategy: how to count.
+            accept_loss: whether to correct although that takes away more than the settings allow.
 
         Raises:
             LeaseHeld: another run is under way; nothing was done.
             LeaseLost: this run took too long between two signs of life; another may have begun.
             WatermarkAhead: see `next_watermark`.
             BucketsStraddle: the bucket length was changed a moment ago.
+            MassLoss: it would take too much away; nothing was corrected.
             StrategyUnsupported: ``strategy`` cannot count this source.
             IndexMissing: naming the index.
             SnapshotTooOld: the count took longer than Firestore keeps snapshots; nothing was corrected.
@@ -71,7 +77,7 @@ class Recompute:
         begun = self._clock()
         run = self._fence.acquire(strategy)
         try:
-            report = self._work(run, strategy, begun)
+            report = self._work(run, strategy, begun, accept_loss=accept_loss)
         except BaseException as error:
             with suppress(LibraError):  # the lease runs out by itself
                 self._fence.fail(run, error)
@@ -104,12 +110,21 @@ class Recompute:
                 break  # else a run has meanwhile closed buckets that this comparison still needed
         seconds = (self._clock() - begun).total_seconds()
         return report_of(
-            None, watermark, how, counted, found, reads=reads, writes=0, seconds=seconds, note=note
+            None,
+            watermark,
+            how,
+            counted,
+            found,
+            reads=reads,
+            writes=0,
+            seconds=seconds,
+            note=note,
+            lost=self._lost(found),
         )
 
     # -- the steps
 
-    def _work(self, run: Run, strategy: Strategy, begun: datetime) -> Report:
+    def _work(self, run: Run, strategy: Strategy, begun: datetime, *, accept_loss: bool) -> Report:
         settings = self._settings
         watermark, note = next_watermark(run.started, run.stored_watermark, settings.lag, settings.bucket)
         snapshot = self._snapshot(watermark, lambda counted: self._keep(run, counted))
@@ -122,6 +137,9 @@ class Recompute:
         self._seal(run, watermark)
         found = self._compare(watermark, counted, lambda: self._keep(run, counted.entries))
         self._step("compared")
+        lost = self._lost(found)
+        if not accept_loss:
+            refuse(lost, settings.max_loss, self._store.name(self._home.entries), watermark)
         self._correct(run, found.corrections)
         seconds = (self._clock() - begun).total_seconds()
         report = report_of(
@@ -134,8 +152,10 @@ class Recompute:
             writes=run.writes + 2,  # and writes two
             seconds=seconds,
             note=note,
+            lost=lost,
         )
-        self._fence.commit(run, "complete", record=completed(report, self._clock()), release=True)
+        record = completed(report, self._clock())
+        self._fence.commit(run, "complete", record=record, state={"proven": watermark}, release=True)
         return report
 
     def _seal(self, run: Run, watermark: datetime) -> None:
@@ -156,6 +176,9 @@ class Recompute:
             read=self._fence.read,
             beat=beat,
         )
+
+    def _lost(self, found: Comparison) -> tuple[Loss, ...]:
+        return losses(found.counts, self._settings.max_loss)
 
     def _correct(self, run: Run, corrections: Sequence[Correction]) -> None:
         for batch in batches(each for each in corrections if not each.rebuild):

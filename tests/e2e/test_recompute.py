@@ -132,6 +132,32 @@ def test_status_shows_what_is_pending_and_a_run_that_died(kitchen: Kitchen) -> N
     assert "its lease is over" in libra(kitchen, "status").stdout
 
 
+def test_a_mass_loss_is_refused_until_the_operator_accepts_it(kitchen: Kitchen) -> None:
+    """`verify` says what a run would refuse, `recompute` refuses it, `status` says why; it is accepted."""
+    proven(kitchen)
+    assert libra(kitchen, "recompute").returncode == 0
+    kitchen.store.commit([Merge("aggregates_actions/Gone", {("count",): 2_000})], timeout=10)
+    lost = [{"aggregation": "aggregates_actions", "stored": 2_003, "exact": 3}]
+    wrong = libra(kitchen, "verify", "--json")
+    assert (wrong.returncode, json.loads(wrong.stdout)["losses"]) == (1, lost)
+    assert "A run refuses this loss (MassLoss): aggregates_actions" in libra(kitchen, "verify").stdout
+    before = totals(kitchen.store, kitchen.source)
+    refused = libra(kitchen, "recompute", "--json")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "aggregates_actions says 2,003, and 3 were counted (99.85 % less)" in refused.stderr
+    assert totals(kitchen.store, kitchen.source) == before
+    told = libra(kitchen, "status").stdout
+    assert "MassLoss" in told
+    assert "by a run that has not completed" in " ".join(told.split())
+    status = json.loads(libra(kitchen, "status", "--json").stdout)
+    assert status["watermark"] == status["runs"][1]["watermark"] < status["sealed"]
+    done = libra(kitchen, "recompute", "--accept-loss", "--json")
+    assert (done.returncode, json.loads(done.stdout)["losses"]) == (0, lost)
+    converged(kitchen.store, kitchen.source)
+    status = json.loads(libra(kitchen, "status", "--json").stdout)
+    assert status["watermark"] == status["sealed"] == json.loads(done.stdout)["watermark"]
+
+
 def test_a_second_recompute_is_refused_in_one_line(kitchen: Kitchen) -> None:
     """Status 1, the run that holds the lease, and no total changed."""
     held = {"run_id": "another", "token": 1, "expires_at": datetime.now(UTC) + timedelta(minutes=5)}

@@ -15,6 +15,7 @@ PURE = (
     "shared/counting/cost",
     "shared/drift",
     "shared/errors",
+    "shared/recompute/loss",
     "shared/settings",
     "shared/watermark",
 )

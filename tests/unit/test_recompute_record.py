@@ -83,8 +83,9 @@ def test_the_record_and_the_state_tell_the_life_of_a_run(world: World) -> None:
             "writes": report.writes,
             "seconds": 0.0,
             "notes": [],
+            "losses": [],
         },
-        {"lease": released, "timestamp": W},
+        {"lease": released, "timestamp": W, "proven": W},
     )
 
 
