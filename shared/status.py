@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from shared.aggregation import Home, Source
 from shared.recompute import Lease, under_way
+from shared.recompute.standing import Standings, standings
 from shared.store import Document, Query, Store
 from shared.watermark import parse_label, stored_watermark
 
@@ -49,6 +50,8 @@ class Status:
     """The last ones, the newest first."""
     pending: Mapping[str, int]
     """What the triggers added since the watermark and no recompute has proven yet, by aggregation."""
+    aggregations: Standings
+    """Which of them are exact, filling or orphaned."""
 
     @property
     def age(self) -> timedelta | None:
@@ -74,14 +77,14 @@ def status(store: Store, source: Source, home: Home, now: datetime, *, runs: int
         each.name: sum(_open(total, watermark) for total in store.query(Query(home.collection(each.name))))
         for each in source.aggregations
     }
-    return Status(now, watermark, sealed, held, shown, pending)
+    return Status(now, watermark, sealed, held, shown, pending, standings(source, home, state))
 
 
 def _proven(
     state: Mapping[str, object], sealed: datetime | None, runs: Sequence[RunStatus]
 ) -> datetime | None:
     """The watermark of the last completed run; where no run has noted it yet, from the runs' records."""
-    completed = (run.watermark for run in runs if run.state == "completed")
+    completed = (run.watermark for run in runs if run.state == "completed" and run.watermark)
     proven = _as(datetime, state.get("proven")) or next(completed, None)
     return min(proven, sealed) if proven and sealed else None
 

@@ -34,6 +34,8 @@ def _plain(found: Status) -> dict[str, object]:
         "age_seconds": found.age.total_seconds() if found.age else None,
         "running": found.lease.run_id if found.lease else None,
         "pending": dict(found.pending),
+        "filling": [each.name for each in found.aggregations.declared if each.filling],
+        "orphaned": [each.name for each in found.aggregations.orphaned],
         "runs": [
             asdict(run) | {"started": iso(run.started), "watermark": iso(run.watermark)} for run in found.runs
         ],
@@ -51,6 +53,12 @@ def _show(console: Console, found: Status) -> None:
         console.print(
             f"Sealed up to {found.sealed:%Y-%m-%d %H:%M:%S} UTC by a run that has not completed: late "
             "entries from before then are counted when a run completes.",
+            style="yellow",
+        )
+    filling, orphaned = sum(each.filling for each in found.aggregations.declared), found.aggregations.orphaned
+    if filling or orphaned:
+        console.print(
+            f"Aggregations: {filling} filling, {len(orphaned)} orphaned; see libra aggregation status.",
             style="yellow",
         )
     pending = [(collection, f"+{amount:,}") for collection, amount in found.pending.items()]

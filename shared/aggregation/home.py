@@ -42,13 +42,17 @@ class Home:
         """The path of a run's record."""
         return f"{self.runs}/{run_id}"
 
+    def used(self, source: Source) -> list[str]:
+        """Every collection that the source uses, one for each purpose."""
+        used = [self.collection(aggregation.name) for aggregation in source.aggregations]
+        return [*used, self.entries, self.seen, self.rejected, self.runs, self.state.rpartition("/")[0]]
+
     def check(self, source: Source) -> None:
         """Refuse a home in which two things would share a collection.
 
         Raises:
             DeclarationError: naming the collections.
         """
-        used = [self.collection(aggregation.name) for aggregation in source.aggregations]
-        used += [self.entries, self.seen, self.rejected, self.runs, self.state.rpartition("/")[0]]
+        used = self.used(source)
         if len(set(used)) < len(used):
             raise DeclarationError(f"source {source.name}: each collection serves one purpose: {used}")

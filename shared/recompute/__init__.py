@@ -19,13 +19,14 @@ Crash anywhere and run again: what was corrected has drift 0, the rest is still 
 
 `lease` says who may write, `fence` commits each step once and only while the lease is held, `comparison`
 reads the totals, `loss` stops a run that would take too much away, `corrections` writes the totals,
-`report` says what was found, and `run` joins them.
+`standing` says since when each aggregation is exact, `report` what was found, and `run` joins them. `removal`
+deletes the totals of what is declared no more, as a run of its own.
 """
 
 from shared.recompute.fence import COMMIT_TIMEOUT, FENCED, STEPS
 from shared.recompute.lease import LEASE, Lease, under_way
 from shared.recompute.loss import Loss
-from shared.recompute.report import Corrected, Report
+from shared.recompute.report import Corrected, Filling, Report
 from shared.recompute.run import Recompute
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "LEASE",
     "STEPS",
     "Corrected",
+    "Filling",
     "Lease",
     "Loss",
     "Recompute",

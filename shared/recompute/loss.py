@@ -4,7 +4,7 @@ Whoever purges the entries makes the next exact count small, and an obedient run
 the net loss of an aggregation counts: entries that moved from one key to another are no loss.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -32,17 +32,23 @@ class Loss:
         )
 
 
-def losses(counts: Mapping[str, tuple[int, int]], allowed: Decimal) -> tuple[Loss, ...]:
+def losses(
+    counts: Mapping[str, tuple[int, int]], allowed: Decimal, exempt: Set[str] = frozenset()
+) -> tuple[Loss, ...]:
     """The aggregations that would lose more than the share ``allowed``, and at least `LEAST`.
 
     Args:
         counts: what its totals say and what was counted, by aggregation.
         allowed: the share that a run may take away; 1 allows everything.
+        exempt: the aggregations whose totals are expected to change.
     """
     return tuple(
         Loss(aggregation, stored, exact)
         for aggregation, (stored, exact) in counts.items()
-        if stored > 0 and stored - exact >= LEAST and stored - exact > allowed * stored
+        if aggregation not in exempt
+        and stored > 0
+        and stored - exact >= LEAST
+        and stored - exact > allowed * stored
     )
 
 

@@ -1,23 +1,24 @@
 """A run of the recompute, from the lease to the report; and a dry run, which writes nothing."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 from shared.aggregation import Home, Source
 from shared.counting import Counted, Snapshot, Strategy, plan
 from shared.drift import Correction
-from shared.errors import LibraError, SnapshotTooOld
+from shared.errors import SnapshotTooOld
 from shared.recompute.comparison import Comparison, compare_all
 from shared.recompute.corrections import batches, correcting
 from shared.recompute.fence import Fence, Run
 from shared.recompute.lease import LEASE, fields_of
-from shared.recompute.loss import Loss, losses, refuse
+from shared.recompute.loss import losses, refuse
 from shared.recompute.report import Report, completed, log, report_of
+from shared.recompute.standing import FIELD, standings
 from shared.settings import Settings
 from shared.store import Store
-from shared.watermark import check_lag, choose_watermark, next_watermark, stored_watermark
+from shared.watermark import check_lag, next_watermark, stored_watermark, unsealed_watermark
 
 
 class Recompute:
@@ -75,13 +76,8 @@ class Recompute:
             StoreError: Firestore cannot be reached or refuses.
         """
         begun = self._clock()
-        run = self._fence.acquire(strategy)
-        try:
+        with self._fence.held(strategy) as run:
             report = self._work(run, strategy, begun, accept_loss=accept_loss)
-        except BaseException as error:
-            with suppress(LibraError):  # the lease runs out by itself
-                self._fence.fail(run, error)
-            raise
         log(report)
         return report
 
@@ -98,17 +94,21 @@ class Recompute:
         begun = self._clock()
         reads = 0
         while True:
-            before = self._sealed()
-            watermark, note = self._unsealed(before)
+            state = self._state()
+            before = stored_watermark(state)
+            watermark, note = unsealed_watermark(
+                self._clock(), before, self._settings.lag, self._settings.bucket
+            )
             snapshot = self._snapshot(watermark, lambda counted: self._progress("counted", counted))
             with _window(watermark):
                 counted, how = plan(snapshot, strategy).count(snapshot)
             found = self._compare(watermark, counted)
             reads += snapshot.reads + found.reads + 2
-            after = self._sealed()
+            after = stored_watermark(self._state())
             if after is None or after <= watermark or after == before:
                 break  # else a run has meanwhile closed buckets that this comparison still needed
         seconds = (self._clock() - begun).total_seconds()
+        standing = standings(self._source, self._home, state)
         return report_of(
             None,
             watermark,
@@ -119,13 +119,15 @@ class Recompute:
             writes=0,
             seconds=seconds,
             note=note,
-            lost=self._lost(found),
+            lost=losses(found.counts, self._settings.max_loss, standing.expected),
+            before=standing,
+            after=standing,
         )
 
     # -- the steps
 
     def _work(self, run: Run, strategy: Strategy, begun: datetime, *, accept_loss: bool) -> Report:
-        settings = self._settings
+        settings, standing = self._settings, standings(self._source, self._home, run.state)
         watermark, note = next_watermark(run.started, run.stored_watermark, settings.lag, settings.bucket)
         snapshot = self._snapshot(watermark, lambda counted: self._keep(run, counted))
         with _window(watermark):
@@ -137,10 +139,11 @@ class Recompute:
         self._seal(run, watermark)
         found = self._compare(watermark, counted, lambda: self._keep(run, counted.entries))
         self._step("compared")
-        lost = self._lost(found)
+        lost = losses(found.counts, settings.max_loss, standing.expected)
         if not accept_loss:
             refuse(lost, settings.max_loss, self._store.name(self._home.entries), watermark)
         self._correct(run, found.corrections)
+        proven = standing.proven(watermark, run.started)
         seconds = (self._clock() - begun).total_seconds()
         report = report_of(
             run.run_id,
@@ -153,9 +156,12 @@ class Recompute:
             seconds=seconds,
             note=note,
             lost=lost,
+            before=standing,
+            after=proven,
         )
         record = completed(report, self._clock())
-        self._fence.commit(run, "complete", record=record, state={"proven": watermark}, release=True)
+        state = {"proven": watermark, FIELD: proven.as_fields()}
+        self._fence.commit(run, "complete", record=record, state=state, release=True)
         return report
 
     def _seal(self, run: Run, watermark: datetime) -> None:
@@ -176,9 +182,6 @@ class Recompute:
             read=self._fence.read,
             beat=beat,
         )
-
-    def _lost(self, found: Comparison) -> tuple[Loss, ...]:
-        return losses(found.counts, self._settings.max_loss)
 
     def _correct(self, run: Run, corrections: Sequence[Correction]) -> None:
         for batch in batches(each for each in corrections if not each.rebuild):
@@ -205,19 +208,9 @@ class Recompute:
             sleep=self._sleep,
         )
 
-    def _sealed(self) -> datetime | None:
+    def _state(self) -> Mapping[str, object]:
         (state,) = self._fence.read(lambda: self._store.get([self._home.state]))
-        return stored_watermark(fields_of(state))
-
-    def _unsealed(self, stored: datetime | None) -> tuple[datetime, str | None]:
-        """Where to compare without sealing: at the stored watermark, if that is later and has a snapshot."""
-        now = self._clock()
-        chosen = choose_watermark(now, self._settings.lag, self._settings.bucket)
-        if stored is None or stored <= chosen:
-            return chosen, None
-        if stored <= now:
-            return stored, None
-        return chosen, f"the watermark {stored.isoformat()} lies in the future: the next run sets it back"
+        return fields_of(state)
 
 
 @contextmanager

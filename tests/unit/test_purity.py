@@ -16,6 +16,7 @@ PURE = (
     "shared/drift",
     "shared/errors",
     "shared/recompute/loss",
+    "shared/recompute/standing",
     "shared/settings",
     "shared/watermark",
 )
