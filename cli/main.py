@@ -17,6 +17,7 @@ COMMANDS = {  # in the order of the help: name, module of cli.commands
     "recompute": "recompute",
     "verify": "verify",
     "status": "status",
+    "aggregation": "aggregation",
     "cost": "cost",
 }
 
