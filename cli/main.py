@@ -18,6 +18,7 @@ COMMANDS = {  # in the order of the help: name, module of cli.commands
     "verify": "verify",
     "status": "status",
     "archive": "archive",
+    "aggregation": "aggregation",
     "cost": "cost",
 }
 

@@ -127,6 +127,12 @@ PARAMETERS = (
         "0",
         "the least time between the starts of two commits of an instance, in milliseconds",
     ),
+    _setting(
+        "LIBRA_MAX_LOSS",
+        "--max-loss",
+        "0.05",
+        "the share of an aggregation's sum that a recompute may take away, from 0 to 1 (everything)",
+    ),
     _setting("LIBRA_LOG_LEVEL", "--log-level", "INFO", "DEBUG, INFO, WARNING or ERROR"),
     Parameter(
         "THREADS",

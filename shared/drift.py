@@ -155,7 +155,10 @@ def _own_key(aggregation: Aggregation, document: str, reading: "_Reading") -> Pa
     try:
         return aggregation.stored_key(decode_id(document.rpartition("/")[2], aggregation.parts))
     except ValueError:
-        if aggregation.parse_stored_key(reading.stored.get("key")) is None:
+        if (
+            aggregation.parse_stored_key(reading.stored.get("key")) is None
+            and reading.stored.get("count") != 0
+        ):
             reading.notes.append(f"{document}: its id is no key of {aggregation.name}")
         return None
 

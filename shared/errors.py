@@ -22,7 +22,9 @@
         ├── WatermarkAhead      the stored watermark is later than the lag allows: wait
         ├── StrategyUnsupported the strategy asked for cannot count these declarations or data exactly
         ├── IndexMissing        a query needs an index that is not deployed
-        └── BucketsStraddle     the bucket length changed and this watermark would cut a bucket in two
+        ├── BucketsStraddle     the bucket length changed and this watermark would cut a bucket in two
+        ├── MassLoss            the run would lower an aggregation by more than LIBRA_MAX_LOSS allows
+        └── NotOrphaned         what is to be removed is declared, unknown, or may still be written to
 """
 
 from datetime import datetime
@@ -119,6 +121,14 @@ class LeaseLost(RecomputeError):  # noqa: N818 - says what it is
 
 class BucketsStraddle(RecomputeError):  # noqa: N818 - says what it is
     """A document holds a bucket that begins before the watermark and ends after it."""
+
+
+class MassLoss(RecomputeError):  # noqa: N818 - says what it is
+    """A run would lower an aggregation's sum by more than the operator allows; it corrected nothing."""
+
+
+class NotOrphaned(RecomputeError):  # noqa: N818 - says what it is
+    """The totals of an aggregation may not be deleted; the message says why, and what to do first."""
 
 
 class WatermarkAhead(RecomputeError):  # noqa: N818 - says what it is

@@ -48,14 +48,25 @@ class Home:
         """The path of the record of an archived page: ids sort as numbers do."""
         return f"{self.archives}/{number:09}"
 
+    def used(self, source: Source) -> list[str]:
+        """Every collection that the source uses, one for each purpose."""
+        used = [self.collection(aggregation.name) for aggregation in source.aggregations]
+        return [
+            *used,
+            self.entries,
+            self.seen,
+            self.rejected,
+            self.runs,
+            self.archives,
+            self.state.rpartition("/")[0],
+        ]
+
     def check(self, source: Source) -> None:
         """Refuse a home in which two things would share a collection.
 
         Raises:
             DeclarationError: naming the collections.
         """
-        used = [self.collection(aggregation.name) for aggregation in source.aggregations]
-        used += [self.entries, self.seen, self.rejected, self.runs, self.archives]
-        used.append(self.state.rpartition("/")[0])
+        used = self.used(source)
         if len(set(used)) < len(used):
             raise DeclarationError(f"source {source.name}: each collection serves one purpose: {used}")

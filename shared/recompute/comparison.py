@@ -35,11 +35,16 @@ class Comparison:
     reads: int = 0
     corrections: list[Correction] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    counts: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """By aggregation, the sums of ``count`` over its totals: as they say it, and as it is true."""
 
     def add(self, correction: Correction) -> None:
         """Take in what was found in one total."""
         self.documents += 1
         self.notes += correction.notes
+        name = correction.aggregation.name
+        stored, exact = self.counts.get(name, (0, 0))
+        self.counts[name] = (stored + correction.applied["count"], exact + correction.exact["count"])
         if correction:
             self.corrections.append(correction)
 

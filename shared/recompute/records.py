@@ -4,30 +4,33 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 
 from shared.aggregation import Home
-from shared.store import DOCUMENT_ID, Document, Filter, Query, Store
+from shared.recompute.fence import Fence, Run
+from shared.store import DOCUMENT_ID, Delete, Document, Filter, Query, Store
 
 LISTED = 200
 """Records that one query lists, and that one commit may remove."""
 
 
-def outdated(
+def clean(store: Store, home: Home, fence: Fence, run: Run) -> None:
+    """Remove records that are out of date: before the seal, so that the next run does it for one that dies.
+
+    The edit or deletion that replaces a version removes its record. If its event comes first, the record is
+    written afterwards and stays. So only records that were written since the watermark before this run need
+    a look. One look is enough, whenever it is taken: a version that was replaced never comes back.
+    """
+    for paths, reads in _outdated(store, home, run.stored_watermark, fence.read):
+        run.reads += reads
+        if paths:
+            fence.commit(run, "clean", [Delete(path) for path in paths])
+
+
+def _outdated(
     store: Store,
     home: Home,
     since: datetime | None,
     read: Callable[[Callable[[], list[Document]]], list[Document]],
 ) -> Iterator[tuple[list[str], int]]:
-    """The records that are out of date, a page at a time, and how many documents that page took to read.
-
-    The edit or deletion that replaces a version removes its record. If its event comes first, the record is
-    written afterwards and stays. So only records that were written since the last run need a look. One look
-    is enough, whenever it is taken: a version that was replaced never comes back.
-
-    Args:
-        store: where the records are.
-        home: whose records.
-        since: the watermark before this run; None: every record.
-        read: reads, and tries again while it may help.
-    """
+    """The records that are out of date, a page at a time, and how many documents that page took to read."""
     where = (Filter("rejected_at", ">", since),) if since else ()
     after: tuple[object, ...] = ()
     while True:

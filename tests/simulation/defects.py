@@ -223,7 +223,7 @@ DEFECTS: dict[str, Callable[[], Parts]] = {
         ("        self._tidy_up(list(first.values()))\n", "")
     ),
     "a run keeps records of versions that are replaced or gone": lambda: recompute(
-        ("        self._clean(run)\n", "")
+        ("        clean(self._store, self._home, self._fence, run)\n", "")
     ),
     # the recompute
     "the seal is skipped": lambda: recompute((_SEAL, "")),

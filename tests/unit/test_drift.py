@@ -80,6 +80,15 @@ def test_a_stray_count_goes_to_zero() -> None:
     assert found.drift == {"count": -5}
 
 
+@pytest.mark.parametrize(("count", "notes"), [(0, 0), (1, 1), (None, 1)])
+def test_a_stray_that_is_at_zero_is_not_noted_again(count: object, notes: int) -> None:
+    """A total under the key of an earlier declaration: it was noted when it still counted something."""
+    stored = {"count": count, "key": {"location": "A", "hour": 7}, "recent": {}}
+    found = compare(HOURS, "aggregates_time_hours/Served", stored, {}, key=None, watermark=W, now=W)
+    named = [each for each in found.notes if "its id is no key" in each]
+    assert len(named) == notes
+
+
 def test_a_hashed_id_is_known_by_its_stored_key() -> None:
     """It is no stray, although its id cannot be read."""
     path = "aggregates_categories/%sha256-" + 64 * "0"

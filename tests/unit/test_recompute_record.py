@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from shared.aggregation import Cell
+from shared.aggregation.digest import digest
 from shared.errors import Denied, LeaseLost, SnapshotTooOld, StateError, Transient
 from shared.recompute import LEASE, Corrected, Recompute, Report
 from shared.recompute.comparison import LISTED
@@ -66,6 +67,19 @@ def test_the_record_and_the_state_tell_the_life_of_a_run(world: World) -> None:
     assert seen["process"] == (chosen | {"step": 1}, {"lease": lease | {"step": 1}})
     assert seen["seal"] == (chosen | {"step": 2}, {"lease": lease | {"step": 2}, "timestamp": W})
     assert seen["correct"] == (chosen | {"step": 3}, {"lease": lease | {"step": 3}, "timestamp": W})
+    standing = {
+        each.name: {
+            "collection": each.name,
+            "digest": digest(each),
+            "measures": ["count"],
+            "why": "first",
+            "declared_at": NOW,
+            "exact_since": None,
+            "orphaned_at": None,
+            "orphaned_fields": [],
+        }
+        for each in world.source.aggregations
+    }
     released = lease | {"expires_at": None, "step": 4}
     assert seen["complete"] == (
         chosen
@@ -83,8 +97,11 @@ def test_the_record_and_the_state_tell_the_life_of_a_run(world: World) -> None:
             "writes": report.writes,
             "seconds": 0.0,
             "notes": [],
+            "losses": [],
+            "filled": 0,
+            "filling": [each.as_json() for each in report.filling],
         },
-        {"lease": released, "timestamp": W},
+        {"lease": released, "timestamp": W, "proven": W, "aggregations": standing},
     )
 
 
