@@ -40,6 +40,10 @@ class Home:
         """The path of an entry's marker."""
         return f"{self.seen}/{marker_id}"
 
+    def rejection(self, marker_id: str) -> str:
+        """The path of the record of a version that could not be counted, or not everywhere."""
+        return f"{self.rejected}/{marker_id}"
+
     def run(self, run_id: str) -> str:
         """The path of a run's record."""
         return f"{self.runs}/{run_id}"

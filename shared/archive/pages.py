@@ -29,11 +29,14 @@ class Item:
     """By what it was chosen: its event time, or its commit time."""
     line: bytes
     deltas: Deltas
+    rejected: bool
+    """Whether something of it could not be counted: its record goes with it."""
 
     @classmethod
     def of(cls, store: Store, source: Source, document: Document, time: datetime) -> "Item":
         """What an entry takes into its page."""
-        return cls(document, time, line_of(store, document), contribution(source, document.fields).deltas)
+        counted = contribution(source, document.fields)
+        return cls(document, time, line_of(store, document), counted.deltas, bool(counted.rejections))
 
 
 def cut(home: Home, items: Iterable[Item]) -> Iterator[list[Item]]:
@@ -99,6 +102,8 @@ class Page:
             path, updated = item.document.path, item.document.update_time
             writes.append(Delete(path, if_updated=updated))
             writes.append(Merge(home.marker(marker_of(store.name(path), updated, gone=True)), gone))
+            if item.rejected:
+                writes.append(Delete(home.rejection(marker_of(store.name(path), updated))))
         for cell, measures in deltas.items():
             key = source.aggregation(cell.aggregation).stored_key(cell.key)
             writes.append(

@@ -61,7 +61,7 @@ class Writes:
     def resolved(self, members: Iterable[Member]) -> list[Delete]:
         """Remove the records of versions that could not be counted and are now replaced or gone."""
         return [
-            Delete(f"{self._home.rejected}/{marker_of(member.entry.path, member.entry.old.time)}")
+            Delete(self._home.rejection(marker_of(member.entry.path, member.entry.old.time)))
             for member in members
             if member.contribution.resolved and member.entry.old
         ]
@@ -91,7 +91,7 @@ class Writes:
     def rejected(self, member: Member, reasons: list[dict[str, str]]) -> Merge:
         """The record of a version that could not be counted, or not everywhere."""
         return Merge(
-            f"{self._home.rejected}/{member.marker}",
+            self._home.rejection(member.marker),
             fields={
                 ("entry",): member.entry.path,
                 ("create_time",): member.entry.time,
@@ -103,7 +103,7 @@ class Writes:
     def malformed(self, event_id: str, reason: str) -> Merge:
         """The record of an event that describes no entry."""
         return Merge(
-            f"{self._home.rejected}/event-{hashlib.sha256(event_id.encode()).hexdigest()[:32]}",
+            self._home.rejection(f"event-{hashlib.sha256(event_id.encode()).hexdigest()[:32]}"),
             fields={("event",): event_id, ("reasons",): [{"reason": reason}]},
             server_times=(("rejected_at",),),
         )

@@ -15,6 +15,7 @@ from importlib.util import spec_from_loader
 from types import ModuleType
 from typing import Any
 
+import shared.archive
 import shared.drift
 import shared.ledger
 import shared.recompute
@@ -149,6 +150,18 @@ def comparing(*changes: tuple[str, str]) -> Parts:
     return parts
 
 
+def archive(*changes: tuple[str, str]) -> Parts:
+    """Parts with a changed archive."""
+    return Parts(archive=changed(shared.archive, *changes))
+
+
+def archive_unfenced() -> Parts:
+    """Parts with an archive that does not look whether it still holds the lease."""
+    parts = archive()
+    parts.archive.archive.Fence = recompute((_STILL, "pass")).recompute.fence.Fence
+    return parts
+
+
 def tapped(tap: Callable[[Store], Any]) -> Parts:
     """The real parts with something between them and the database."""
     return Parts(tap=tap)
@@ -161,6 +174,9 @@ _DUPLICATES = "if True:\n                member.outcome = Outcome.DUPLICATE\n\n 
 _OBVIOUS = (
     "if now + SAFETY_MARGIN > end:\n            return False\n        member.place = Place(version, end)"
 )
+_STILL = "run.lease = run.lease.still(Lease.of(fields_of(found)), self._clock())"
+_ARCHIVED = '{("archived", name): amount for name, amount in measures.items()}'
+_LATER = "found.add(total.compared(later.get(path, {}), watermark, now))"
 _FRESH = "is_fresh(member.place.after, now, self._lag)"
 
 DEFECTS: dict[str, Callable[[], Parts]] = {
@@ -225,11 +241,29 @@ DEFECTS: dict[str, Callable[[], Parts]] = {
     "a run keeps records of versions that are replaced or gone": lambda: recompute(
         ("        clean(self._store, self._home, self._fence, run)\n", "")
     ),
+    # the archive
+    "an archive leaves no markers of deletions": lambda: archive(
+        ("writes.append(Merge(home.marker(marker_of(store.name(path), updated, gone=True)), gone))", "pass")
+    ),
+    "an archive takes from the count what it archives": lambda: archive(
+        (_ARCHIVED, _ARCHIVED.replace("}", "} | {(name,): -amount for name, amount in measures.items()}"))
+    ),
+    "an archive counts nothing as archived": lambda: archive((_ARCHIVED, "{}")),
+    "an archive moves an entry that has been edited since": lambda: archive(
+        ("Delete(path, if_updated=updated)", "Delete(path)")
+    ),
+    "an archive moves what is not sealed": lambda: archive(
+        ("if document.update_time > self.watermark:", "if False:")
+    ),
+    "an archive goes on after it lost its lease": archive_unfenced,
+    "what was archived after the watermark counts twice": lambda: recompute(
+        (_LATER, "found.add(total.compared({}, watermark, now))")
+    ),
     # the recompute
     "the seal is skipped": lambda: recompute((_SEAL, "")),
     "the seal comes after the totals are read": lambda: recompute((_SEAL, ""), (_CORRECT, _SEAL + _CORRECT)),
     "the fencing check is dropped": lambda: recompute(
-        ("run.lease = run.lease.still(Lease.of(fields_of(state)), self._clock())", "pass"),
+        (_STILL, "pass"),
     ),
     "corrections are not numbered": lambda: recompute(
         ('fields_of(recorded).get("step") != run.step + 1', "True"),

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
-from shared.aggregation import Cell, Entry, Source, change, fold
+from shared.aggregation import Cell, Entry, Source, Version, change, fold
 from shared.catalog import LIBRA_HOME
 from shared.ledger import Outcome
 from shared.recompute import Report
-from shared.store import Query, Write
-from shared.watermark import parse_label, stored_watermark
+from shared.store import Merge, Query, Write
+from shared.watermark import MICROSECOND, parse_label, stored_watermark
 from tests.simulation.world import Violation
 from tests.support.memory_store import MemoryStore
 
@@ -27,11 +27,11 @@ Totals: TypeAlias = dict[str, int]
 class WatchedStore(MemoryStore):
     """A database that shows every commit to an observer, once it is applied."""
 
-    watch: Callable[[Sequence[Write]], None] = lambda _: None
+    watch: Callable[[Sequence[Write], datetime], None] = lambda _, __: None
 
     def _commit(self, writes: Sequence[Write], transaction: bytes | None) -> datetime:
         at = MemoryStore._commit(self, writes, transaction)
-        self.watch(writes)
+        self.watch(writes, at)
         return at
 
 
@@ -63,6 +63,10 @@ class Laws:
     store: WatchedStore
     source: Source
     known: dict[tuple[str, datetime, bool], _Known] = field(default_factory=dict)
+    moved: Callable[[Entry], None] = lambda _: None
+    """Called with each deletion that an archive makes."""
+    archived: list[tuple[datetime, Mapping[str, object]]] = field(default_factory=list)
+    """What archives have moved, and when."""
     stored: datetime | None = None
     """The watermark in the database."""
     watermark: datetime | None = None
@@ -131,13 +135,14 @@ class Laws:
 
     # -- seen from inside
 
-    def _watch(self, writes: Sequence[Write]) -> None:
+    def _watch(self, writes: Sequence[Write], at: datetime) -> None:
+        self._see_archive(writes, at)
         for write in writes:
             if write.path == LIBRA_HOME.state:
                 self._check_seal()
         for write in writes:
             if write.path.partition("/")[0] in self.collections:
-                self.aggregate_writes += 1
+                self.aggregate_writes += _counts(write)
                 self._check_applied(write.path)
                 self._check_open(write.path)
 
@@ -198,12 +203,36 @@ class Laws:
                 f"acknowledged and attempted it is from {low} to {high}"
             )
 
+    def _see_archive(self, writes: Sequence[Write], at: datetime) -> None:
+        """An archive moved entries: they live no more, and stay counted."""
+        if not any(write.path.startswith(f"{LIBRA_HOME.archives}/") for write in writes):
+            return
+        gone = [write.path for write in writes if write.path.startswith(f"{LIBRA_HOME.entries}/")]
+        for found in self.store.get(gone, read_time=at - MICROSECOND):
+            if found is None:
+                raise Violation(f"retain: an archive moved what was not there: {gone}")
+            if self.stored is None or found.update_time > self.stored:
+                raise Violation(f"retain: an archive moved {found.path}, which is not sealed")
+            entry = Entry.deleted(self.store.name(found.path), Version(found.update_time, found.fields))
+            self.archived.append((at, found.fields))
+            self.known[entry.path, entry.time, True] = _Known(entry, at, {}, counted=True)
+            self.moved(entry)
+
+    def archived_deletions(self) -> list[Entry]:
+        """The deletions that archives made."""
+        return [known.entry for known in self.known.values() if known.entry.gone and not known.deltas]
+
+    def living(self) -> list[str]:
+        """The entries that live."""
+        return [entry.path for entry in self.store.query(Query(LIBRA_HOME.entries))]
+
     # -- figures
 
     def truth(self, at: datetime) -> Totals:
-        """The pure fold over the entries of a snapshot, by path of the total."""
-        entries = self.store.query(Query(LIBRA_HOME.entries), read_time=at)
-        return counts(fold(self.source, (each.fields for each in entries)))
+        """The pure fold over the entries of a snapshot and those archived up to it, by path of the total."""
+        entries = [each.fields for each in self.store.query(Query(LIBRA_HOME.entries), read_time=at)]
+        entries += [fields for when, fields in self.archived if when <= at]
+        return counts(fold(self.source, entries))
 
     def shown(self) -> Totals:
         """What every total says."""
@@ -242,6 +271,11 @@ class Laws:
     def _applied(self, path: str) -> int:
         """What a total says of the entries up to the seal."""
         return number(self._fields(path).get("count", 0)) - self._open(path)
+
+
+def _counts(write: Write) -> bool:
+    """Whether a write to a total changes what it shows: an archive's does not."""
+    return not (isinstance(write, Merge) and {name for name, *_ in write.increments} == {"archived"})
 
 
 def counts(totals: Mapping[Cell, Mapping[str, int]]) -> Totals:

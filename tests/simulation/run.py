@@ -13,6 +13,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
+import shared.archive
 import shared.ledger
 import shared.recompute
 from shared.aggregation import Entry, Version
@@ -26,6 +27,7 @@ from tests.simulation.loop import Loop, drive
 from tests.simulation.schedule import (
     INSTANCES,
     WEATHERS,
+    Archive,
     Cause,
     Deliver,
     Edit,
@@ -42,7 +44,9 @@ from tests.simulation.schedule import (
 )
 from tests.simulation.wire import CALM, Wire
 from tests.simulation.world import BEGINNING, Died, Process, Violation, World
+from tests.support.archiving import Shelf
 
+HOUR = timedelta(hours=1)
 PATIENCE = 30
 """How often the platform delivers an event before the simulation gives it up for lost."""
 
@@ -53,6 +57,7 @@ class Parts:
 
     ledger: ModuleType = shared.ledger
     recompute: ModuleType = shared.recompute
+    archive: ModuleType = shared.archive
     tap: Callable[[Store], Any] = lambda store: store
     """Put between a component and its wire."""
 
@@ -69,6 +74,7 @@ class Figures:
     changes: Counter[str] = field(default_factory=Counter)
     deliveries: int = 0
     runs: Counter[str] = field(default_factory=Counter)
+    archives: Counter[str] = field(default_factory=Counter)
     outcomes: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     corrections: int = 0
@@ -81,6 +87,7 @@ class Figures:
         self.corrections += other.corrections
         self.changes += other.changes
         self.runs += other.runs
+        self.archives += other.archives
         self.outcomes += other.outcomes
         self.faults += other.faults
 
@@ -90,7 +97,7 @@ class Figures:
             f"{self.schedules} schedules in {seconds:.0f} s ({self.schedules / seconds:.0f} a second)",
             f"entries {self.entries}, deliveries {self.deliveries}, corrections {self.corrections}",
         ]
-        for what in ("changes", "outcomes", "runs", "faults"):
+        for what in ("changes", "outcomes", "runs", "archives", "faults"):
             counted: Counter[str] = getattr(self, what)
             lines.append(
                 f"{what}: " + ", ".join(f"{name} {number}" for name, number in counted.most_common())
@@ -128,7 +135,9 @@ class Simulation:
             history=timedelta(hours=1),
             locks_win=lambda _: locks.random() < schedule.locks,
         )
-        self.laws = Laws(self.store, self.source)
+        self.shelf = Shelf()
+        self.laws = Laws(self.store, self.source, moved=self._moved)
+        self._chance = random.Random(f"{schedule.seed}/moved")
         self.figures = Figures(schedules=1)
         self._instances: dict[str, _Instance] = {}
         self._made: dict[Cause, Entry] = {}
@@ -163,6 +172,11 @@ class Simulation:
                 self.world.at(
                     at,
                     lambda: self.world.spawn(f"run {number}", lambda: self._recompute(number, operation)),
+                )
+            case Archive():
+                self.world.at(
+                    at,
+                    lambda: self.world.spawn(f"archive {number}", lambda: self._archive(number, operation)),
                 )
             case _:
                 self.world.at(at, lambda: self._do(operation))
@@ -219,6 +233,19 @@ class Simulation:
         old = Version(found.update_time, found.fields)
         self._happened(remove, Entry.deleted(self.store.name(found.path), old), at)
 
+    def _moved(self, entry: Entry) -> None:
+        """An archive deleted an entry: the platform delivers that, too, and perhaps twice."""
+        for _ in range(self._chance.choice((0, 1, 2))):
+            at = self.world.now + seconds(self._chance.choice((0.01, 1.0, 40.0, 700.0)))
+            name = self._chance.choice(INSTANCES)
+            number = len(self.laws.archived)
+            self.world.at(
+                at,
+                lambda name=name, number=number: self.world.spawn(  # type: ignore[misc]  # binds the loop's
+                    f"moved {number}", lambda: self._tell(entry, name)
+                ),
+            )
+
     def _happened(self, cause: Cause, entry: Entry, at: datetime) -> None:
         self._made[cause] = entry
         self.laws.happened(entry, at)
@@ -262,8 +289,11 @@ class Simulation:
         entry = self._made.get(operation.cause)
         if entry is None:
             return  # its id was taken, or there was nothing to change
+        self._tell(entry, operation.instance)
+
+    def _tell(self, entry: Entry, instance: str) -> None:
         for attempt in range(PATIENCE):
-            if self._delivered(entry, operation.instance):
+            if self._delivered(entry, instance):
                 return
             self.world.sleep(min(300.0, 0.1 * 2**attempt))
         self.figures.outcomes["given up"] += 1
@@ -291,8 +321,8 @@ class Simulation:
         self._recomputes.append(process)
         self._run(process, run.strategy, WEATHERS[run.weather])
 
-    def _run(self, process: Process, strategy: str, weather: Any) -> Any:
-        recompute = self.parts.recompute.Recompute(
+    def _recomputing(self, process: Process, weather: Any) -> Any:
+        return self.parts.recompute.Recompute(
             self._wire(process, weather),
             self.source,
             LIBRA_HOME,
@@ -303,6 +333,9 @@ class Simulation:
             step=lambda step: self.world.tell(process.name, f"- {step}"),
             workers=1,
         )
+
+    def _run(self, process: Process, strategy: str, weather: Any) -> Any:
+        recompute = self._recomputing(process, weather)
         try:
             with self.world.inside(process):
                 report = recompute.run(strategy)
@@ -314,6 +347,33 @@ class Simulation:
         self.figures.runs["completed"] += 1
         self.figures.corrections += len(report.corrections)
         self.laws.completed(report)
+        return report
+
+    def _archive(self, number: int, archive: Archive) -> None:
+        process = Process(f"archive {number}", seconds(archive.skew))
+        self._recomputes.append(process)
+        self._move(process, WEATHERS[archive.weather], by_commit_time=archive.by_commit_time)
+
+    def _move(self, process: Process, weather: Any, *, by_commit_time: bool) -> Any:
+        archive = self.parts.archive.Archive(
+            self._wire(process, weather),
+            self.source,
+            LIBRA_HOME,
+            self.shelf,
+            clock=self._clock(process),
+            sleep=self.world.sleep,
+            lease=seconds(self.schedule.lease),
+            step=lambda step: self.world.tell(process.name, f"- {step}"),
+        )
+        try:
+            with self.world.inside(process):
+                report = archive.run(self.world.now + HOUR, by_commit_time=by_commit_time)
+        except (LibraError, Died) as error:
+            self.world.tell(process.name, f"{type(error).__name__}: {error}")
+            self.figures.archives[type(error).__name__] += 1
+            return None
+        self.figures.archives["completed"] += 1
+        self.figures.archives["entries moved"] += report.moved.entries
         return report
 
     # -- the end
@@ -335,12 +395,45 @@ class Simulation:
         report = self._later(lambda: self._last_run("second", last[first]))
         if report.drift or self.laws.aggregate_writes != before:
             raise Violation(f"idempotent: a second run found {report.corrections}")
+        self._deliver_again(before)
+        self._retire()
+
+    def _deliver_again(self, before: int) -> None:
+        """Every event once more: no total changes."""
         for cause, entry in self._made.items():
             if not (isinstance(cause, Make) or cause.told):
                 continue
             self._later(lambda entry=entry: self._delivered(entry, "afterwards"))  # type: ignore[misc]  # binds the loop's entry
         if self.laws.aggregate_writes != before:
             raise Violation("once: an event that was delivered once more was counted")
+
+    def _retire(self) -> None:
+        """*retain*: everything is archived, and every reader sees what it saw before."""
+        shown = self.laws.shown()
+        self._later(lambda: self._move(Process("last archive"), CALM, by_commit_time=True))
+        if self.laws.living():
+            raise Violation(f"retain: entries are left: {self.laws.living()}")
+        verify = self._verify(Process("verify"))
+        if verify.drift or self.laws.shown() != shown:
+            raise Violation(f"retain: {shown} was shown, now {self.laws.shown()}; drift {verify.corrections}")
+        before = self.laws.aggregate_writes
+        for entry in self.laws.archived_deletions():
+            self._later(lambda entry=entry: self._delivered(entry, "afterwards"))  # type: ignore[misc]  # binds the loop's entry
+        report = self._later(lambda: self._last_run("third", "scan"))
+        if report.drift or self.laws.aggregate_writes != before:
+            raise Violation(f"retain: a run after the archive found {report.corrections}")
+
+    def _verify(self, process: Process) -> Any:
+        """A dry run, right after whatever happened last."""
+        answers: list[Any] = []
+
+        def body() -> None:
+            with self.world.inside(process):
+                answers.append(self._recomputing(process, CALM).verify("scan"))
+
+        self.world.spawn(process.name, body)
+        self.world.run()
+        return answers[0]
 
     def _padded(self, truth: dict[str, int]) -> dict[str, int]:
         return dict.fromkeys(self.laws.shown(), 0) | truth
@@ -408,6 +501,8 @@ def _deterministic(simulation: Simulation) -> Iterator[None]:
             simulation.world.threading(parts.ledger.ledger, parts.ledger.queue),
             patch.object(parts.ledger.ledger, "asyncio", Loop(simulation.world)),
             patch.object(parts.recompute.fence, "secrets", secrets),
+            patch.object(shared.recompute.fence, "secrets", secrets),
+            patch.object(parts.archive.pages, "PAGE_ENTRIES", 2),
         ):
             yield
     finally:

@@ -80,8 +80,18 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class Archive:
+    """An archive of everything that is sealed starts, in a process of its own."""
+
+    at: Moment
+    by_commit_time: bool
+    skew: float
+    weather: str
+
+
+@dataclass(frozen=True, slots=True)
 class Kill:
-    """An instance, or every recompute under way, is killed."""
+    """An instance, or every recompute and archive under way, is killed."""
 
     at: Moment
     victim: str
@@ -96,7 +106,7 @@ class Expire:
     """Of the others too: what is assumed never to happen while an event may still be delivered."""
 
 
-Operation: TypeAlias = Make | Edit | Remove | Deliver | Run | Kill | Expire
+Operation: TypeAlias = Make | Edit | Remove | Deliver | Run | Archive | Kill | Expire
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +189,11 @@ def draw(seed: str) -> Schedule:
     if rng.random() < 0.4:  # one that finds the lease of another run out, or nearly so
         runs.append(run(rng.choice(runs).at + lease * rng.uniform(0.5, 2)))
     operations += runs
+    if rng.random() < 0.5:  # one that finds something sealed
+        for _ in range(rng.randint(1, 3)):
+            at = rng.choice(runs).at + rng.choice((0.05, 1.0, 30.0, lag))
+            weather = rng.choice(tuple(WEATHERS))
+            operations.append(Archive(at, rng.random() < 0.5, rng.uniform(-60, 60), weather))
     for _ in range(rng.choice((0, 0, 1, 2))):
         victim = rng.choice((*INSTANCES, "recompute"))
         at = rng.choice(runs).at + rng.uniform(0, 0.2) if victim == "recompute" else close()
