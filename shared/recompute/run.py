@@ -161,7 +161,7 @@ class Recompute:
         )
         record = completed(report, self._clock())
         state = {"proven": watermark, FIELD: proven.as_fields()}
-        self._fence.commit(run, "complete", record=record, state=state, release=True)
+        self._fence.commit(run, "complete", record=record, also=state, release=True)
         return report
 
     def _seal(self, run: Run, watermark: datetime) -> None:
