@@ -43,6 +43,7 @@ class Recompute:
     ) -> None:
         check_lag(settings.lag, test=settings.test)
         home.check(source)
+        standings(source, home, {})  # so that a declaration without a digest stops the start
         self._store = store
         self._source = source
         self._home = home
