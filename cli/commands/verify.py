@@ -22,6 +22,9 @@ def command(*, strategy: Strategy, as_json: bool) -> None:
     It compares what was committed up to its watermark, and says how many entries came after that: no command
     can prove those yet.
 
+    What a run will fill into a new or changed aggregation is not wrong. A loss that a run would refuse
+    (MassLoss) is, and is named.
+
     An entry that the trigger has not counted although it is older than LIBRA_LAG_SECONDS is wrong, too:
     it is late, or lost.
     """

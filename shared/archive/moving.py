@@ -84,7 +84,7 @@ class Mover:
                 self._store, self._source, self._home, about=self._about, now=self._clock()
             )
 
-        self._fence.commit(self._run, "page", writes, state={"archived_page": number})
+        self._fence.commit(self._run, "page", writes, also={"archived_page": number})
         self._number = number
         (record,) = self._get([self._home.page(number)])
         landed = [page for page in tried if page.file.name == fields_of(record).get("file")]

@@ -183,7 +183,7 @@ class Fence:
         *,
         record: Mapping[str, object] | None = None,
         seal: datetime | None = None,
-        state: Mapping[str, object] | None = None,
+        also: Mapping[str, object] | None = None,
         rebuild: Correction | None = None,
         release: bool = False,
         retry: Retry = RETRY,
@@ -196,7 +196,7 @@ class Fence:
             writes: to totals; or what makes them, called anew for each attempt that may land.
             record: fields to set in the run's record.
             seal: the watermark to set.
-            state: other fields to set in the state document.
+            also: other fields to set in the state document.
             rebuild: a total to set instead.
             release: whether the lease ends with this step.
             retry: how often to try.
@@ -209,17 +209,17 @@ class Fence:
         paths = [self._home.state, self._home.run(run.run_id), *([rebuild.path] if rebuild else ())]
         for attempt in self._attempts(retry):
             with attempt:
-                found, recorded, *total = self._store.get(paths)
+                state, recorded, *total = self._store.get(paths)
                 run.reads += len(paths)
                 if fields_of(recorded).get("step") != run.step + 1:  # else it landed, and the reply was lost
-                    run.lease = run.lease.still(Lease.of(fields_of(found)), self._clock())
+                    run.lease = run.lease.still(Lease.of(fields_of(state)), self._clock())
                     lease = replace(run.lease, expires_at=None if release else self._clock() + self._lease)
-                    changed = {**(state or {}), **self._sealed_by(run, found, seal)}
+                    changed = {**(also or {}), **self._sealed_by(run, state, seal)}
                     what = [
-                        self._leased(found, lease, run.step + 1, **changed),
+                        self._leased(state, lease, run.step + 1, **changed),
                         _recording(paths[1], record or {}, run.step + 1),
                         *(writes() if callable(writes) else writes),
-                        *(rebuilding(stored, rebuild, self._clock()) for stored in total if rebuild),
+                        *(rebuilding(found, rebuild, self._clock()) for found in total if rebuild),
                     ]
                     self._step(f"{name} begun")
                     self._store.commit(what, timeout=COMMIT_TIMEOUT)

@@ -44,6 +44,7 @@ class Recompute:
     ) -> None:
         check_lag(settings.lag, test=settings.test)
         home.check(source)
+        standings(source, home, {})  # so that a declaration without a digest stops the start
         self._store = store
         self._source = source
         self._home = home
@@ -163,7 +164,7 @@ class Recompute:
         )
         record = completed(report, self._clock())
         state = {"proven": watermark, FIELD: proven.as_fields()}
-        self._fence.commit(run, "complete", record=record, state=state, release=True)
+        self._fence.commit(run, "complete", record=record, also=state, release=True)
         return report
 
     def _seal(self, run: Run, watermark: datetime) -> None:

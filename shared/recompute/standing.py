@@ -150,7 +150,7 @@ def standings(source: Source, home: Home, state: Mapping[str, object]) -> Standi
         _now(each, home, read.get(each.name), unknown=recorded is None or read.get(each.name, ...) is None)
         for each in source.aggregations
     )
-    left = (*_removed(declared, read), *_moved(declared, read))
+    left = sorted((*_removed(declared, read), *_moved(declared, read)), key=lambda each: each.name)
     used = home.used(source)
     return Standings(declared, tuple(each for each in left if each.collection not in used), tuple(notes))
 

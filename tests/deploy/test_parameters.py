@@ -66,3 +66,12 @@ def test_a_value_is_passed_on_as_it_is() -> None:
     """Commas, spaces and quotes in an action's name survive."""
     taken = options_of((*FLAGS, "--time-action=Served, \"hot\" & 'cold'"), {}).values
     assert runtime(taken)["LIBRA_TIME_ACTION"] == "Served, \"hot\" & 'cold'"
+
+
+@pytest.mark.parametrize("share", ["5%", "5", "-1", "nan"])
+def test_a_loss_that_is_no_share_is_refused_by_its_flag(share: str) -> None:
+    """The functions would not start with it; what is allowed passes, also through the environment."""
+    with pytest.raises(ParameterError, match=r"--max-loss: LIBRA_MAX_LOSS=.*a share from 0 to 1"):
+        options_of((*FLAGS, f"--max-loss={share}"), {})
+    assert runtime(options_of(FLAGS, {"LIBRA_MAX_LOSS": "1"}).values)["LIBRA_MAX_LOSS"] == "1"
+    assert runtime(options_of(FLAGS, {}).values)["LIBRA_MAX_LOSS"] == "0.05"

@@ -155,13 +155,6 @@ def archive(*changes: tuple[str, str]) -> Parts:
     return Parts(archive=changed(shared.archive, *changes))
 
 
-def archive_unfenced() -> Parts:
-    """Parts with an archive that does not look whether it still holds the lease."""
-    parts = archive()
-    parts.archive.archive.Fence = recompute((_STILL, "pass")).recompute.fence.Fence
-    return parts
-
-
 def tapped(tap: Callable[[Store], Any]) -> Parts:
     """The real parts with something between them and the database."""
     return Parts(tap=tap)
@@ -174,7 +167,7 @@ _DUPLICATES = "if True:\n                member.outcome = Outcome.DUPLICATE\n\n 
 _OBVIOUS = (
     "if now + SAFETY_MARGIN > end:\n            return False\n        member.place = Place(version, end)"
 )
-_STILL = "run.lease = run.lease.still(Lease.of(fields_of(found)), self._clock())"
+_STILL = "run.lease = run.lease.still(Lease.of(fields_of(state)), self._clock())"
 _ARCHIVED = '{("archived", name): amount for name, amount in measures.items()}'
 _LATER = "found.add(total.compared(later.get(path, {}), watermark, now))"
 _FRESH = "is_fresh(member.place.after, now, self._lag)"
@@ -255,7 +248,6 @@ DEFECTS: dict[str, Callable[[], Parts]] = {
     "an archive moves what is not sealed": lambda: archive(
         ("if document.update_time > self.watermark:", "if False:")
     ),
-    "an archive goes on after it lost its lease": archive_unfenced,
     "what was archived after the watermark counts twice": lambda: recompute(
         (_LATER, "found.add(total.compared({}, watermark, now))")
     ),

@@ -194,6 +194,9 @@ def draw(seed: str) -> Schedule:
             at = rng.choice(runs).at + rng.choice((0.05, 1.0, 30.0, lag))
             weather = rng.choice(tuple(WEATHERS))
             operations.append(Archive(at, rng.random() < 0.5, rng.uniform(-60, 60), weather))
+            for _ in range(rng.choice((0, 0, 1, 2))):  # somebody edits what is being moved
+                moment = at + rng.choice((0.005, 0.02, 0.03, 0.05, 0.07, 0.1))
+                operations.append(Edit(moment, rng.choice(names), rng.choice((*INGREDIENTS, None)), told))
     for _ in range(rng.choice((0, 0, 1, 2))):
         victim = rng.choice((*INSTANCES, "recompute"))
         at = rng.choice(runs).at + rng.uniform(0, 0.2) if victim == "recompute" else close()

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from cli.comparison import show
-from shared.recompute import Corrected, Loss, Report
+from shared.recompute import Corrected, Filling, Loss, Report
 
 W = datetime(2025, 9, 4, 19, 10, tzinfo=UTC)
 
@@ -52,3 +52,33 @@ def test_a_loss_is_refused_in_a_dry_run_and_accepted_in_a_run(
     printed = " ".join(capsys.readouterr().out.split())
     assert all(words in printed for words in says), printed
     assert ("Accepted" in printed) != dry
+
+
+@pytest.mark.parametrize(
+    ("dry", "times", "says"),
+    [
+        (True, (None, None), "a is new: 7 are to be filled in; no run has seen it yet."),
+        (True, (W, None), "7 are to be filled in; a run at 2025-09-04 19:10:00 UTC or later makes it exact."),
+        (False, (W, None), "7 were filled in; a run at 2025-09-04 19:10:00 UTC or later makes it exact."),
+        (False, (W, W), "a is new: 7 were filled in; it is exact from now on."),
+    ],
+)
+def test_what_is_filled_is_told_and_is_nothing_wrong(
+    dry: bool,
+    times: tuple[datetime | None, datetime | None],
+    says: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """With when it will be exact. A dry run does not claim that every total is right."""
+    found = replace(report(5, 4), filled=7, filling=(Filling("a", "new", 7, *times),))
+    show(found, dry=dry)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert says in printed
+    assert ("Nothing drifted up to 2025-09-04 19:10:00 UTC. Nothing was changed." in printed) == dry
+    assert ("Every total is right" in printed) != dry
+
+
+def test_a_first_run_is_not_told_as_a_backfill(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing was expected of it: what it corrected is drift, and is told as such."""
+    show(replace(report(5, 4), filling=(Filling("a", "first", 0, W, None),)), dry=False)
+    assert "a is first" not in capsys.readouterr().out

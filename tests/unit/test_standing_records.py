@@ -1,12 +1,14 @@
 """When an aggregation is exact, and what a run makes of records that are missing or cannot be read."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from deploy.lag import DRAIN
-from shared.errors import MassLoss
+from shared.aggregation import TimeKey
+from shared.errors import DeclarationError, MassLoss
 from shared.recompute.standing import OLD_CODE
 from shared.store import Delete, Merge
 from tests.support.recomputing import BEGIN, World
@@ -115,3 +117,10 @@ def test_a_deleted_state_document_begins_anew(world: World) -> None:
     world.memory.commit([Delete(world.home.state)], timeout=10)
     report = world.run()
     assert (report.drift, [each.why for each in report.filling]) == (0, ["first"])
+
+
+def test_a_declaration_without_a_digest_stops_the_start() -> None:
+    """A run could not tell whether it has changed."""
+    zone: object = object()
+    with pytest.raises(DeclarationError, match=r"places: <object object at .*> has no digest"):
+        World(source=source(replace(PLACES, key=TimeKey("timestamp", "date", zone)))).recompute()  # type: ignore[arg-type]  # on purpose
