@@ -161,7 +161,6 @@ class Fence:
         name: str,
         writes: Sequence[Write] | Callable[[], Sequence[Write]] = (),
         *,
-        state: Mapping[str, object] | None = None,
         record: Mapping[str, object] | None = None,
         seal: datetime | None = None,
         rebuild: Correction | None = None,
@@ -174,7 +173,6 @@ class Fence:
             run: whose step it is.
             name: one of `FENCED`.
             writes: to totals; or what makes them, called anew for each attempt that may land.
-            state: fields to set in the state document.
             record: fields to set in the run's record.
             seal: the watermark to set.
             rebuild: a total to set instead.
@@ -195,9 +193,7 @@ class Fence:
                     run.lease = run.lease.still(Lease.of(fields_of(found)), self._clock())
                     lease = replace(run.lease, expires_at=None if release else self._clock() + self._lease)
                     what = [
-                        self._leased(
-                            found, lease, run.step + 1, **(state or self._sealed_by(run, found, seal))
-                        ),
+                        self._leased(found, lease, run.step + 1, **self._sealed_by(run, found, seal)),
                         _recording(paths[1], record or {}, run.step + 1),
                         *(writes() if callable(writes) else writes),
                         *(rebuilding(each, rebuild, self._clock()) for each in total if rebuild),
