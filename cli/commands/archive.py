@@ -1,5 +1,6 @@
 """`libra archive`: old entries leave Firestore for files and stay counted; `archive verify` proves it."""
 
+import os
 import re
 import sys
 from dataclasses import asdict
@@ -77,10 +78,9 @@ def command(
         return
     if older_than is None:
         raise click.UsageError("Missing option '--older-than': an age such as 400d, 12w or 36h.")
-    begun = datetime.now(UTC)
+    begun, where = datetime.now(UTC), destination(_place(to))
     store_of = connected() if dry_run else named_store(real_project)
     with ending(), store_of as (store, settings), progress_line(quiet=as_json) as progress:
-        where = destination(_place(to, settings))
         archive = Archive(store, libra(settings), LIBRA_HOME, where, progress=progress)
         do = archive.dry_run if dry_run else archive.run
         report = do(begun - older_than, by_commit_time=by_commit_time)
@@ -90,10 +90,10 @@ def command(
         _show(report)
 
 
-def _place(to: str | None, settings: Settings) -> str:
+def _place(to: str | None) -> str:
     if to:
         return to
-    if settings.emulator_host is None:
+    if Settings.from_environment(os.environ).emulator_host is None:
         raise click.UsageError(
             "Missing option '--to': name a folder that outlives this machine, or gs://BUCKET/PREFIX. The "
             "files hold the only copy of what is archived."
