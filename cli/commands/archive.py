@@ -1,7 +1,9 @@
 """`libra archive`: old entries leave Firestore for files and stay counted; `archive verify` proves it."""
 
+import os
 import re
 import sys
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,7 +14,7 @@ from cli.commands.options import ending, real_project
 from cli.comparison import SHOWN, as_json, print_json, progress_line
 from cli.report import figures_table, page, shown
 from cli.writing import connected, named_store
-from shared.archive import Archive, ArchiveReport, Verification, Verified, destination
+from shared.archive import Archive, ArchiveReport, Repair, Verification, Verified, destination
 from shared.catalog import LIBRA_HOME, libra
 from shared.settings import Settings
 
@@ -76,10 +78,9 @@ def command(
         return
     if older_than is None:
         raise click.UsageError("Missing option '--older-than': an age such as 400d, 12w or 36h.")
-    begun = datetime.now(UTC)
+    begun, where = datetime.now(UTC), destination(_place(to))
     store_of = connected() if dry_run else named_store(real_project)
     with ending(), store_of as (store, settings), progress_line(quiet=as_json) as progress:
-        where = destination(_place(to, settings))
         archive = Archive(store, libra(settings), LIBRA_HOME, where, progress=progress)
         do = archive.dry_run if dry_run else archive.run
         report = do(begun - older_than, by_commit_time=by_commit_time)
@@ -89,10 +90,10 @@ def command(
         _show(report)
 
 
-def _place(to: str | None, settings: Settings) -> str:
+def _place(to: str | None) -> str:
     if to:
         return to
-    if settings.emulator_host is None:
+    if Settings.from_environment(os.environ).emulator_host is None:
         raise click.UsageError(
             "Missing option '--to': name a folder that outlives this machine, or gs://BUCKET/PREFIX. The "
             "files hold the only copy of what is archived."
@@ -114,7 +115,8 @@ def _show(report: ArchiveReport) -> None:
         rows = [(shown(path).plain, f"{added.get('count', 0):,}") for path, added in report.largest(SHOWN)]
         if len(moved.totals) > SHOWN:
             rows.append((f"{len(moved.totals) - SHOWN:,} more", ""))
-        console.print(figures_table("Archived entries by total, which still counts them:", rows))
+        console.print("\nArchived entries by total, which still counts them:")
+        console.print(figures_table("", rows))
     cost = (
         f"{report.reads:,} reads, {report.writes:,} writes, {moved.entries:,} deletes, "
         f"{report.seconds:.1f} s; {moved.entries:,} more deletes when the markers expire"
@@ -154,10 +156,32 @@ def verify(*, place: str | None, as_json: bool) -> None:
         sys.exit(1)
 
 
+@command.command("repair")
+@as_json
+@real_project
+def repair(*, as_json: bool, real_project: str | None) -> None:
+    """Put back what totals hold of archived entries, if somebody changed or deleted a total.
+
+    It sets the field archived to what the page records add up to. Run `libra recompute` afterwards: it
+    puts the counts right.
+    """
+    with ending(), named_store(real_project) as (store, settings), progress_line(quiet=as_json):
+        repaired = Repair(store, libra(settings), LIBRA_HOME).run()
+    if as_json:
+        print_json({"repaired": [asdict(each) for each in repaired]})
+        return
+    for each in repaired:
+        click.echo(f"{shown(each.total).plain}: archived was {each.was}, is {dict(each.archived)}")
+    again = "; run libra recompute now" if repaired else ""
+    click.echo(f"{len(repaired):,} totals were repaired{again}.")
+
+
 def _show_verified(found: Verified) -> None:
     console = page()
     if found.faults:
-        console.print(f"{found.faults:,} things are wrong:", style="bold red")
+        console.print(
+            f"{found.faults:,} {'thing is' if found.faults == 1 else 'things are'} wrong:", style="bold red"
+        )
     elif found.pages:
         console.print(
             f"The archive is right: {found.entries:,} entries in {found.pages:,} files add up to what "

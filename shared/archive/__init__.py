@@ -2,11 +2,13 @@
 
 `reading` finds the entries, `pages` cuts them and says what a page's commit writes, `files` is the format of
 its file, `destinations` and `bucket` store it, `moving` commits the page, `records` and `manifest` list all
-pages, `archive` joins these, and `verifying` proves files, records and totals against each other.
+pages, `archive` joins these, `verifying` proves files, records and totals against each other, and `repairing`
+puts totals right.
 """
 
 from shared.archive.archive import STEPS, Archive
 from shared.archive.destinations import Destination, Folder, destination
+from shared.archive.repairing import Repair, Repaired
 from shared.archive.report import ArchiveReport
 from shared.archive.verifying import Verification, Verified
 
@@ -16,6 +18,8 @@ __all__ = [
     "ArchiveReport",
     "Destination",
     "Folder",
+    "Repair",
+    "Repaired",
     "Verification",
     "Verified",
     "destination",

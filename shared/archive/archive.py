@@ -1,7 +1,7 @@
 """An archive, from the lease to the manifest; and a dry run, which writes nothing."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
@@ -12,7 +12,7 @@ from shared.archive.manifest import NAME, manifest
 from shared.archive.moving import Mover
 from shared.archive.pages import Item, Page, cut
 from shared.archive.reading import Old, event_time
-from shared.archive.records import MANIFESTED, page_records
+from shared.archive.records import MANIFESTED, last_page, page_records
 from shared.archive.report import ArchiveReport, Moved, completed
 from shared.errors import ArchiveError, LibraError
 from shared.recompute import LEASE
@@ -122,7 +122,7 @@ class Archive:
             self._fence,
             run=run,
             by=old.by,
-            number=self._last_page(),
+            last=self._last_page(),
             clock=self._clock,
             step=self._step,
         )
@@ -166,12 +166,14 @@ class Archive:
             read=self._fence.read,
         )
 
-    def _last_page(self) -> int:
-        """The number of the last page of any archive, also if somebody removed records, or the state."""
+    def _last_page(self) -> Mapping[str, object]:
+        """The number and the sums of the last page of any archive: numbers ascend with the commits.
+
+        The state document has the number too, in case that somebody removed records.
+        """
         (state,) = self._get([self._home.state])
-        last = Query(self._home.archives, (), ("-page",), limit=1, select=("page",))
-        numbers = [page_of(record.fields, "page") for record in self._query(last)]
-        return max([page_of(fields_of(state)), *numbers])
+        last = last_page(self._home, self._query)
+        return {**last, "page": max(page_of(fields_of(state)), page_of(last, "page"))}
 
     def _records(self, run: Run) -> Iterator[Document]:
         for record in page_records(self._home, self._query, select=MANIFESTED):

@@ -1,6 +1,6 @@
 """How one page leaves Firestore: its file first, then one commit that does all the rest."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from shared.aggregation import Home, Source
@@ -8,6 +8,7 @@ from shared.archive.destinations import Destination
 from shared.archive.files import packed, unpacked
 from shared.archive.pages import Item, Page
 from shared.errors import Invalid
+from shared.recompute.comparison import page_of, sum_of
 from shared.recompute.fence import Fence, Run
 from shared.recompute.lease import fields_of
 from shared.store import Document, Store, Write
@@ -31,18 +32,20 @@ class Mover:
         *,
         run: Run,
         by: str,
-        number: int,
+        last: Mapping[str, object],
         clock: Callable[[], datetime],
         step: Callable[[str], None],
     ) -> None:
-        """``number`` is that of the last page there is: numbers ascend with commits, over all archives."""
+        """``last`` holds the number and the sums of the last page there is, of any archive."""
         self._store = store
         self._source = source
         self._home = home
         self._destination = destination
         self._fence = fence
         self._run = run
-        self._number = number
+        self._number = page_of(last, "page")
+        sums = last.get("sums")  # of what is no longer declared, too: it may be declared again
+        self._sums = {name: sum_of(last, name) for name in sums} if isinstance(sums, Mapping) else {}
         self._clock = clock
         self._step = step
         self._about = {
@@ -84,10 +87,11 @@ class Mover:
                 self._store, self._source, self._home, about=self._about, now=self._clock()
             )
 
-        self._fence.commit(self._run, "page", writes, also={"archived_page": number})
-        self._number = number
+        self._fence.commit(self._run, "page", writes)
         (record,) = self._get([self._home.page(number)])
         landed = [page for page in tried if page.file.name == fields_of(record).get("file")]
+        for page in landed:
+            self._number, self._sums = page.number, page.sums()
         self.changed += len(items) - sum(len(page.items) for page in landed)
         return landed
 
@@ -99,7 +103,7 @@ class Mover:
         self._step("file written")
         unpacked(file, self._destination.read(file.name))
         self._step("file verified")
-        return Page(number, items, file)
+        return Page(number, items, file, self._sums)
 
     def _new_name(self, number: int) -> str:
         """A name that no other archive can write, nor another attempt of this one."""

@@ -1,7 +1,7 @@
 """A page of an archive: the entries that one commit moves, and what that commit writes."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from shared.aggregation import Cell, Deltas, Home, Source, Totals, accumulate, contribution
@@ -75,6 +75,15 @@ class Page:
     number: int
     items: Sequence[Item]
     file: File
+    before: Mapping[str, int] = field(default_factory=dict)
+    """The `sums` of the page before this one."""
+
+    def sums(self) -> dict[str, int]:
+        """How many entries the totals of each aggregation hold as archived, together, with this page."""
+        sums = dict(self.before)
+        for cell, measures in self.deltas().items():
+            sums[cell.aggregation] = sums.get(cell.aggregation, 0) + measures["count"]
+        return sums
 
     def deltas(self) -> Totals:
         """What its entries have added to the totals."""
@@ -118,12 +127,14 @@ class Page:
             **about,
             **as_fields(self.file),
             "page": self.number,
+            "sums": self.sums(),
             "first": min(times),
             "last": max(times),
             "deltas": [
                 {"total": home.total(cell), "archived": dict(measures)} for cell, measures in deltas.items()
             ],
         }
+        writes.append(Merge(home.state, {("archived_page",): self.number}))
         writes.append(Create(home.page(self.number), record))
         writes.append(Merge(home.page(self.number), server_times=(("committed_at",),)))
         return writes

@@ -10,8 +10,8 @@ from shared.archive.pages import Page
 TOP = 100
 """Totals that a report names, the ones that move most."""
 
-A_PAGE = 4
-"""Writes of a page to the books: its record, twice, the state document and the run's record."""
+A_PAGE = 5
+"""Writes of a page to the books: its record and the state document, twice each, and the run's record."""
 
 
 @dataclass(slots=True)

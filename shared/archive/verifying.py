@@ -9,21 +9,22 @@ from shared.aggregation import Home, Source, fold
 from shared.archive import manifest
 from shared.archive.destinations import Destination, destination
 from shared.archive.files import document_of, file_of, unpacked
-from shared.archive.records import page_records
+from shared.archive.records import (
+    Amounts,
+    Held,
+    add,
+    held_totals,
+    last_page,
+    page_records,
+    without_zeros,
+)
 from shared.errors import ArchiveError
 from shared.recompute.comparison import deltas_of, page_of
 from shared.recompute.fence import RETRY
-from shared.recompute.lease import fields_of
-from shared.store import DOCUMENT_ID, Document, Query, Store
-
-LISTED = 500
-"""Totals that one query lists."""
+from shared.store import Document, Query, Store
 
 KEPT = 1_000
 """What is wrong in so many places is said; the rest is counted."""
-
-Amounts = dict[str, dict[str, int]]
-"""What is archived, by the path of a total and by measure; zeros left out."""
 
 
 @dataclass(slots=True)
@@ -68,19 +69,11 @@ class Verified:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
-    """What a total holds of archived entries, and the last page that added to it."""
-
-    archived: object
-    page: int
-
-
 class Verification:
     """Verifies all archives of one source. It reads only, and an archive may be under way.
 
-    The state document is read first, then the totals, then the records. So every page up to the number in the
-    state document is in every total that it touched, and a total that holds a later page names it.
+    The number of the last page is read first, then the totals, then the records. So every page up to that
+    number is in every total that it touched, and a total that holds a later page names it.
     """
 
     def __init__(
@@ -112,9 +105,8 @@ class Verification:
             ArchiveError: a destination cannot be read.
             StoreError: Firestore cannot be read.
         """
-        (state,) = RETRY.call(lambda: self._store.get([self._home.state]), self._sleep)
-        certain = page_of(fields_of(state))
-        held = dict(self._held())
+        certain = page_of(last_page(self._home, self._query), "page")
+        held = dict(held_totals(self._source, self._home, self._query))
         self.found.totals = len(held)
         recorded: Amounts = {}
         named: dict[str, set[str]] = {self._place: set()} if self._place else {}
@@ -125,22 +117,10 @@ class Verification:
             for path, amounts in deltas_of(record.fields):
                 last = max(certain, held[path].page if path in held else 0)
                 if page_of(record.fields, "page") <= last:
-                    _add(recorded, path, amounts)
+                    add(recorded, path, amounts)
         self._compare(held, recorded)
         self._list_left_over(named)
         return self.found
-
-    def _held(self) -> Iterator[tuple[str, Held]]:
-        for aggregation in self._source.aggregations:
-            query = Query(self._home.collection(aggregation.name), (), (DOCUMENT_ID,), limit=LISTED)
-            while True:
-                listed = self._query(query)
-                for total in listed:
-                    if "archived" in total.fields or "archived_page" in total.fields:
-                        yield total.path, Held(total.fields.get("archived"), page_of(total.fields))
-                if len(listed) < LISTED:
-                    break
-                query = replace(query, start_after=(listed[-1].path,))
 
     def _page(self, where: Destination, record: Document) -> None:
         """Compare a page's record with its file."""
@@ -163,7 +143,7 @@ class Verification:
         source = self._as_counted(record.fields.get("counted"), file.entries)
         totals = fold(source, entries) if source else {}
         exact = {self._home.total(cell): dict(measures) for cell, measures in totals.items()}
-        if _without_zeros(exact) != self._declared(deltas_of(record.fields)):
+        if without_zeros(exact) != self._declared(deltas_of(record.fields)):
             self.found.fault(
                 f"{record.path}: the entries of {file.name} do not add up to what its commit added to the "
                 "totals: a declaration, LIBRA_TIME_ZONE or LIBRA_TIME_ACTION is not what it was when they "
@@ -199,15 +179,15 @@ class Verification:
         found: Amounts = {}
         for path, amounts in deltas:
             measures = declared.get(path.rpartition("/")[0], set())
-            _add(found, path, {name: amount for name, amount in amounts.items() if name in measures})
-        return _without_zeros(found)
+            add(found, path, {name: amount for name, amount in amounts.items() if name in measures})
+        return without_zeros(found)
 
     def _compare(self, held: Mapping[str, Held], recorded: Amounts) -> None:
         """Compare what the totals hold with what the records say."""
         recorded = self._declared(iter(recorded.items()))
         for path in sorted(held.keys() | recorded.keys()):
             archived = held[path].archived if path in held else None
-            stored = _without_zeros({path: archived}) if isinstance(archived, dict) else {}
+            stored = without_zeros({path: archived}) if isinstance(archived, dict) else {}
             right = recorded.get(path, {})
             if stored.get(path, {}) != right:
                 self.found.fault(f"{path}: archived is {archived}, the page records add up to {right}")
@@ -224,14 +204,3 @@ class Verification:
 
     def _query(self, query: Query) -> list[Document]:
         return RETRY.call(lambda: list(self._store.query(query)), self._sleep)
-
-
-def _add(into: Amounts, path: str, amounts: Mapping[str, int]) -> None:
-    total = into.setdefault(path, {})
-    for name, amount in amounts.items():
-        total[name] = total.get(name, 0) + amount
-
-
-def _without_zeros(amounts: Mapping[str, Mapping[str, int]]) -> Amounts:
-    found = {path: {name: n for name, n in each.items() if n} for path, each in amounts.items()}
-    return {path: each for path, each in found.items() if each}

@@ -14,6 +14,7 @@ from typing import NamedTuple, TypeAlias
 from shared.aggregation import Aggregation, Home, Part, Source
 from shared.counting import Counted
 from shared.drift import Correction, compare, with_archived
+from shared.errors import ArchiveError
 from shared.store import DOCUMENT_ID, Document, Filter, Query, Store
 from shared.watermark import SAFETY_MARGIN
 
@@ -71,6 +72,11 @@ def compare_all(
         now: to tell buckets that cannot be.
         read: reads a page, and tries again while it may help.
         beat: called between two pages.
+
+    Raises:
+        ArchiveError: the totals do not hold what was archived.
+        BucketsStraddle: see `compare`.
+        StoreError: Firestore cannot be read.
     """
     found = Comparison()
     listing = _Listing(store, home, watermark, found=found, read=read, beat=beat)
@@ -86,6 +92,7 @@ def compare_all(
             else:
                 waiting[stored.path] = total
     later = listing.later({path: page_of(total.fields) for path, total in waiting.items()})
+    listing.check()
     for path, total in waiting.items():
         found.add(total.compared(later.get(path, {}), watermark, now))
     for path, (cell, measures) in exact.items():
@@ -132,10 +139,37 @@ class _Listing:
         self._read = read
         self._beat = beat
         self._settled: int | None = None
+        self._last = self._newest()
+        self._archived: dict[str, int] = {}
 
     def totals(self, aggregation: str) -> Iterator[Document]:
         """Every stored total of an aggregation."""
-        return self._all(Query(self._home.collection(aggregation), (), (DOCUMENT_ID,), limit=LISTED))
+        self._archived[aggregation] = 0
+        for total in self._all(Query(self._home.collection(aggregation), (), (DOCUMENT_ID,), limit=LISTED)):
+            self._archived[aggregation] += sum_of(total.fields, "count", "archived")
+            yield total
+
+    def check(self) -> None:
+        """Refuse totals that do not hold what was archived: no entry is left to count it again.
+
+        Raises:
+            ArchiveError: naming the collection.
+        """
+        sums = {name: sum_of(self._last, name) for name in self._archived}
+        if self._archived == sums or page_of(self._newest(), "page") != page_of(self._last, "page"):
+            return  # if a page came in between, some totals were listed before it, and some after it
+        for name, held in self._archived.items():
+            if held != sums[name]:
+                raise ArchiveError(
+                    f"{self._home.collection(name)}: its totals hold {held:,} archived entries, but "
+                    f"{sums[name]:,} were archived: somebody changed or deleted a total, or a page record. "
+                    "Nothing was corrected. Run libra archive repair, and then libra recompute"
+                )
+
+    def _newest(self) -> Mapping[str, object]:
+        """The number and the sums of the last page of any archive."""
+        last = Query(self._home.archives, (), ("-page",), limit=1, select=("page", "sums"))
+        return next((record.fields for record in self._once(last)), {})
 
     def settled(self, page: int) -> bool:
         """Whether a page, and with it all that came before, is known to be archived up to the watermark.
@@ -189,9 +223,15 @@ class _Listing:
 
 
 def page_of(fields: Mapping[str, object], name: str = "archived_page") -> int:
-    """The number of a page in a document's field; 0 where there is none."""
+    """A number in a document's field, such as that of a page; 0 where there is none."""
     found = fields.get(name)
     return found if isinstance(found, int) else 0
+
+
+def sum_of(fields: Mapping[str, object], name: str, within: str = "sums") -> int:
+    """A number in a map of a document; 0 where there is none."""
+    found = fields.get(within)
+    return page_of(found, name) if isinstance(found, Mapping) else 0
 
 
 def deltas_of(record: Mapping[str, object]) -> Iterator[tuple[str, Mapping[str, int]]]:

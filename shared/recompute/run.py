@@ -74,6 +74,7 @@ class Recompute:
             StrategyUnsupported: ``strategy`` cannot count this source.
             IndexMissing: naming the index.
             SnapshotTooOld: the count took longer than Firestore keeps snapshots; nothing was corrected.
+            ArchiveError: the totals do not hold what was archived; nothing was corrected.
             StateError: the state document is damaged.
             StoreError: Firestore cannot be reached or refuses.
         """
@@ -90,8 +91,8 @@ class Recompute:
         that is on its way shows up as drift. What a recompute corrects meanwhile does not.
 
         Raises:
-            BucketsStraddle, StrategyUnsupported, IndexMissing, SnapshotTooOld, StateError, StoreError:
-                as `run`.
+            BucketsStraddle, StrategyUnsupported, IndexMissing, SnapshotTooOld, ArchiveError, StateError,
+                StoreError: as `run`.
         """
         begun = self._clock()
         reads = 0

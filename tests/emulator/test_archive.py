@@ -183,5 +183,26 @@ def test_an_entry_of_any_type_comes_back_as_it_was(quick: Kitchen, tmp_path: Pat
     retained(quick)
 
 
+def test_the_recipe_of_the_docs_restores_into_another_collection(quick: Kitchen, tmp_path: Path) -> None:
+    """Every entry, with its id and its fields."""
+    fill(quick, 600)
+    proven(quick)
+    before = {each.path.rpartition("/")[2]: each.fields for each in quick.store.query(Query("libra"))}
+    archive(quick, tmp_path / "archive").run(datetime.now(UTC))
+    page = (ROOT / "docs" / "retention.md").read_text(encoding="utf-8")
+    recipe = page.partition("```python\n")[2].partition("```")[0]
+    assert quick.settings.project
+    assert quick.settings.emulator_host
+    environment = {"GOOGLE_CLOUD_PROJECT": quick.settings.project, "PYTHONPATH": str(ROOT)}
+    environment |= {"FIRESTORE_EMULATOR_HOST": quick.settings.emulator_host}
+    subprocess.run(
+        [sys.executable, "-c", recipe], cwd=tmp_path, env=os.environ | environment, check=True, timeout=60
+    )
+    restored = {
+        each.path.rpartition("/")[2]: each.fields for each in quick.store.query(Query("libra_archived"))
+    }
+    assert restored == before
+
+
 def _lines(file: Path) -> list[bytes]:
     return gzip.decompress(file.read_bytes()).split(b"\n")[:-1]

@@ -58,7 +58,10 @@ class _Known:
 
 @dataclass(slots=True)
 class Laws:
-    """Holds a database to the laws. Call `attempted` and `acknowledged` as events are delivered."""
+    """Holds a database to the laws. Call `attempted` and `acknowledged` as events are delivered.
+
+    Over 200 lines because each law reads what the others have seen of the same commits.
+    """
 
     store: WatchedStore
     source: Source

@@ -3,14 +3,16 @@
 import gzip
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 
 from shared.aggregation import fold
 from shared.archive import Archive, ArchiveReport
 from shared.archive.files import document_of
 from shared.catalog import LIBRA_HOME
 from shared.store import Document, Query
-from tests.support.recomputing import World, totals
+from tests.support.recomputing import World, applied, totals
+
+FOREVER = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass
@@ -59,11 +61,12 @@ class Kept:
         """The records of pages."""
         return list(self.world.memory.query(Query(LIBRA_HOME.archives)))
 
-    def filed(self) -> list[Document]:
-        """The entries in the files that records name."""
+    def filed(self, until: datetime = FOREVER) -> list[Document]:
+        """The entries in the files that records name: of the pages that were committed up to a time."""
         return [
             document_of(self.world.memory, line)
             for record in self.records()
+            if record.create_time <= until
             for line in gzip.decompress(self.shelf.files[str(record.fields["file"])]).splitlines()
         ]
 
@@ -82,6 +85,18 @@ class Kept:
             for path, total in totals(self.world.memory, self.world.source).items()
             if "archived" in total.fields
         }
+
+    def true_at(self, watermark: datetime) -> dict[str, int]:
+        """What every total must say of the entries up to a watermark: what lives there, and what is filed."""
+        living = self.world.memory.query(Query(LIBRA_HOME.entries), read_time=watermark)
+        filed = self.filed(until=watermark)
+        found = fold(self.world.source, (document.fields for document in [*living, *filed]))
+        return {self.world.home.total(cell): measures["count"] for cell, measures in found.items()}
+
+    def said_at(self, watermark: datetime) -> dict[str, object]:
+        """What every total says of them."""
+        stored = totals(self.world.memory, self.world.source)
+        return {path: count for path, total in stored.items() if (count := applied(total, watermark))}
 
     def retained(self) -> None:
         """Law *retain*, now: an entry lives or is filed, `archived` is the fold of the files, nothing drifts.

@@ -249,3 +249,11 @@ def test_page_numbers_go_on_where_any_archive_ended() -> None:
     kept.run()
     assert [record.fields["page"] for record in kept.records()] == [1, 2, 3]
     kept.retained()
+    kept.world.memory.commit([Delete(record.path) for record in kept.records()], timeout=10)
+    kept.world.serve(1, "yet more")
+    kept.world.later(minutes=30)
+    kept.world.merge(
+        kept.world.home.state, timestamp=kept.world.clock.now
+    )  # no run completes without records
+    kept.run()
+    assert [record.fields["page"] for record in kept.records()] == [4]
