@@ -84,7 +84,7 @@ class Placing:
         for moment, together in by_moment.items():
             paths = [self._store.path(search.member.entry.path) for search in together]
             try:
-                found = self._store.get(paths, read_time=moment)
+                found = self._store.get(paths, read_time=moment, bare=True)
             except SnapshotTooOld:
                 for search in together:
                     search.unreadable()

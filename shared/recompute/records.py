@@ -53,7 +53,7 @@ def _found(
     paths = sorted({store.path(str(record.fields["entry"])) for record in records})
     if not paths:
         return set()
-    there = read(lambda: [document for document in store.get(paths) if document])
+    there = read(lambda: [document for document in store.get(paths, bare=True) if document])
     return {(store.name(document.path), document.update_time) for document in there}
 
 

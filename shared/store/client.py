@@ -108,11 +108,15 @@ class FirestoreStore:
         """The path of a full document name of this database."""
         return self._messages.path(name)
 
-    def get(self, paths: Sequence[str], *, read_time: datetime | None = None) -> list[Document | None]:
+    def get(
+        self, paths: Sequence[str], *, read_time: datetime | None = None, bare: bool = False
+    ) -> list[Document | None]:
         """See `Store.get`."""
         request = self._get_request(paths)
         if read_time:
             set_instant(request.read_time, read_time)
+        if bare:
+            request.mask.field_paths.append(DOCUMENT_ID)
         return self._get(request, paths)[1]
 
     def now(self, paths: Sequence[str]) -> tuple[datetime, list[Document | None]]:

@@ -112,8 +112,10 @@ class Store(Protocol):
     def path(self, name: str) -> str:
         """The path of a full document name of this database."""
 
-    def get(self, paths: Sequence[str], *, read_time: datetime | None = None) -> list[Document | None]:
-        """Read documents, in the order asked; None for one that is not there."""
+    def get(
+        self, paths: Sequence[str], *, read_time: datetime | None = None, bare: bool = False
+    ) -> list[Document | None]:
+        """Read documents, in the order asked; None for one that is not there. ``bare``: without fields."""
 
     def now(self, paths: Sequence[str]) -> tuple[datetime, list[Document | None]]:
         """Read documents as they are, and the time of that by Firestore's clock: every commit that was

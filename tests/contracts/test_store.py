@@ -42,6 +42,26 @@ def test_documents_come_in_the_order_asked(store: Store) -> None:
     assert [each and each.fields for each in found] == [{"n": 2}, None, {"n": 1}, {"n": 2}]
 
 
+def test_a_read_may_leave_the_fields_out(store: Store) -> None:
+    """Whether a document is there, and its times, are all that is wanted; also of a snapshot."""
+    made = commit(store, Create("a/1", {"n": 1, "m": {"deep": [1]}}))
+    for read_time in (None, made):
+        bare, none = store.get(["a/1", "a/none"], read_time=read_time, bare=True)
+        assert none is None
+        assert bare is not None
+        assert (bare.fields, bare.create_time, bare.update_time) == ({}, made, made)
+
+
+def test_documents_as_they_are_come_with_the_databases_time(store: Store) -> None:
+    """It is not before any commit that was answered, and not after one that follows."""
+    before = commit(store, Create("a/1", {"n": 1}))
+    now, (found, none) = store.now(["a/1", "a/none"])
+    after = commit(store, Merge("a/1", {("n",): 2}))
+    assert before <= now <= after
+    assert found is not None
+    assert (found.fields, none) == ({"n": 1}, None)
+
+
 VALUES: list[object] = [
     *(None, True, False, 0, 1, -(2**63), 2**63 - 1, 0.5, -0.0, 1e300, math.inf),
     *("", "é", "😀", "a/b", b"", b"\x00\xff", GeoPoint(1.5, -2.5)),

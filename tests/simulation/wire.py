@@ -90,9 +90,13 @@ class Wire:
         """See `Store.path`."""
         return self.inner.path(name)
 
-    def get(self, paths: Sequence[str], *, read_time: datetime | None = None) -> list[Document | None]:
+    def get(
+        self, paths: Sequence[str], *, read_time: datetime | None = None, bare: bool = False
+    ) -> list[Document | None]:
         """See `Store.get`."""
-        return self._read(f"get {short(paths)}", lambda: self.inner.get(paths, read_time=read_time))
+        return self._read(
+            f"get {short(paths)}", lambda: self.inner.get(paths, read_time=read_time, bare=bare)
+        )
 
     def now(self, paths: Sequence[str]) -> tuple[datetime, list[Document | None]]:
         """See `Store.now`."""

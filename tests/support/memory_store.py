@@ -15,7 +15,7 @@ import re
 import threading
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import TypeAlias
@@ -107,13 +107,16 @@ class MemoryStore:
 
     # -- reads
 
-    def get(self, paths: Sequence[str], *, read_time: datetime | None = None) -> list[Document | None]:
+    def get(
+        self, paths: Sequence[str], *, read_time: datetime | None = None, bare: bool = False
+    ) -> list[Document | None]:
         """See `Store.get`."""
         with self._lock:
             self._check_read_time(read_time)
             for path in paths:
                 _check_path(path)
-            return [self._document(path, read_time) for path in paths]
+            found = [self._document(path, read_time) for path in paths]
+            return [replace(each, fields={}) if each and bare else each for each in found]
 
     def query(self, query: Query, *, read_time: datetime | None = None) -> Iterator[Document]:
         """See `Store.query`. The snapshot is taken when the first document is asked for."""

@@ -35,9 +35,11 @@ class Desk:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.store, name)
 
-    def get(self, paths: Sequence[str], *, read_time: datetime | None = None) -> list[Document | None]:
+    def get(
+        self, paths: Sequence[str], *, read_time: datetime | None = None, bare: bool = False
+    ) -> list[Document | None]:
         self.reads.append(read_time)
-        return self.store.get(paths, read_time=read_time)
+        return self.store.get(paths, read_time=read_time, bare=bare)
 
     def deleted(self, made: datetime, gone: datetime) -> Entry:
         """Create the entry at one time and delete it at another; the deletion, as its event tells it."""
