@@ -39,6 +39,11 @@ class Comparison:
     counts: dict[str, tuple[int, int]] = field(default_factory=dict)
     """By aggregation, the sums of ``count`` over its totals: as they say it, and as it is true."""
 
+    @property
+    def sums(self) -> dict[str, int]:
+        """What was counted over all totals, by aggregation."""
+        return {name: exact for name, (_, exact) in self.counts.items()}
+
     def add(self, correction: Correction) -> None:
         """Take in what was found in one total."""
         self.documents += 1

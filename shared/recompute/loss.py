@@ -25,10 +25,14 @@ class Loss:
     exact: int
     """What was counted of them."""
 
+    @property
+    def percent(self) -> str:
+        """How much it lost."""
+        return f"{100 * (self.stored - self.exact) / self.stored:.2f} %"
+
     def __str__(self) -> str:
-        percent = 100 * (self.stored - self.exact) / self.stored
         return (
-            f"{self.aggregation} says {self.stored:,}, and {self.exact:,} were counted ({percent:.2f} % less)"
+            f"{self.aggregation} says {self.stored:,}, and {self.exact:,} were counted ({self.percent} less)"
         )
 
 
@@ -49,6 +53,28 @@ def losses(
         and stored > 0
         and stored - exact >= LEAST
         and stored - exact > allowed * stored
+    )
+
+
+def fallen(
+    before: Mapping[str, int], now: Mapping[str, int], allowed: Decimal, exempt: Set[str] = frozenset()
+) -> tuple[str, ...]:
+    """Notes about aggregations that lost more than `losses` allows since the run before, right as they are.
+
+    Where the triggers take deletions off the totals at once, a purge leaves a run nothing to refuse. The
+    operator has to hear of it all the same.
+
+    Args:
+        before: what the run before counted, by aggregation.
+        now: what this run counted; nothing, where one is missing.
+        allowed: the share that may go from one run to the next.
+        exempt: the aggregations whose totals are expected to change.
+    """
+    counts = {name: (then, now.get(name, 0)) for name, then in before.items()}
+    return tuple(
+        f"{loss.aggregation} counts {loss.exact:,}, and counted {loss.stored:,} at the run before "
+        f"({loss.percent} less): so many entries were deleted"
+        for loss in losses(counts, allowed, exempt)
     )
 
 

@@ -13,10 +13,10 @@ from shared.recompute.comparison import Comparison, compare_all
 from shared.recompute.corrections import batches, correcting
 from shared.recompute.fence import Fence, Run
 from shared.recompute.lease import LEASE, fields_of
-from shared.recompute.loss import losses, refuse
+from shared.recompute.loss import fallen, losses, refuse
 from shared.recompute.records import clean
 from shared.recompute.report import Report, completed, log, report_of
-from shared.recompute.standing import FIELD, standings
+from shared.recompute.standing import FIELD, Standings, standings
 from shared.settings import Settings
 from shared.store import Store
 from shared.watermark import check_lag, next_watermark, stored_watermark, unsealed_watermark
@@ -121,7 +121,7 @@ class Recompute:
             reads=reads,
             writes=0,
             seconds=seconds,
-            note=note,
+            notes=self._notes(note, standing, found),
             lost=losses(found.counts, self._settings.max_loss, standing.expected),
             before=standing,
             after=standing,
@@ -147,7 +147,7 @@ class Recompute:
         if not accept_loss:
             refuse(lost, settings.max_loss, self._store.name(self._home.entries), watermark)
         self._correct(run, found.corrections)
-        proven = standing.proven(watermark, run.started)
+        proven = standing.proven(watermark, run.started, found.sums)
         seconds = (self._clock() - begun).total_seconds()
         report = report_of(
             run.run_id,
@@ -158,7 +158,7 @@ class Recompute:
             reads=run.reads + snapshot.reads + found.reads + 2,  # completing reads two documents,
             writes=run.writes + 2,  # and writes two
             seconds=seconds,
-            note=note,
+            notes=self._notes(note, standing, found),
             lost=lost,
             before=standing,
             after=proven,
@@ -167,6 +167,11 @@ class Recompute:
         state = {"proven": watermark, FIELD: proven.as_fields()}
         self._fence.commit(run, "complete", record=record, also=state, release=True)
         return report
+
+    def _notes(self, note: str | None, standing: Standings, found: Comparison) -> tuple[str, ...]:
+        before = {each.name: each.sum for each in standing.declared if each.sum is not None}
+        fell = fallen(before, found.sums, self._settings.max_loss, standing.expected)
+        return (*((note,) if note else ()), *fell)
 
     def _seal(self, run: Run, watermark: datetime) -> None:
         if run.stored_watermark != watermark:

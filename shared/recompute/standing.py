@@ -54,6 +54,8 @@ class Standing:
     """When the first run saw that; None: none has."""
     orphaned_fields: tuple[str, ...] = ()
     """Measures that it once had. The totals still hold these fields."""
+    sum: int | None = None
+    """What the last run counted in it, over all of its totals; None: no run has."""
 
     @property
     def exact_from(self) -> datetime | None:
@@ -90,6 +92,7 @@ class Standing:
             "exact_since": self.exact_since,
             "orphaned_at": self.orphaned_at,
             "orphaned_fields": list(self.orphaned_fields),
+            "sum": self.sum,
         }
 
 
@@ -109,16 +112,19 @@ class Standings:
         """The names of the aggregations in which corrections are expected."""
         return frozenset(each.name for each in self.declared if each.expected)
 
-    def proven(self, watermark: datetime, seen: datetime) -> "Standings":
+    def proven(self, watermark: datetime, seen: datetime, sums: Mapping[str, int]) -> "Standings":
         """How they stand after a run.
 
         Args:
             watermark: at which the run has proven the totals.
             seen: when the run began, by Firestore's clock.
+            sums: what it counted, by aggregation; nothing, where one is missing.
         """
         return replace(
             self,
-            declared=tuple(_proven(each, watermark, seen) for each in self.declared),
+            declared=tuple(
+                replace(_proven(each, watermark, seen), sum=sums.get(each.name, 0)) for each in self.declared
+            ),
             orphaned=tuple(replace(each, orphaned_at=each.orphaned_at or seen) for each in self.orphaned),
         )
 
@@ -210,6 +216,7 @@ def _read(name: str, fields: object) -> Standing | None:
             "exact_since": datetime() | None as exact_since,
             "orphaned_at": datetime() | None as orphaned_at,
             "orphaned_fields": [*orphaned_fields],
+            **others,
         } if why in get_args(Why):
             return Standing(
                 name,
@@ -222,5 +229,6 @@ def _read(name: str, fields: object) -> Standing | None:
                 orphaned_at is not None,
                 orphaned_at,
                 tuple(map(str, orphaned_fields)),
+                last if isinstance(last := others.get("sum"), int) else None,
             )
     return None

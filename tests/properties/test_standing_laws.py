@@ -25,6 +25,7 @@ RECORDS = st.fixed_dictionaries(
         "exact_since": st.none() | TIMES | ODD,
         "orphaned_at": st.none() | TIMES | ODD,
         "orphaned_fields": st.lists(st.text(max_size=5), max_size=3) | ODD,
+        "sum": st.integers() | ODD,
     }
 )
 GOOD = st.fixed_dictionaries(
@@ -51,7 +52,7 @@ def test_no_content_of_the_state_document_stops_a_run(state: dict[str, object]) 
     found = standings(declared, home, state)
     assert [each.name for each in found.declared] == ["places", "actions"]
     assert not {each.collection for each in found.orphaned} & set(home.used(declared))
-    after = found.proven(BEGIN, BEGIN)
+    after = found.proven(BEGIN, BEGIN, {})
     again = standings(declared, home, {"aggregations": after.as_fields()})
     assert again.notes == ()
     assert again.declared == after.declared

@@ -3,6 +3,8 @@
 The observer knows what the components cannot: every entry that was ever written, when its event was
 first tried and when it was acknowledged. From that it says, at every moment and for every total, what
 must hold, and raises `Violation` at the commit that breaks it.
+
+Over 300 lines because each law reads what the others have seen of the same commits.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

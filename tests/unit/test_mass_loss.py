@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from shared.aggregation import Aggregation, Count, FieldKey, Source, Sum, TimeKey
+from shared.aggregation import Aggregation, Count, Entry, FieldKey, Source, Sum, TimeKey, Version
 from shared.errors import MassLoss
 from shared.recompute import Loss
 from shared.recompute.loss import losses
@@ -147,6 +147,27 @@ def test_a_dry_run_reports_what_a_run_would_refuse(world: World) -> None:
     report = world.recompute().verify()
     assert (report.losses, report.drift) == ((Loss(ACTIONS, 2_003, 3),), 2_000)
     assert world.runs() == []
+
+
+def test_deletions_that_the_triggers_counted_are_told_the_operator() -> None:
+    """A purge that its events took off at once: nothing is refused, nothing drifts, and the run says so."""
+    world = World()
+    entries = world.serve(1_200)
+    world.later(minutes=30)
+    assert world.run("scan").notes == ()
+    gone = [Entry.deleted(entry.path, Version(entry.time, entry.fields)) for entry in entries[:1_100]]
+    for start in range(0, len(gone), 100):
+        batch = gone[start : start + 100]
+        world.memory.commit([Delete(world.memory.path(entry.path)) for entry in batch], timeout=10)
+    ledger = world.ledger()
+    for entry in gone:
+        ledger.apply(entry)
+    world.later(minutes=30)
+    report = world.run("scan")
+    assert (report.drift, report.losses) == (0, ())
+    assert f"{ACTIONS} counts 100, and counted 1,200 at the run before (91.67 % less)" in report.notes[1]
+    world.later(minutes=30)
+    assert world.run("scan").notes == ()
 
 
 def test_the_share_is_the_operators(world: World) -> None:

@@ -77,6 +77,7 @@ def test_the_record_and_the_state_tell_the_life_of_a_run(world: World) -> None:
             "exact_since": None,
             "orphaned_at": None,
             "orphaned_fields": [],
+            "sum": 4,
         }
         for each in world.source.aggregations
     }
