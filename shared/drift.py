@@ -33,9 +33,9 @@ class Correction:
     key: Part | dict[str, Part] | None
     """What ``key`` is to be set to; None to leave it."""
     applied: Mapping[str, int]
-    """What the total says of the entries up to the watermark, by measure."""
+    """What the total says of the entries up to the watermark, by column."""
     exact: Mapping[str, int]
-    """The true value for these entries, by measure."""
+    """The true value for these entries, by column."""
     watermark: datetime
     """The watermark at which ``applied`` and ``exact`` are compared."""
     closed: tuple[str, ...] = ()
@@ -47,11 +47,11 @@ class Correction:
 
     @property
     def drift(self) -> dict[str, int]:
-        """What to add, by measure; measures that are right are not in it."""
+        """What to add, by column; columns that are right are not in it."""
         return {
-            measure: exact - self.applied[measure]
-            for measure, exact in self.exact.items()
-            if exact != self.applied[measure]
+            column: exact - self.applied[column]
+            for column, exact in self.exact.items()
+            if exact != self.applied[column]
         }
 
     @property
@@ -93,7 +93,7 @@ def compare(
         aggregation: whose total it is.
         document: its path.
         stored: its fields; none if it is not there.
-        exact: what was counted, by measure; a measure that is not in it is 0.
+        exact: what was counted, by column; a column that is not in it is 0.
         key: what its ``key`` should hold; None if no entry has this key.
         watermark: at which ``exact`` was counted.
         now: to tell buckets that cannot be.
@@ -102,8 +102,7 @@ def compare(
         BucketsStraddle: the watermark lies inside one of its buckets.
     """
     reading = _Reading(document, stored, watermark, now + FAR)
-    measures = [measure.name for measure in aggregation.measures]
-    applied = {name: reading.applied(name) for name in measures}
+    applied = {column: reading.applied(column) for column in aggregation.columns}
     if key is None:
         key = _own_key(aggregation, document, reading)
     return Correction(
@@ -111,7 +110,7 @@ def compare(
         document,
         None if key is None or _same(stored.get("key"), key) else key,
         applied,
-        {name: exact.get(name, 0) for name in measures},
+        {column: exact.get(column, 0) for column in aggregation.columns},
         watermark,
         tuple(reading.closed),
         reading.open if reading.broken else None,
@@ -130,6 +129,9 @@ def _own_key(aggregation: Aggregation, document: str, reading: "_Reading") -> Pa
 
 
 def _same(stored: object, key: object) -> bool:
+    """Equal in value and type: True is no 1, in a composite key neither."""
+    if isinstance(stored, Mapping) and isinstance(key, Mapping):
+        return stored.keys() == key.keys() and all(_same(stored[name], key[name]) for name in key)
     return type(stored) is type(key) and stored == key
 
 

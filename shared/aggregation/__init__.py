@@ -23,34 +23,47 @@ from shared.aggregation.deltas import (
     fold,
 )
 from shared.aggregation.entries import Entry, Rejection, Unusable, look_up, type_name
+from shared.aggregation.filters import And, Equals, Exists, In, Leaf, Not, Or, Range, Where
 from shared.aggregation.home import Home
 from shared.aggregation.ids import MAX_ID_BYTES, decode_id, document_id
-from shared.aggregation.keys import MAX_KEY_BYTES, FieldKey, Key, KeyPart, Part, TimeKey
-from shared.aggregation.measures import Count, Equals, Measure, Sum
+from shared.aggregation.keys import MAX_KEY_BYTES, FieldKey, Grain, Key, KeyPart, OneOf, Part, TimeKey
+from shared.aggregation.measures import Count, Histogram, Measure, Sum, SumOfSquares
 
 __all__ = [
     "MAX_ID_BYTES",
     "MAX_KEY_BYTES",
     "RESERVED_FIELDS",
     "Aggregation",
+    "And",
     "Cell",
     "Contribution",
     "Count",
     "Deltas",
     "Entry",
     "Equals",
+    "Exists",
     "FieldKey",
+    "Grain",
+    "Histogram",
     "Home",
+    "In",
     "Key",
     "KeyPart",
+    "Leaf",
     "Measure",
+    "Not",
+    "OneOf",
+    "Or",
     "Part",
+    "Range",
     "Rejection",
     "Source",
     "Sum",
+    "SumOfSquares",
     "TimeKey",
     "Totals",
     "Unusable",
+    "Where",
     "accumulate",
     "add",
     "contribution",

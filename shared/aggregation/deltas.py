@@ -17,7 +17,7 @@ class Cell(NamedTuple):
 
 
 Deltas: TypeAlias = Mapping[Cell, Mapping[str, int]]
-"""What to add, by cell and measure. ``{}`` is the neutral element of `add`."""
+"""What to add, by cell and column. ``{}`` is the neutral element of `add`."""
 
 Totals: TypeAlias = dict[Cell, dict[str, int]]
 """A sum of deltas under way."""
@@ -57,7 +57,7 @@ def _measure(
     added: dict[str, int] = {}
     for measure in aggregation.measures:
         try:
-            added[measure.name] = measure.of(fields)
+            added |= measure.of(fields)
         except Unusable as unusable:
             rejections.append(Rejection(aggregation.name, unusable.field, unusable.reason))
     return added
