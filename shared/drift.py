@@ -13,10 +13,10 @@ has to be set (`Correction.rebuild`), on the condition that it is still as it wa
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from shared.aggregation import Aggregation, Part, decode_id, type_name
+from shared.aggregation import Aggregation, Extreme, Part, decode_id, type_name
 from shared.errors import BucketsStraddle
 from shared.watermark import Bucket, parse_label
 
@@ -44,6 +44,10 @@ class Correction:
     """If the total is to be rebuilt: all that ``recent`` may keep. None: increments will do."""
     notes: tuple[str, ...] = ()
     """What was found that Libra never writes."""
+    extremes: Mapping[str, int] = field(default_factory=dict)
+    """The true least and greatest values of the entries up to the watermark, by name."""
+    stale: tuple[str, ...] = ()
+    """The extremes that the total does not say. That is no drift: only a run keeps them."""
 
     @property
     def drift(self) -> dict[str, int]:
@@ -60,12 +64,31 @@ class Correction:
         return self.open is not None
 
     def __bool__(self) -> bool:
-        return bool(self.drift or self.closed or self.rebuild or self.key is not None)
+        return bool(self.drift or self.closed or self.rebuild or self.stale or self.key is not None)
 
     @property
     def size(self) -> int:
         """Bytes that its write may take, generously."""
-        return 512 + 2 * len(self.path) + 4 * len(str(self.key)) + sum(len(each) + 16 for each in self.closed)
+        names = (*self.closed, *self.stale)
+        return 512 + 2 * len(self.path) + 4 * len(str(self.key)) + sum(2 * len(each) + 16 for each in names)
+
+    def extremes_to_set(self) -> dict[str, object]:
+        """The fields that say the extremes that are stale, and at which watermark they are exact."""
+        return {
+            name: value
+            for each in self.aggregation.extremes
+            if each.name in self.stale and each.name in self.extremes
+            for name, value in ((each.name, self.extremes[each.name]), (each.at, self.watermark))
+        }
+
+    def extremes_to_remove(self) -> list[str]:
+        """The fields of the extremes that no entry has any more."""
+        return [
+            name
+            for each in self.aggregation.extremes
+            if each.name in self.stale and each.name not in self.extremes
+            for name in (each.name, each.at)
+        ]
 
     def rebuilt(self) -> dict[str, object]:
         """The fields to set if it is to be rebuilt."""
@@ -86,6 +109,7 @@ def compare(
     key: Part | dict[str, Part] | None,
     watermark: datetime,
     now: datetime,
+    extremes: Mapping[str, int] | None = None,
 ) -> Correction:
     """Compare a total with what was counted at ``watermark``.
 
@@ -97,6 +121,7 @@ def compare(
         key: what its ``key`` should hold; None if no entry has this key.
         watermark: at which ``exact`` was counted.
         now: to tell buckets that cannot be.
+        extremes: the least and greatest values that were found, by name; None if there are none.
 
     Raises:
         BucketsStraddle: the watermark lies inside one of its buckets.
@@ -115,6 +140,17 @@ def compare(
         tuple(reading.closed),
         reading.open if reading.broken else None,
         tuple(reading.notes),
+        extremes or {},
+        tuple(each.name for each in aggregation.extremes if not _says(stored, each, extremes or {})),
+    )
+
+
+def _says(stored: Mapping[str, object], extreme: Extreme, exact: Mapping[str, int]) -> bool:
+    """Whether a total says what is true of an extreme, and when that was found."""
+    if extreme.name not in exact:
+        return extreme.name not in stored and extreme.at not in stored
+    return _same(stored.get(extreme.name), exact[extreme.name]) and isinstance(
+        stored.get(extreme.at), datetime
     )
 
 

@@ -16,18 +16,30 @@ from shared.aggregation.deltas import (
     Cell,
     Contribution,
     Deltas,
+    Extremes,
     Totals,
     accumulate,
     add,
     contribution,
+    extremes,
     fold,
+    widen,
 )
 from shared.aggregation.entries import Entry, Rejection, Unusable, look_up, type_name
 from shared.aggregation.filters import And, Equals, Exists, In, Leaf, Not, Or, Range, Where
 from shared.aggregation.home import Home
 from shared.aggregation.ids import MAX_ID_BYTES, decode_id, document_id
 from shared.aggregation.keys import MAX_KEY_BYTES, FieldKey, Grain, Key, KeyPart, OneOf, Part, TimeKey
-from shared.aggregation.measures import Count, Histogram, Measure, Sum, SumOfSquares
+from shared.aggregation.measures import (
+    Count,
+    Extreme,
+    Histogram,
+    Maximum,
+    Measure,
+    Minimum,
+    Sum,
+    SumOfSquares,
+)
 
 __all__ = [
     "MAX_ID_BYTES",
@@ -42,6 +54,8 @@ __all__ = [
     "Entry",
     "Equals",
     "Exists",
+    "Extreme",
+    "Extremes",
     "FieldKey",
     "Grain",
     "Histogram",
@@ -50,7 +64,9 @@ __all__ = [
     "Key",
     "KeyPart",
     "Leaf",
+    "Maximum",
     "Measure",
+    "Minimum",
     "Not",
     "OneOf",
     "Or",
@@ -69,7 +85,9 @@ __all__ = [
     "contribution",
     "decode_id",
     "document_id",
+    "extremes",
     "fold",
     "look_up",
     "type_name",
+    "widen",
 ]

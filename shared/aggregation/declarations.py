@@ -6,7 +6,7 @@ from functools import cached_property
 
 from shared.aggregation.filters import Where
 from shared.aggregation.keys import Key, KeyPart, Part
-from shared.aggregation.measures import Count, Measure, is_column
+from shared.aggregation.measures import Count, Extreme, Measure, is_column
 from shared.errors import DeclarationError
 
 RESERVED_FIELDS = frozenset({"key", "recent", "updated_at"})
@@ -24,7 +24,7 @@ class Aggregation:
     measures: tuple[Measure, ...] = (Count(),)
 
     def __post_init__(self) -> None:
-        names = list(self.columns)
+        names = [*self.columns, *(name for each in self.extremes for name in (each.name, each.at))]
         if (
             self.measures[:1] != (Count(),)
             or len(set(names)) < len(names)
@@ -48,6 +48,11 @@ class Aggregation:
     def columns(self) -> tuple[str, ...]:
         """The fields of a total that the measures add to, in their order."""
         return tuple(column for measure in self.measures for column in measure.columns)
+
+    @cached_property
+    def extremes(self) -> tuple[Extreme, ...]:
+        """The measures that do not add up."""
+        return tuple(measure for measure in self.measures if isinstance(measure, Extreme))
 
     @property
     def parts(self) -> tuple[KeyPart, ...]:

@@ -103,6 +103,67 @@ class SumOfSquares(Measure):
         return {self.name: _whole(fields, self.field, self.units, self.limit, "units") ** 2}
 
 
+@dataclass(frozen=True, slots=True)
+class Extreme(Measure):
+    """The least or the greatest value of a numeric field in whole units. A run alone keeps it.
+
+    It does not add up, and nothing takes it back: when the entry that holds it is deleted, only the other
+    entries can say what is the least or the greatest now. So the trigger does not touch it. A run finds it by
+    a scan and sets it, with the watermark at which it was exact in the field `at`.
+    """
+
+    field: str
+    name: str
+    units: int = 1
+    """How many units of the stored value make one of the field."""
+    limit: int = LARGEST
+    """The largest magnitude, in units, that an entry may have; a larger one is rejected for this measure."""
+
+    def __post_init__(self) -> None:
+        _check(self.name, self.units, self.limit, LARGEST)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """None: nothing is added up."""
+        return ()
+
+    @property
+    def at(self) -> str:
+        """The total's field that says at which watermark the value was exact."""
+        return f"{self.name}_at"
+
+    def of(self, fields: Mapping[str, object]) -> Mapping[str, int]:
+        """Adds nothing; raises `Unusable` as the others do, so that the trigger records it."""
+        self.value(fields)
+        return {}
+
+    def value(self, fields: Mapping[str, object]) -> int:
+        """The entry's value; raises `Unusable`."""
+        return _whole(fields, self.field, self.units, self.limit, self.name)
+
+    @abstractmethod
+    def of_two(self, one: int, other: int) -> int:
+        """The one of two values that is kept."""
+
+
+class Minimum(Extreme):
+    """The least value of a numeric field, as of the last run."""
+
+    __slots__ = ()
+
+    def of_two(self, one: int, other: int) -> int:
+        return min(one, other)
+
+
+class Maximum(Extreme):
+    """The greatest value of a numeric field, as of the last run."""
+
+    __slots__ = ()
+
+    def of_two(self, one: int, other: int) -> int:
+        return max(one, other)
+
+
 @dataclass(frozen=True)
 class Histogram(Measure):
     """How many entries have a numeric field in each of some fixed cells: one column for each cell.

@@ -15,7 +15,18 @@ from functools import partial
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from shared.aggregation import MAX_KEY_BYTES, Range, Source, TimeKey, Totals, accumulate, contribution
+from shared.aggregation import (
+    MAX_KEY_BYTES,
+    Extremes,
+    Range,
+    Source,
+    TimeKey,
+    Totals,
+    accumulate,
+    contribution,
+    extremes,
+    widen,
+)
 from shared.counting.cells import Stretch, cell_last, first_instant, last_instant, stretch_of
 from shared.counting.snapshot import Counted, Snapshot, Step
 from shared.errors import Transient
@@ -84,7 +95,7 @@ def _page(
     while read < limit and not ended:
         snapshot.retry(go_on)
     more = [partial(_page, snapshot, views, last, until, limit)] if read == limit else []
-    return Step(tally.totals(), read, more)
+    return Step(tally.totals(), read, more, tally.extremes)
 
 
 class _View(NamedTuple):
@@ -126,6 +137,8 @@ class Tally:
         self._most = most
         self._kinds: list[dict[tuple[object, ...], int]] = [{} for _ in views]
         self._totals: Totals = {}
+        self.extremes: Extremes = {}
+        """The least and greatest values among what `totals` has added up."""
         self._alike: dict[tuple[datetime, timedelta], bool] = {}
         self._times = tuple({time for view in views for time in view.times})
         edges = {edge for view in views for edge in view.edges}
@@ -155,7 +168,9 @@ class Tally:
     def _add_up(self, view: _View, kinds: dict[tuple[object, ...], int]) -> None:
         """Empty a view's kinds into the totals."""
         for kind, number in kinds.items():
-            accumulate(self._totals, contribution(view.source, _entry(view, kind)).deltas, number)
+            entry = _entry(view, kind)
+            accumulate(self._totals, contribution(view.source, entry).deltas, number)
+            widen(view.source, self.extremes, extremes(view.source, entry))
         kinds.clear()
 
     def _seen(self, fields: Mapping[str, object], path: tuple[str, ...]) -> object:

@@ -61,12 +61,24 @@ def compare_all(
             key = aggregation.stored_key(cell.key) if cell else None
             fields = stored.fields
             found.add(
-                compare(aggregation, stored.path, fields, measures, key=key, watermark=watermark, now=now)
+                compare(
+                    aggregation,
+                    stored.path,
+                    fields,
+                    measures,
+                    key=key,
+                    watermark=watermark,
+                    now=now,
+                    extremes=counted.extremes.get(cell) if cell else None,
+                )
             )
     for path, (cell, measures) in exact.items():
         aggregation = source.aggregation(cell.aggregation)
         key = aggregation.stored_key(cell.key)
-        found.add(compare(aggregation, path, {}, measures, key=key, watermark=watermark, now=now))
+        extremes = counted.extremes.get(cell)
+        found.add(
+            compare(aggregation, path, {}, measures, key=key, watermark=watermark, now=now, extremes=extremes)
+        )
     return found
 
 

@@ -1,5 +1,6 @@
 """Laws over generated declarations: whatever can be declared is counted alike by everything that counts."""
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +16,7 @@ from shared.aggregation import (
     Key,
     Source,
     TimeKey,
+    Unusable,
     add,
     contribution,
     decode_id,
@@ -52,6 +54,7 @@ def test_any_order_any_grouping_and_a_tally_give_the_fold(
     for fields in shuffled:
         tally.add(fields)
     assert tally.totals() == whole
+    assert tally.extremes == widest(source, collection)
 
 
 @given(sources(most=2), st.lists(entries(values), max_size=12))
@@ -61,9 +64,10 @@ def test_a_scan_of_a_collection_is_the_fold(source: Source, collection: list[dic
     world = kept(source, collection)
     counted = scan(Snapshot(world.memory, source, world.home, world.clock.now, workers=1), page=3)
     assert counted.totals == fold(source, collection)
+    assert counted.extremes == widest(source, collection)
 
 
-@given(sources(provable), st.lists(entries(values), max_size=16))
+@given(sources(provable), st.lists(entries(values), min_size=4, max_size=16))
 @BOUNDLESS
 def test_what_the_index_does_not_refuse_it_counts_as_the_fold(
     source: Source, collection: list[dict[str, object]]
@@ -75,7 +79,7 @@ def test_what_the_index_does_not_refuse_it_counts_as_the_fold(
     assert counted.totals == fold(source, collection)
 
 
-@given(sources(), st.lists(entries(values), max_size=6))
+@given(sources(most=2), st.lists(entries(values), min_size=2, max_size=6))
 @BOUNDLESS
 def test_what_the_index_can_not_prove_it_refuses(source: Source, collection: list[dict[str, object]]) -> None:
     """Any declaration is either refused with a reason, or counted as the fold does."""
@@ -101,7 +105,9 @@ def test_a_run_finds_what_was_lost_whatever_is_declared(
             ledger.apply(Entry(world.memory.name(f"libra/e{number}"), created, fields))
     world.later(hours=1)
     world.run()
+    quiet = World().run().writes  # what a run writes that corrects nothing
     exact = fold(source, [fields for fields, _ in collection])
+    extremes = widest(source, [fields for fields, _ in collection])
     for each in source.aggregations:
         for document in world.memory.query(Query(each.name)):
             key = each.parse_stored_key(document.fields["key"])
@@ -110,8 +116,25 @@ def test_a_run_finds_what_was_lost_whatever_is_declared(
             assert world.home.total(cell) == document.path
             stored = {column: document.fields.get(column, 0) for column in each.columns}
             assert stored == dict.fromkeys(each.columns, 0) | exact.pop(cell)
+            names = {extreme.name for extreme in each.extremes} & document.fields.keys()
+            assert {name: document.fields[name] for name in names} == extremes.get(cell, {})
     assert exact == {}
-    assert world.run().drift == 0
+    world.later(hours=1)
+    again = world.run()
+    assert (again.drift, again.writes) == (0, quiet)
+
+
+def widest(source: Source, collection: list[dict[str, object]]) -> dict[Cell, dict[str, int]]:
+    """The least and the greatest value of each total, worked out from all values at once."""
+    found: dict[Cell, dict[str, list[int]]] = {}
+    for fields in collection:
+        for cell in contribution(source, fields).deltas:
+            for each in source.aggregation(cell.aggregation).extremes:
+                with suppress(Unusable):
+                    value = each.value(fields)
+                    found.setdefault(cell, {}).setdefault(each.name, []).append(value)
+    of = {"least": min, "greatest": max}
+    return {cell: {name: of[name](seen) for name, seen in each.items()} for cell, each in found.items()}
 
 
 def kept(source: Source, collection: list[dict[str, object]]) -> World:

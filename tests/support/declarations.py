@@ -19,7 +19,9 @@ from shared.aggregation import (
     Histogram,
     In,
     KeyPart,
+    Maximum,
     Measure,
+    Minimum,
     Not,
     OneOf,
     Or,
@@ -218,6 +220,8 @@ def measured(draw: st.DrawFn) -> tuple[Measure, ...]:
         Sum(draw(of_type(int)), "sum", draw(st.sampled_from([1, 1000]))),
         SumOfSquares(draw(of_type(int)), "squares", draw(st.sampled_from([1, 1000]))),
         Histogram(draw(of_type(int)), "cells", draw(bounds)),
+        Minimum(draw(of_type(int)), "least", draw(st.sampled_from([1, 1000]))),
+        Maximum(draw(of_type(int)), "greatest", draw(st.sampled_from([1, 1000]))),
     ]
     return (Count(), *(each for each in others if draw(st.booleans())))
 
