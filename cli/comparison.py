@@ -14,7 +14,7 @@ from rich.text import Text
 from cli.report import figures_table, page, shown
 from shared.counting import STRATEGIES
 from shared.log import logger
-from shared.recompute import Report
+from shared.recompute import Filling, Report
 
 SHOWN = 20
 
@@ -50,6 +50,16 @@ def show(report: Report, *, dry: bool, unproven: int = 0) -> None:
         console.print(
             Text(f"{unproven:,} entries committed since then are not proven yet: a later run proves them.")
         )
+    for each in report.filling:
+        if each.why != "first":
+            console.print(Text(_filling(each, dry=dry)))
+    for loss in report.losses:
+        says = "A run refuses this loss (MassLoss)" if dry else "Accepted loss"
+        console.print(Text(f"{says}: {loss}.", style="bold red"))
+    if report.losses and dry:
+        console.print(
+            Text("If it is meant: libra recompute --accept-loss. If not: restore the entries first.")
+        )
     if report.corrections:
         console.print(_corrections(report, dry=dry))
     for note in report.notes:
@@ -71,17 +81,31 @@ def _verdict(report: Report, *, dry: bool) -> Text:
         return Text(
             f"Nothing was compared: there is no entry and no total up to {until}.", style="bold yellow"
         )
-    if not report.drift:
+    if not report.drift and not (dry and report.filled):
         return Text(
             f"Every total is right: {report.documents:,} totals agree with the {report.entries:,} entries up "
             f"to {report.watermark:%Y-%m-%d %H:%M:%S} UTC.",
             style="bold green",
         )
+    if not report.drift:
+        until = f"{report.watermark:%Y-%m-%d %H:%M:%S} UTC"
+        return Text(f"Nothing drifted up to {until}. Nothing was changed.", style="bold green")
     ended = "nothing was changed" if dry else "all of them are right now"
     return Text(
         f"{len(report.corrections):,} numbers were wrong, by {report.drift:,} in sum; {ended}.",
         style="bold yellow",
     )
+
+
+def _filling(each: Filling, *, dry: bool) -> str:
+    filled = f"{each.filled:,} are to be filled in" if dry else f"{each.filled:,} were filled in"
+    if each.exact_since:
+        until = "it is exact from now on"
+    elif each.exact_from:
+        until = f"a run at {each.exact_from:%Y-%m-%d %H:%M:%S} UTC or later makes it exact"
+    else:
+        until = "no run has seen it yet"
+    return f"{each.aggregation} is {each.why}: {filled}; {until}."
 
 
 def _corrections(report: Report, *, dry: bool) -> Table:

@@ -27,6 +27,8 @@ class Load:
         ingredients: how many categories they fall into, evenly.
         linger: seconds between the starts of two commits, at least (`LIBRA_LINGER_MS`).
         stored: entries that the collection holds.
+        edits: the share of the entries that is edited once, to another ingredient, 0 to 1.
+        deletions: the share that is deleted, 0 to 1.
     """
 
     events: int
@@ -36,6 +38,8 @@ class Load:
     ingredients: int = 60
     linger: float = 0.0
     stored: int = 0
+    edits: float = 0.0
+    deletions: float = 0.0
 
     @property
     def rate(self) -> float:
@@ -97,6 +101,18 @@ def libra_writes(load: Load) -> float:
     return 1 + (totals + 2 * (1 - none_served)) / group  # two: the hour and the date that are now
 
 
+def libra_changes(load: Load) -> tuple[float, float]:
+    """Documents that Libra writes, and reads, a day for edits and deletions.
+
+    An edit writes a marker and its share of two categories. A deletion writes what a creation does, and reads
+    its marker, the entry at one boundary, and its share of the watermark.
+    """
+    edits, deletions = load.events * load.edits, load.events * load.deletions
+    edited, deleted = replace(load, events=round(edits)), replace(load, events=round(deletions))
+    an_edit = 1 + _distinct(load.ingredients, 2 * edited.together) / edited.together
+    return edits * an_edit + deletions * libra_writes(deleted), deletions * (2 + 1 / deleted.together)
+
+
 def recompute_reads(load: Load) -> float:
     """Reads of a nightly recompute by index: one for a thousand entries and aggregation, two a key."""
     return 4 * load.stored / 1_000 + 2 * (load.ingredients + 6) + 24 * 2
@@ -108,27 +124,33 @@ def bills(load: Load) -> list[Bill]:
     CPU time an event is what docs/benchmarks/trigger.md measures over HTTP.
     """
     totals = 2 + 2 * load.served
+    changes = 1 + load.edits + load.deletions
+    moved = totals + 2 * load.edits + totals * load.deletions
+    """Increments an entry, its edit and its deletion included."""
 
     def bill(
         name: str, exact: str, cpu_seconds: float, *, writes: float, reads: float, deletes: float
     ) -> Bill:
-        return Bill(name, exact, reads, writes, deletes, load.events, load.rate, cpu_seconds)
+        rate = load.rate * changes
+        return Bill(name, exact, reads, writes, deletes, round(load.events * changes), rate, cpu_seconds)
 
     def libra(name: str, linger: float) -> Bill:
-        writes = events * libra_writes(replace(load, linger=linger))
-        recompute = recompute_reads(load) if load.stored else 0
-        return bill(name, "yes", 0.0003, writes=writes, reads=looks + recompute, deletes=events)
+        paced = replace(load, linger=linger)
+        written, read = libra_changes(paced)
+        writes = events * libra_writes(paced) + written
+        reads = looks + read + (recompute_reads(load) if load.stored else 0)
+        return bill(name, "yes", 0.0003, writes=writes, reads=reads, deletes=events * changes)
 
     events, looks = load.events, load.looks
     return [
         libra("Libra", load.linger),
         *([libra("Libra, linger 1 s", 1.0)] if load.linger < 1 else []),
-        bill("naive trigger", "no", 0.0017, writes=events * totals, reads=looks, deletes=0),
+        bill("naive trigger", "no", 0.0017, writes=events * moved, reads=looks, deletes=0),
         bill(
             *("textbook", "but for lost events", 0.006),
-            writes=events * (1 + totals),
-            reads=events * (1 + totals) + looks,
-            deletes=events,
+            writes=events * (changes + moved),
+            reads=events * (changes + moved) + looks,
+            deletes=events * changes,
         ),
-        bill("ten shards", "no", 0.0018, writes=events * totals, reads=looks * SHARDS, deletes=0),
+        bill("ten shards", "no", 0.0018, writes=events * moved, reads=looks * SHARDS, deletes=0),
     ]

@@ -8,7 +8,7 @@ lost its clock, and some send what no specification allows.
 import math
 import random
 import string
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
@@ -57,6 +57,8 @@ class Plan:
         days: how many days, the last one included.
         seed: another one gives other entries, under other ids.
         malformed: the share of entries that hold something no specification allows, 0 to 1.
+        edits: the share of entries that somebody corrects afterwards, 0 to 1.
+        deletions: the share that somebody deletes afterwards, 0 to 1.
     """
 
     entries: int
@@ -65,6 +67,8 @@ class Plan:
     days: int = 14
     seed: int = 1
     malformed: float = 0.02
+    edits: float = 0.0
+    deletions: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,19 @@ class Written:
 
     id: str
     fields: Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Amendment:
+    """What somebody does to an entry after it was written.
+
+    Attributes:
+        id: the document's id.
+        fields: what is changed; None: the entry is deleted.
+    """
+
+    id: str
+    fields: Mapping[str, object] | None
 
 
 @dataclass(frozen=True)
@@ -123,6 +140,31 @@ def generate(plan: Plan) -> list[Written]:
         events = _events(plan, devices, servings, rng)
     kept = sorted(rng.sample(events, plan.entries), key=lambda event: event.arrives)
     return [_written(event, plan, rng) for event in kept]
+
+
+def amend(plan: Plan, written: Sequence[Written]) -> list[Amendment]:
+    """What is done to a plan's entries afterwards: another ingredient on the scale, or the entry deleted.
+
+    No entry is amended twice. The same plan amends the same entries in the same way.
+    """
+    rng = random.Random(f"{plan.seed}/amendments")
+    shuffled = rng.sample(written, len(written))
+    edits, deletions = round(plan.edits * len(written)), round(plan.deletions * len(written))
+    corrected = [Amendment(entry.id, {"ingredient": _other(entry, rng)}) for entry in shuffled[:edits]]
+    deleted = [Amendment(entry.id, None) for entry in shuffled[edits : edits + deletions]]
+    return rng.sample(corrected + deleted, len(corrected) + len(deleted))
+
+
+def _other(entry: Written, rng: random.Random) -> str:
+    """Another ingredient than the entry's: an edit that changes nothing would be no edit."""
+    return rng.choice([each for each in INGREDIENTS if each != entry.fields.get("ingredient")])
+
+
+def amended(written: Sequence[Written], amendments: Iterable[Amendment]) -> list[Written]:
+    """The entries that are left after amendments, as they are then."""
+    by_id = {each.id: each.fields for each in amendments}
+    kept = [entry for entry in written if by_id.get(entry.id, entry.fields) is not None]
+    return [replace(entry, fields={**entry.fields, **(by_id.get(entry.id) or {})}) for entry in kept]
 
 
 def _devices(plan: Plan) -> list[Device]:

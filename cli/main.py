@@ -17,6 +17,8 @@ COMMANDS = {  # in the order of the help: name, module of cli.commands
     "recompute": "recompute",
     "verify": "verify",
     "status": "status",
+    "archive": "archive",
+    "aggregation": "aggregation",
     "cost": "cost",
 }
 

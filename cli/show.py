@@ -11,9 +11,10 @@ from rich.live import Live
 from rich.table import Table
 
 from cli.audit import ACTIONS, CATEGORIES, DATES, HOURS, Audit, Totals, differences, fold, reasons, stored
-from cli.generator import Plan, Written, generate
+from cli.generator import Plan, Written, amend, amended, generate
 from cli.report import figures_table, progress_bars, shown, side_by_side, totals_table
 from cli.writing import Item, write
+from cli.writing import amend as change
 from local.stack import LocalStack
 from shared.catalog import LIBRA_HOME, libra
 from shared.store import Query, Store
@@ -65,6 +66,22 @@ class Show:
         wrong = self._differences(totals) + self._rejected()
         self._print_verdict(totals, wrong)
         self._print_table("Figures", figures(run, self._expected(), self._stack))
+        return not wrong
+
+    def amend(self, plan: Plan) -> bool:
+        """Edit and delete entries of a plan; True if the totals are exact then, too."""
+        amendments = amend(plan, self._written)
+        if not amendments:
+            return True
+        received = self._stack.relay_state()["received"]
+        done = change(self._store, LIBRA_HOME.entries, iter(amendments))
+        self._written = amended(self._written, amendments)
+        self._stack.wait_until_quiet(received + done, seconds=QUIET_SECONDS)
+        deleted = sum(each.fields is None for each in amendments)
+        self._console.print(f"\n[bold]{done - deleted:,} entries are edited, {deleted:,} deleted:[/bold]")
+        totals = stored(self._store)
+        wrong = self._differences(totals) + self._rejected()
+        self._print_verdict(totals, wrong)
         return not wrong
 
     def repair(self, plan: Plan) -> bool:

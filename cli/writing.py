@@ -1,4 +1,4 @@
-"""Writing entries to whatever Firestore the environment names: in batches, create-only, at a bounded rate."""
+"""Writing and amending entries in whatever Firestore the environment names: in batches, at a bounded rate."""
 
 import os
 import random
@@ -6,20 +6,24 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 
 from google.auth.exceptions import GoogleAuthError
 
+from cli.generator import Amendment
 from local.errors import StackError
 from shared.errors import AlreadyExists, Invalid, Transient
+from shared.retry import Retry
 from shared.settings import Settings
-from shared.store import Create, Store
+from shared.store import Create, Delete, FieldPath, Merge, Store, Write
 from shared.store.client import FirestoreStore
 
 BATCH = 200
 COMMIT_SECONDS = 60.0
 ATTEMPTS = 8
 FIRST_PAUSE_SECONDS = 0.1
+RETRY = Retry(ATTEMPTS, FIRST_PAUSE_SECONDS)
 
 
 @dataclass
@@ -128,6 +132,55 @@ def write(
         if rate:
             time.sleep(max(0.0, started + dealt / rate - time.monotonic()))
     return tally
+
+
+def amend(
+    store: Store,
+    collection: str,
+    amendments: Iterator[Amendment],
+    *,
+    rate: float = 0,
+    progress: Callable[[int], None] = lambda _: None,
+) -> int:
+    """Edit and delete entries; one that is not there any more is left out.
+
+    Args:
+        store: where they are.
+        collection: the source's entries.
+        amendments: what to do; taken as they are needed.
+        rate: amendments a second at most; 0 for no bound.
+        progress: called with the number of amendments after each batch.
+
+    Returns:
+        How many entries were edited or deleted.
+
+    Raises:
+        StoreError: Firestore refused for good, or did not answer for half a minute.
+    """
+    size = max(1, min(BATCH, int(rate / 5))) if rate else BATCH
+    started, dealt, done = time.monotonic(), 0, 0
+    while batch := list(islice(amendments, size)):
+        done += RETRY.call(partial(_amend, store, collection, batch), time.sleep)
+        dealt += len(batch)
+        progress(len(batch))
+        if rate:
+            time.sleep(max(0.0, started + dealt / rate - time.monotonic()))
+    return done
+
+
+def _amend(store: Store, collection: str, batch: Sequence[Amendment]) -> int:
+    """One commit, if every entry is still as it is read here: nothing is created anew by an edit."""
+    writes: list[Write] = []
+    found = store.get([f"{collection}/{each.id}" for each in batch])
+    for each, document in zip(batch, found, strict=True):
+        if document and each.fields is None:
+            writes.append(Delete(document.path, if_updated=document.update_time))
+        elif document:
+            changed: dict[FieldPath, object] = {(name,): value for name, value in (each.fields or {}).items()}
+            writes.append(Merge(document.path, changed, if_updated=document.update_time))
+    if writes:
+        store.commit(writes, timeout=COMMIT_SECONDS)
+    return len(writes)
 
 
 def _write_batch(store: Store, collection: str, batch: Sequence[Item], tally: Tally) -> None:

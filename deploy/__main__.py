@@ -21,8 +21,8 @@ from deploy.steps.base import RECOMPUTE, TRIGGER
 from deploy.steps.schedule import JOB
 
 SUMMARY = """
-Libra is deployed in {project}: {trigger} and {recompute} in {region}, the schedule
-"{schedule}" ({zone}), the database {database} in {location}.
+Libra is deployed in {project}: {triggers} and {recompute} in {region},
+the schedule "{schedule}" ({zone}), the database {database} in {location}.
 {pending}
 See it:
   ./deploy.sh status --project={project} --region={region}
@@ -130,6 +130,7 @@ def up(walk: Walk, deployment: Deployment, options: Options) -> None:
         SUMMARY.format(
             project=deployment.project,
             region=deployment.region,
+            triggers=", ".join(deployment.triggers),
             trigger=TRIGGER,
             recompute=RECOMPUTE,
             schedule=values["LIBRA_SCHEDULE"],

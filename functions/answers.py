@@ -1,7 +1,7 @@
 """An HTTP request for a recompute to its options, and what became of it to an answer."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from shared.counting import STRATEGIES, Strategy
@@ -26,6 +26,7 @@ class Options:
 
     dry_run: bool = False
     strategy: Strategy = "auto"
+    accept_loss: bool = False
 
 
 def parse(body: bytes) -> Options:
@@ -35,15 +36,23 @@ def parse(body: bytes) -> Options:
         BadRequest: it holds something else.
     """
     given = _object(body)
-    unknown = sorted(given.keys() - {"dry_run", "strategy"})
+    unknown = sorted(given.keys() - {"dry_run", "strategy", "accept_loss"})
     if unknown:
-        raise BadRequest(f"unknown options {unknown}: expected dry_run and strategy, both optional")
-    dry_run, strategy = given.get("dry_run", False), given.get("strategy", "auto")
-    if not isinstance(dry_run, bool):
-        raise BadRequest(f"dry_run: expected true or false, found {dry_run!r}")
+        raise BadRequest(
+            f"unknown options {unknown}: expected dry_run, strategy and accept_loss, all optional"
+        )
+    dry_run, accept_loss = _flag(given, "dry_run"), _flag(given, "accept_loss")
+    strategy = given.get("strategy", "auto")
     if strategy not in STRATEGIES:
         raise BadRequest(f"strategy: expected one of {', '.join(STRATEGIES)}, found {strategy!r}")
-    return Options(dry_run, strategy)
+    return Options(dry_run, strategy, accept_loss)
+
+
+def _flag(given: Mapping[str, object], name: str) -> bool:
+    value = given.get(name, False)
+    if not isinstance(value, bool):
+        raise BadRequest(f"{name}: expected true or false, found {value!r}")
+    return value
 
 
 def _object(body: bytes) -> dict[str, object]:
@@ -73,8 +82,9 @@ def answer(body: bytes, recompute: Callable[[], Recompute]) -> Answer:
 
 
 def _run(options: Options, recompute: Recompute) -> Report:
-    run = recompute.verify if options.dry_run else recompute.run
-    return run(options.strategy)
+    if options.dry_run:
+        return recompute.verify(options.strategy)
+    return recompute.run(options.strategy, accept_loss=options.accept_loss)
 
 
 def _failed(error: LibraError) -> dict[str, object]:

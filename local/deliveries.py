@@ -1,5 +1,6 @@
 """How the relay delivers: its settings, its counters, and one copy of an event on its way."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 
@@ -8,8 +9,8 @@ class Delivering:
     """How events are delivered.
 
     Attributes:
-        host: where the function listens.
-        port: its port.
+        targets: where the function for each kind of event listens, `host:port` by `created`, `updated` or
+            `deleted`; the one under an empty name takes the others.
         concurrency: how many deliveries are under way at once.
         timeout_seconds: how long an answer is waited for.
         backoff_seconds: the longest pause before the first redelivery; it doubles with each.
@@ -17,13 +18,17 @@ class Delivering:
         oldest_seconds: the age at which an event is given up; 24 hours, as on the platform.
     """
 
-    host: str
-    port: int
+    targets: Mapping[str, str] = field(default_factory=dict)
     concurrency: int = 64
     timeout_seconds: float = 60.0
     backoff_seconds: float = 0.2
     longest_backoff_seconds: float = 10.0
     oldest_seconds: float = 24 * 3600.0
+
+    def url(self, event_type: str) -> str:
+        """Where events of a type go, such as `google.cloud.firestore.document.v1.updated`."""
+        kind = event_type.rpartition(".")[2]
+        return f"http://{self.targets.get(kind) or self.targets['']}/"
 
     def pause(self, attempts: int, chance: float) -> float:
         """The pause after that many failures, in seconds; `chance`, 0 to 1, spreads it."""

@@ -179,14 +179,23 @@ class Emulator:
         path = f"/emulator/v1/projects/{project}/databases/{database}/documents"
         _expect_ok(httpx.delete(self.url + path, timeout=60), f"emptying project {project}")
 
-    def register_trigger(self, project: str, name: str, document: str, database: str = "(default)") -> None:
-        """Have every creation of a document that matches the path pattern delivered as an event.
+    def register_trigger(
+        self, project: str, name: str, document: str, database: str = "(default)", happens: str = "created"
+    ) -> None:
+        """Have whatever happens to a document that matches the path pattern delivered as an event.
+
+        Args:
+            project: whose documents.
+            name: of the trigger.
+            document: the path pattern.
+            database: of the documents.
+            happens: `created`, `updated` or `deleted`.
 
         Raises:
             StackError: it refused.
         """
         body = {
-            "eventType": "google.cloud.firestore.document.v1.created",
+            "eventType": f"google.cloud.firestore.document.v1.{happens}",
             "database": database,
             "namespace": "(default)",
             "document": {"value": document, "matchType": "PATH_PATTERN"},

@@ -18,8 +18,8 @@ import random
 import signal
 import sys
 import time
-from collections import deque
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector, web
@@ -47,11 +47,11 @@ class Relay:
     """
 
     def __init__(self, delivering: Delivering, faults: Faults) -> None:
-        """Deliver to one function with these faults; `start` starts."""
+        """Deliver with these faults; `start` starts."""
         self.faults = faults
         self.counters = Counters()
         self._delivering = delivering
-        self._url = f"http://{delivering.host}:{delivering.port}/"
+        self._changes: Counter[str] = Counter()
         self._queue: asyncio.Queue[Delivery] = asyncio.Queue()
         self._live: set[Delivery] = set()
         self._held: list[Delivery] = []
@@ -124,11 +124,20 @@ class Relay:
             self.counters.refused += 1
             return web.json_response({"error": f"the body is not base64: {error}"}, status=400)
         self.counters.received += 1
-        event: str = request.headers.get("ce-document", "") or request.headers.get("ce-id", "")
+        event = self._name(request.headers)
         kept = {name: value for name, value in request.headers.items() if name.lower().startswith("ce-")}
         kept["content-type"] = request.headers.get("content-type", "application/protobuf")
         self._plan(event, kept, body)
         return web.json_response({})
+
+    def _name(self, headers: Mapping[str, str]) -> str:
+        """What an event is called, in every run alike: its document; which change of it, after the first."""
+        document = headers.get("ce-document", "") or headers.get("ce-id", "")
+        kind = headers.get("ce-type", "").rpartition(".")[2]
+        if kind not in {"updated", "deleted"}:
+            return document
+        self._changes[document] += 1
+        return f"{document} {kind} {self._changes[document]}"
 
     def _plan(self, event: str, headers: dict[str, str], body: bytes) -> None:
         delays = self.faults.plan(event)
@@ -168,7 +177,10 @@ class Relay:
         """Deliver once; the answer's status, `NO_ANSWER` if there was none in time."""
         try:
             async with session.post(
-                self._url, data=delivery.body, headers=delivery.headers, allow_redirects=False
+                self._delivering.url(delivery.headers.get("ce-type", "")),
+                data=delivery.body,
+                headers=delivery.headers,
+                allow_redirects=False,
             ) as answer:
                 await answer.read()
                 return answer.status
@@ -221,14 +233,12 @@ async def run(port: int, delivering: Delivering, faults: Faults, drain_seconds: 
 def main(arguments: Sequence[str]) -> int:
     """Run the relay; the exit status is 1 if events were left undelivered."""
     options = _parser().parse_args(arguments)
-    host, _, port = options.target.rpartition(":")
     try:
         faults = Faults().changed({name: getattr(options, name) for name in asdict(Faults())})
     except ValueError as error:
         _parser().error(str(error))
     delivering = Delivering(
-        host=host,
-        port=int(port),
+        targets=dict(_target(given) for given in options.target),
         concurrency=options.concurrency,
         timeout_seconds=options.timeout,
         backoff_seconds=options.backoff,
@@ -238,14 +248,24 @@ def main(arguments: Sequence[str]) -> int:
     return 1 if asyncio.run(run(options.port, delivering, faults, options.drain)) else 0
 
 
+def _target(given: str) -> tuple[str, str]:
+    kind, _, address = given.rpartition("=")
+    return kind, address
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m local.relay",
         description="Stands where Eventarc stands.",
     )
     parser.add_argument("--port", type=int, required=True, help="where the emulator sends events")
-    parser.add_argument("--target", required=True, help="host:port of the function")
-    defaults = Delivering("", 0)
+    parser.add_argument(
+        "--target",
+        action="append",
+        required=True,
+        help="host:port of the function; KIND=host:port for events of one kind (created, updated, deleted)",
+    )
+    defaults = Delivering()
     parser.add_argument("--concurrency", type=int, default=defaults.concurrency)
     parser.add_argument("--timeout", type=float, default=defaults.timeout_seconds, help="seconds")
     parser.add_argument("--backoff", type=float, default=defaults.backoff_seconds, help="seconds")

@@ -9,6 +9,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -27,7 +28,9 @@ from local.served import START_SECONDS, Served, answers
 from shared.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
-TRIGGER = "libra-created"
+TRIGGER = "libra-"
+CHANGES = ("updated", "deleted")
+"""What happens to an entry after its creation; each has a trigger of its own."""
 PROBE_SECONDS = 10
 RECOMPUTE_SECONDS = 600
 QUIET_SECONDS = 0.3
@@ -43,7 +46,8 @@ class LocalStack:
     Attributes:
         project: the project its documents live in.
         emulator: the Firestore emulator.
-        function: the trigger's function.
+        function: the function of the trigger for creations.
+        changes: those for edits and deletions, by what happens; none without `edits`.
         recompute: the recompute's function.
         relay: the address of the relay, `host:port`.
         folder: where the logs are; it goes with the stack, unless it was given or a start failed.
@@ -61,6 +65,7 @@ class LocalStack:
         rules: Path | None = None,
         java: Sequence[str] = QUICK,
         recompute: bool = False,
+        edits: bool = False,
         folder: Path | None = None,
         environment: Mapping[str, str] = os.environ,
         say: Callable[[str], None] = lambda _: None,
@@ -77,6 +82,7 @@ class LocalStack:
             rules: the security rules the emulator applies.
             java: options for the emulator's Java.
             recompute: whether the recompute is served from the start; `recompute.start()` does it later.
+            edits: whether edits and deletions have their triggers too, as when deployed.
             folder: where logs go; a temporary one by default.
             environment: the variables the processes are given.
             say: called with what takes a while.
@@ -102,9 +108,13 @@ class LocalStack:
             "PYTHONPATH": str(ROOT),
         }
         self.settings = Settings.from_environment(self._environment)
-        self.function = Served("on_libra_created", "cloudevent", self._log("function"), self._environment)
+        self.function = self._trigger("created", self._log("function"))
+        self.changes = {happens: self._trigger(happens, self._log(happens)) for happens in CHANGES if edits}
         self.recompute = Served("recompute", "http", self._log("recompute"), self._environment)
         self._recomputes = recompute
+
+    def _trigger(self, happens: str, log: Path) -> Served:
+        return Served(f"on_libra_{happens}", "cloudevent", log, self._environment)
 
     def _find_emulator(self, port: int | None, rules: Path | None, java: Sequence[str]) -> Emulator:
         if address := self._environment.get("FIRESTORE_EMULATOR_HOST"):
@@ -125,15 +135,17 @@ class LocalStack:
         """
         with ExitStack() as started:
             started.callback(self.emulator.stop)
-            self.function.launch()
-            started.callback(self.function.stop)
+            for trigger in self._triggers:
+                trigger.launch()
+                started.callback(trigger.stop)
             started.callback(self.recompute.stop)
             if self._recomputes:
                 self.recompute.launch()
             relay = self._relay = self._launch_relay()
             started.callback(relay.stop, seconds=DRAIN_SECONDS + 5)
             self.emulator.start()
-            self.function.wait_healthy()
+            for trigger in self._triggers:
+                trigger.wait_healthy()
             self.recompute.wait_healthy()
             relay.wait_healthy(lambda: answers(f"http://{self.relay}/relay"), seconds=START_SECONDS)
             self._register()
@@ -148,12 +160,19 @@ class LocalStack:
 
     def ended(self) -> str | None:
         """What to say if one of the processes ended by itself, None while all run."""
-        relay = self._relay.ended if self._relay else None
-        return self.function.ended or self.recompute.ended or relay or self.emulator.ended
+        served = [*self._triggers, self.recompute]
+        said = [each.ended for each in served] + [self._relay.ended if self._relay else None]
+        return next(filter(None, [*said, self.emulator.ended]), None)
+
+    @property
+    def _triggers(self) -> list[Served]:
+        return [self.function, *self.changes.values()]
 
     def _launch_relay(self) -> Child:
         port = self.relay.rpartition(":")[2]
         command = [sys.executable, "-m", "local.relay", "--port", port, "--target", self.function.address]
+        for happens, changed in self.changes.items():
+            command += ["--target", f"{happens}={changed.address}"]
         command += ["--concurrency", str(self._concurrency), "--drain", str(DRAIN_SECONDS)]
         for name, value in asdict(self._faults).items():
             command += [f"--{name.replace('_', '-')}", str(value)]
@@ -162,7 +181,9 @@ class LocalStack:
     def _register(self) -> None:
         if not self.emulator.ours:
             self._probe()
-        self.emulator.register_trigger(self.project, TRIGGER, "libra/{entryId}", self.settings.database)
+        for happens in ("created", *self.changes):
+            pattern, database = "libra/{entryId}", self.settings.database
+            self.emulator.register_trigger(self.project, TRIGGER + happens, pattern, database, happens)
 
     def _probe(self) -> None:
         """An emulator that was found running may send its events elsewhere or nowhere, and says nothing."""
@@ -206,13 +227,15 @@ class LocalStack:
             raise ValueError(answer.json()["error"])
 
     def figures(self) -> dict[str, int]:
-        """What the function's ledger has done since it started, as its log says at LIBRA_LOG_LEVEL=DEBUG."""
-        figures: dict[str, int] = {}
-        with self.function.log.open(encoding="utf-8", errors="replace") as lines:
-            for line in lines:
-                if '"commits":' in line:
-                    figures = {name: n for name, n in json.loads(line).items() if isinstance(n, int)}
-        return figures
+        """What the triggers have done since they started, as their logs say at LIBRA_LOG_LEVEL=DEBUG."""
+        together: Counter[str] = Counter()
+        for trigger in self._triggers:
+            last = None
+            with trigger.log.open(encoding="utf-8", errors="replace") as lines:
+                for line in lines:
+                    last = line if '"commits":' in line else last
+            together.update({name: n for name, n in json.loads(last or "{}").items() if isinstance(n, int)})
+        return dict(together)
 
     def wait_until_quiet(
         self,

@@ -9,6 +9,9 @@ stands still while the triggers keep running, and ``drift = exact - applied`` ca
 The same holds for every measure. What is written is an increment and the removal of closed buckets,
 neither of which minds what triggers write in between. Only a total whose numbers are no whole numbers
 has to be set (`Correction.rebuild`), on the condition that it is still as it was read.
+
+Entries that were archived stay counted: ``archived`` says how many of a total's entries no longer live. So
+what is true at W is what lives in the snapshot at W plus what was archived up to W (`with_archived`).
 """
 
 import math
@@ -154,12 +157,43 @@ def _says(stored: Mapping[str, object], extreme: Extreme, exact: Mapping[str, in
     )
 
 
+def with_archived(
+    document: str,
+    stored: Mapping[str, object],
+    living: Mapping[str, int],
+    later: Mapping[str, int],
+) -> tuple[dict[str, int], tuple[str, ...]]:
+    """What is true of a total at a watermark: what lives in that snapshot, and what was archived up to it.
+
+    Args:
+        document: the total's path.
+        stored: its fields; none if it is not there.
+        living: what was counted in the snapshot, by measure.
+        later: what pages that were archived after the watermark have added to ``archived`` as it is stored.
+
+    Returns:
+        The true values by measure, and notes about what Libra never writes into ``archived``.
+    """
+    archived, notes = stored.get("archived", {}), []
+    if not isinstance(archived, Mapping):
+        archived, notes = {}, [_never(document, "archived", archived)]
+    exact = dict(living)
+    for measure, value in archived.items():
+        if not _is_whole(value):
+            notes.append(_never(document, f"archived.{measure}", value))
+        exact[measure] = exact.get(measure, 0) + _whole(value) - later.get(measure, 0)
+    return exact, tuple(notes)
+
+
 def _own_key(aggregation: Aggregation, document: str, reading: "_Reading") -> Part | dict[str, Part] | None:
     """The key that a total's id encodes; None if the id is hashed, or the document is not a total."""
     try:
         return aggregation.stored_key(decode_id(document.rpartition("/")[2], aggregation.parts))
     except ValueError:
-        if aggregation.parse_stored_key(reading.stored.get("key")) is None:
+        if (
+            aggregation.parse_stored_key(reading.stored.get("key")) is None
+            and reading.stored.get("count") != 0
+        ):
             reading.notes.append(f"{document}: its id is no key of {aggregation.name}")
         return None
 
@@ -217,18 +251,28 @@ class _Reading:
 
     def _number(self, field: str, value: object) -> int:
         """What an increment would add to: 0 for what is no number."""
-        if isinstance(value, int) and not isinstance(value, bool):
-            return value
-        self._note(field, value)
-        if not isinstance(value, float):
-            return 0
-        self.broken = True  # an increment would leave it a floating-point number
-        return round(value) if math.isfinite(value) else 0
+        if not _is_whole(value):
+            self._note(field, value)
+            self.broken |= isinstance(value, float)  # an increment would leave it a floating-point number
+        return _whole(value)
 
     def _note(self, field: str, value: object) -> None:
-        self.notes.append(
-            f"{self.document}: {field} holds {type_name(value)}, which Libra never writes there"
-        )
+        self.notes.append(_never(self.document, field, value))
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _whole(value: object) -> int:
+    """What an increment would add to, rounded: 0 for what is no number."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return 0
+    return round(value)
+
+
+def _never(document: str, field: str, value: object) -> str:
+    return f"{document}: {field} holds {type_name(value)}, which Libra never writes there"
 
 
 def _bucket(label: str) -> tuple[Bucket, str] | None:

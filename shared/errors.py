@@ -15,13 +15,16 @@
     │   └── Transient           may succeed if tried again; whether it was applied is unknown
     │       ├── Contention      aborted: another transaction came first; nothing was applied
     │       └── Overloaded      refused before anything was sent: this instance's queue is full
+    ├── ArchiveError            a file of an archive cannot be written or read, or is not what was written
     └── RecomputeError
         ├── LeaseHeld           another run is under way
         ├── LeaseLost           this run's lease was taken over or ran out: it may write no more
         ├── WatermarkAhead      the stored watermark is later than the lag allows: wait
         ├── StrategyUnsupported the strategy asked for cannot count these declarations or data exactly
         ├── IndexMissing        a query needs an index that is not deployed
-        └── BucketsStraddle     the bucket length changed and this watermark would cut a bucket in two
+        ├── BucketsStraddle     the bucket length changed and this watermark would cut a bucket in two
+        ├── MassLoss            the run would lower an aggregation by more than LIBRA_MAX_LOSS allows
+        └── NotOrphaned         what is to be removed is declared, unknown, or may still be written to
 """
 
 from datetime import datetime
@@ -87,6 +90,10 @@ class Overloaded(Transient):
     """This instance already has as many entries waiting as it may hold. Nothing was sent."""
 
 
+class ArchiveError(LibraError):
+    """A file of an archive cannot be written or read, or is not what was written; or nothing is sealed."""
+
+
 class RecomputeError(LibraError):
     """A recompute could not start or could not go on."""
 
@@ -101,7 +108,7 @@ class LeaseHeld(RecomputeError):  # noqa: N818 - says what it is
 
     def __init__(self, run_id: str, expires_at: datetime) -> None:
         super().__init__(
-            f"recompute {run_id} holds the lease until {expires_at.isoformat()}: "
+            f"run {run_id} holds the lease until {expires_at.isoformat()}: "
             "wait for it to end, or for the lease to run out"
         )
         self.run_id = run_id
@@ -114,6 +121,14 @@ class LeaseLost(RecomputeError):  # noqa: N818 - says what it is
 
 class BucketsStraddle(RecomputeError):  # noqa: N818 - says what it is
     """A document holds a bucket that begins before the watermark and ends after it."""
+
+
+class MassLoss(RecomputeError):  # noqa: N818 - says what it is
+    """A run would lower an aggregation's sum by more than the operator allows; it corrected nothing."""
+
+
+class NotOrphaned(RecomputeError):  # noqa: N818 - says what it is
+    """The totals of an aggregation may not be deleted; the message says why, and what to do first."""
 
 
 class WatermarkAhead(RecomputeError):  # noqa: N818 - says what it is

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal, InvalidOperation
 from zoneinfo import ZoneInfo
 
 from shared.errors import SettingError
@@ -35,6 +36,8 @@ class Settings:
     linger: timedelta = timedelta(0)
     """`LIBRA_LINGER_MS`: the least time between the starts of two commits of an instance; 0: as fast as they
     land, and slower only where Firestore answers with contention."""
+    max_loss: Decimal = Decimal("0.05")
+    """`LIBRA_MAX_LOSS`: the share of an aggregation's sum that a run may take away; 1 allows everything."""
     test: bool = False
     """Whether this is a test, which may use a lag that is not safe. True where an emulator is named."""
     log_level: str = "INFO"
@@ -59,6 +62,7 @@ class Settings:
             bucket=timedelta(seconds=read.bucket("LIBRA_BUCKET_SECONDS")),
             group_size=read.integer("LIBRA_GROUP_SIZE", 300, 1, 2_000),
             linger=timedelta(milliseconds=read.integer("LIBRA_LINGER_MS", 0, 0, 10_000)),
+            max_loss=read.share("LIBRA_MAX_LOSS", "0.05"),
             log_level=read.one_of("LIBRA_LOG_LEVEL", ("INFO", "DEBUG", "WARNING", "ERROR")),
         )
 
@@ -88,6 +92,16 @@ class _Reader:
         if _SECONDS_PER_DAY % seconds:
             raise SettingError(variable, str(seconds), "a number of seconds that divides a day (86,400)")
         return seconds
+
+    def share(self, variable: str, default: str) -> Decimal:
+        found = self.text(variable) or default
+        try:
+            number = Decimal(found)
+        except InvalidOperation:
+            number = Decimal("NaN")
+        if number.is_nan() or not 0 <= number <= 1:
+            raise SettingError(variable, found, "a share from 0 to 1, such as 0.05")
+        return number
 
     def host(self, variable: str) -> str | None:
         found = self.text(variable)

@@ -1,12 +1,13 @@
 """How the totals stand: the watermark, the runs, and what was counted since. Reads only."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
 
 from shared.aggregation import Home, Source
 from shared.recompute import Lease, under_way
+from shared.recompute.standing import Standings, standings
 from shared.store import Document, Query, Store
 from shared.watermark import parse_label, stored_watermark
 
@@ -38,13 +39,19 @@ class Status:
 
     now: datetime
     watermark: datetime | None
-    """Every entry committed at or before it is exactly counted; None before the first run."""
+    """That of the last completed run: every entry committed at or before it is exactly counted. None before
+    the first one."""
+    sealed: datetime | None
+    """The stored one. It is later while a run is under way, and after one that failed behind its seal: the
+    triggers leave what was committed in between, and comes late, to the next run."""
     lease: Lease | None
     """The one that is held now."""
     runs: tuple[RunStatus, ...]
     """The last ones, the newest first."""
     pending: Mapping[str, int]
     """What the triggers added since the watermark and no recompute has proven yet, by aggregation."""
+    aggregations: Standings
+    """Which of them are exact, filling or orphaned."""
 
     @property
     def age(self) -> timedelta | None:
@@ -61,14 +68,25 @@ def status(store: Store, source: Source, home: Home, now: datetime, *, runs: int
     """
     (found,) = store.get([home.state])
     state = found.fields if found else {}
-    watermark, lease = stored_watermark(state), Lease.of(state)
+    sealed, lease = stored_watermark(state), Lease.of(state)
     held = lease if lease and lease.left(now) > timedelta(0) else None
     records = store.query(Query(home.runs, order_by=("-queued_at",), limit=runs))
+    shown = tuple(_run(record, held) for record in records)
+    watermark = _proven(state, sealed, shown)
     pending = {
         each.name: sum(_open(total, watermark) for total in store.query(Query(home.collection(each.name))))
         for each in source.aggregations
     }
-    return Status(now, watermark, held, tuple(_run(record, held) for record in records), pending)
+    return Status(now, watermark, sealed, held, shown, pending, standings(source, home, state))
+
+
+def _proven(
+    state: Mapping[str, object], sealed: datetime | None, runs: Sequence[RunStatus]
+) -> datetime | None:
+    """The watermark of the last completed run; where no run has noted it yet, from the runs' records."""
+    completed = (run.watermark for run in runs if run.state == "completed" and run.watermark)
+    proven = _as(datetime, state.get("proven")) or next(completed, None)
+    return min(proven, sealed) if proven and sealed else None
 
 
 def _run(record: Document, held: Lease | None) -> RunStatus:

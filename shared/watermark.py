@@ -159,6 +159,21 @@ def next_watermark(
     )
 
 
+def unsealed_watermark(
+    now: datetime, stored: datetime | None, lag: timedelta, length: timedelta
+) -> tuple[datetime, str | None]:
+    """Where to compare without sealing: at the stored watermark, if that is later and has a snapshot.
+
+    The arguments, and what is returned, are those of `next_watermark`.
+    """
+    chosen = choose_watermark(now, lag, length)
+    if stored is None or stored <= chosen:
+        return chosen, None
+    if stored <= now:
+        return stored, None
+    return chosen, f"the watermark {stored.isoformat()} lies in the future: the next run sets it back"
+
+
 def is_fresh(commit_time: datetime, now: datetime, lag: timedelta, margin: timedelta = SAFETY_MARGIN) -> bool:
     """True if no watermark can have passed ``commit_time`` before a commit sent at ``now`` lands.
 

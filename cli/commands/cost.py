@@ -4,6 +4,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from cli.commands.options import amending
 from cli.cost import Load, bills
 from cli.prices import AS_OF, LOCATIONS, Prices
 
@@ -26,6 +27,7 @@ DAYS_A_MONTH = 365.25 / 12
               help="Totals that anyone reads.")  # fmt: skip
 @click.option("--days-stored", type=click.IntRange(0), default=30, show_default=True,
               help="Days of entries that a nightly recompute counts.")  # fmt: skip
+@amending(edits=0.0, deletions=0.0)
 def command(
     *,
     events_per_day: int,
@@ -36,6 +38,8 @@ def command(
     linger_ms: int,
     looks_per_day: int,
     days_stored: int,
+    edits: float,
+    deletions: float,
 ) -> None:
     """Compute what events cost, by list price. The devices' own writes are not counted."""
     load = Load(
@@ -46,6 +50,8 @@ def command(
         ingredients=ingredients,
         linger=linger_ms / 1000,
         stored=events_per_day * days_stored,
+        edits=edits,
+        deletions=deletions,
     )
     prices = LOCATIONS[location]
     console = Console()
@@ -65,10 +71,10 @@ def _table(title: str, *columns: str) -> Table:
 
 
 def _operations(load: Load) -> Table:
-    made = _table("For a million events", "writes", "reads", "deletes", "invocations")
+    made = _table("For a million entries", "writes", "reads", "deletes", "invocations")
     for bill in bills(load):
         numbers = [bill.writes, bill.reads, bill.deletes, bill.events]
-        made.add_row(bill.name, *(f"{number * 1e6 / bill.events:,.0f}" for number in numbers))
+        made.add_row(bill.name, *(f"{number * 1e6 / load.events:,.0f}" for number in numbers))
     return made
 
 

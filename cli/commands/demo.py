@@ -9,7 +9,7 @@ from datetime import date
 
 import click
 
-from cli.commands.options import ending, faulty, generating
+from cli.commands.options import amending, ending, faulty, generating
 from cli.generator import Plan
 from cli.report import page
 from cli.show import Show
@@ -28,6 +28,7 @@ FAULTS = Faults(duplicate=0.2, delay=0.3, delay_seconds=0.5, reorder=20)
 
 @click.command("demo", short_help="Run the whole system and check that it is exact.")
 @generating(entries=3000)
+@amending(edits=0.05, deletions=0.02)
 @click.option(
     "--lost",
     type=click.IntRange(0),
@@ -44,21 +45,23 @@ def command(
     days: int,
     malformed: float,
     rate: float,
+    edits: float,
+    deletions: float,
     lost: int,
     **faults: float,
 ) -> None:
     """Watch a restaurant chain's entries arrive, the trigger fire and the totals come out exactly right.
 
     Starts the local stack, writes two weeks of entries, has a fifth of the events delivered twice and
-    out of order, and compares the totals with an independent count. Then events are lost for good, and
-    the recompute finds and repairs what is missing. The exit status is 1 if a total was wrong after
-    either.
+    out of order, and compares the totals with an independent count. Then entries are edited and deleted,
+    and the totals follow. At last events are lost for good, and the recompute finds and repairs what is
+    missing. The exit status is 1 if a total was wrong after any of these.
     """
     started = time.monotonic()
     console = page()
     environment = {name: value for name, value in os.environ.items() if name.startswith("LIBRA_")}
     settings = Settings.from_environment(os.environ)
-    plan = Plan(entries, until, settings.time_zone, days, seed, malformed)
+    plan = Plan(entries, until, settings.time_zone, days, seed, malformed, edits, deletions)
     with (
         ending(),
         LocalStack(
@@ -66,6 +69,7 @@ def command(
             project=f"demo-libra-{uuid.uuid4().hex[:8]}" if settings.emulator_host else "demo-libra",
             settings=SETTINGS | environment | {"LIBRA_LOG_LEVEL": "DEBUG"},
             faults=Faults(seed=seed).changed(faults),
+            edits=edits + deletions > 0,
             say=console.print,
         ) as stack,
     ):
@@ -73,6 +77,7 @@ def command(
         try:
             show = Show(console, stack, store)
             exact = show.count(plan, rate)
+            exact = show.amend(plan) and exact
             if lost:
                 exact = show.repair(replace(plan, entries=lost, seed=seed + 1, malformed=0.0)) and exact
         finally:

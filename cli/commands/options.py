@@ -29,6 +29,24 @@ class Day(click.ParamType[date]):
             self.fail(f"{value!r} is not a date such as 2025-09-04", param, ctx)
 
 
+class Share(click.ParamType[float]):
+    """A share of something: 0.05, or 5%."""
+
+    name = "share"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Parse it, or end the command with what is allowed."""
+        try:
+            share = (
+                float(value[:-1]) / 100 if isinstance(value, str) and value.endswith("%") else float(value)
+            )
+        except ValueError:
+            share = -1.0
+        if not 0 <= share <= 1:
+            self.fail(f"{value!r} is no share such as 0.05 or 5%, from 0 to 1", param, ctx)
+        return share
+
+
 def yesterday() -> date:
     """Yesterday, in UTC."""
     return datetime.now(UTC).date() - timedelta(days=1)
@@ -58,6 +76,19 @@ def generating(entries: int) -> Callable[[AnyFunction], AnyFunction]:
             type=click.FloatRange(0),
             default=0,
             help="Entries per second, at most.  [default: no bound]",
+        ),
+    )
+
+
+def amending(edits: float, deletions: float) -> Callable[[AnyFunction], AnyFunction]:
+    """What is done to entries after they were written; the arguments are the defaults."""
+    share: dict[str, Any] = {"type": Share(), "show_default": True}
+    return _all(
+        click.option(
+            "--edits", default=edits, help="Share of entries edited afterwards, such as 5%.", **share
+        ),
+        click.option(
+            "--deletions", default=deletions, help="Share of entries deleted afterwards, such as 2%.", **share
         ),
     )
 

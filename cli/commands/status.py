@@ -30,9 +30,12 @@ def command(*, runs: int, as_json: bool) -> None:
 def _plain(found: Status) -> dict[str, object]:
     return {
         "watermark": iso(found.watermark),
+        "sealed": iso(found.sealed),
         "age_seconds": found.age.total_seconds() if found.age else None,
         "running": found.lease.run_id if found.lease else None,
         "pending": dict(found.pending),
+        "filling": [each.name for each in found.aggregations.declared if each.filling],
+        "orphaned": [each.name for each in found.aggregations.orphaned],
         "runs": [
             asdict(run) | {"started": iso(run.started), "watermark": iso(run.watermark)} for run in found.runs
         ],
@@ -46,6 +49,18 @@ def _show(console: Console, found: Status) -> None:
         )
     else:
         console.print("Nothing is proven yet: run libra recompute.", style="bold yellow")
+    if found.sealed and found.sealed != found.watermark:
+        console.print(
+            f"Sealed up to {found.sealed:%Y-%m-%d %H:%M:%S} UTC by a run that has not completed: late "
+            "entries from before then are counted when a run completes.",
+            style="yellow",
+        )
+    filling, orphaned = sum(each.filling for each in found.aggregations.declared), found.aggregations.orphaned
+    if filling or orphaned:
+        console.print(
+            f"Aggregations: {filling} filling, {len(orphaned)} orphaned; see libra aggregation status.",
+            style="yellow",
+        )
     pending = [(collection, f"+{amount:,}") for collection, amount in found.pending.items()]
     console.print("\nCounted by the trigger since, to be proven by the next run:")
     console.print(figures_table("", pending))

@@ -33,6 +33,7 @@ WATCH_SECONDS = 0.5
     "--concurrency", type=click.IntRange(1, 1000), default=int(default("THREADS")), show_default=True
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the faults.")
+@click.option("--edits/--no-edits", default=True, show_default=True, help="Serve edits and deletions too.")
 @faulty(Faults())
 def command(
     *,
@@ -41,9 +42,10 @@ def command(
     relay_port: int | None,
     rules: Path | None,
     concurrency: int,
+    edits: bool,
     **faults: float,
 ) -> None:
-    """Start the Firestore emulator, the function and the relay between them; Ctrl-C stops them."""
+    """Start the Firestore emulator, the functions and the relay between them; Ctrl-C stops them."""
     attached = bool(os.environ.get("FIRESTORE_EMULATOR_HOST"))
     with suppress(KeyboardInterrupt, Ended), ending():
         click.echo("Starting …")
@@ -56,6 +58,7 @@ def command(
             rules=rules,
             java=(),
             recompute=True,
+            edits=edits,
             say=click.echo,
         ) as stack:
             click.echo(_where(stack))
@@ -75,7 +78,7 @@ def _usual_port() -> int | None:
 def _where(stack: LocalStack) -> str:
     return f"""
   Firestore   {stack.emulator.address}   project {stack.project}
-  function    {stack.function.address}
+  function    {stack.function.address}   creations{_changes(stack)}
   recompute   {stack.recompute.address}   POST {{}} to run it
   relay       {stack.relay}   counters: GET /relay, faults: PUT /relay/faults
   logs        {stack.folder}
@@ -86,6 +89,11 @@ In another terminal:
   libra generate
 
 Ctrl-C stops everything; the documents go with it."""
+
+
+def _changes(stack: LocalStack) -> str:
+    names = {"updated": "edits", "deleted": "deletions"}
+    return "".join(f"; {names[it]} {served.address}" for it, served in stack.changes.items())
 
 
 def _watch(stack: LocalStack) -> None:

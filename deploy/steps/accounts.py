@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from deploy.gcloud import Change, gcloud
-from deploy.steps.base import RECOMPUTE, TRIGGER, Deployment, Step
+from deploy.steps.base import RECOMPUTE, Deployment, Step
 
 RUNTIME = "libra-runtime"
 """What the functions run as."""
@@ -97,12 +97,13 @@ class Invokers(Step):
 
     name = "invokers"
     needs = "roles/run.admin"
-    title = "Let only events call the trigger, and only the schedule the recompute"
+    title = "Let only events call the triggers, and only the schedule the recompute"
 
     def missing(self) -> Iterator[Change]:
         """One grant for each function."""
         deployment, role = self.deployment, "roles/run.invoker"
-        for service, account in ((TRIGGER, deliverer(deployment)), (RECOMPUTE, caller(deployment))):
+        called = dict.fromkeys(deployment.triggers, deliverer(deployment)) | {RECOMPUTE: caller(deployment)}
+        for service, account in called.items():
             member, where = deployment.member(account), (service, *deployment.in_region)
             if (role, member) not in deployment.bindings("run", "services", "get-iam-policy", *where):
                 grant = (f"--member={member}", f"--role={role}")

@@ -9,6 +9,8 @@ from deploy.gcloud import Change, Gcloud
 
 TRIGGER = "libra-on-created"
 RECOMPUTE = "libra-recompute"
+TRIGGERS = {TRIGGER: "created", "libra-on-updated": "updated", "libra-on-deleted": "deleted"}
+"""The triggers: each function's name, and what happens to an entry when it is called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,11 @@ class Deployment:
     def region(self) -> str:
         """Where the functions run."""
         return self.values["LIBRA_REGION"]
+
+    @property
+    def triggers(self) -> list[str]:
+        """The triggers that are wanted: without edits, creations alone."""
+        return [name for name in TRIGGERS if name == TRIGGER or self.values["LIBRA_EDITS"] == "on"]
 
     @property
     def in_project(self) -> str:

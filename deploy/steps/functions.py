@@ -1,7 +1,7 @@
-"""The staged folder, and the two functions that are deployed from it."""
+"""The staged folder, and the functions that are deployed from it."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 
 from deploy import lag, stage
@@ -9,7 +9,7 @@ from deploy.closure import ClosureError
 from deploy.gcloud import Change, DeployError, gcloud, say
 from deploy.parameters import SEPARATOR, runtime
 from deploy.steps.accounts import BUILDER, RUNTIME, deliverer
-from deploy.steps.base import RECOMPUTE, TRIGGER, Step
+from deploy.steps.base import RECOMPUTE, TRIGGER, TRIGGERS, Step
 
 
 class Stage(Step):
@@ -37,7 +37,7 @@ class Stage(Step):
 
 
 class Functions(Step):
-    """The recompute and the trigger; each unless it is there, healthy, and of these sources and flags."""
+    """The recompute and the triggers; each unless it is there, healthy, and of these sources and flags."""
 
     name = "functions"
     needs = "roles/cloudfunctions.admin and roles/iam.serviceAccountUser"
@@ -63,16 +63,22 @@ class Functions(Step):
             "--min-instances=0",
             "--max-instances=1",
         )
+        for name in self.deployment.triggers:
+            yield from self._trigger(name, safe.trigger)
+        yield from self._deletions(it for it in TRIGGERS if it not in self.deployment.triggers)
+
+    def _trigger(self, name: str, safe: timedelta) -> Iterator[Change]:
+        values, happens = self.deployment.values, TRIGGERS[name]
         filters = (
-            "type=google.cloud.firestore.document.v1.created",
+            f"type=google.cloud.firestore.document.v1.{happens}",
             f"database={values['FIRESTORE_DATABASE']}",
             "namespace=(default)",
         )
         yield from self._function(
-            TRIGGER,
+            name,
             "trigger",
-            safe.trigger,
-            "--entry-point=on_libra_created",
+            safe,
+            f"--entry-point=on_libra_{happens}",
             f"--trigger-location={values['LIBRA_LOCATION']}",
             f"--trigger-event-filters={','.join(filters)}",
             "--trigger-event-filters-path-pattern=document=libra/{entryId}",
@@ -81,13 +87,16 @@ class Functions(Step):
             f"--concurrency={values['THREADS']}",
             f"--memory={values['LIBRA_MEMORY']}",
             "--timeout=120s",
-            f"--min-instances={values['LIBRA_MIN_INSTANCES']}",
+            f"--min-instances={values['LIBRA_MIN_INSTANCES'] if name == TRIGGER else 0}",
             f"--max-instances={values['LIBRA_MAX_INSTANCES']}",
         )
 
     def surplus(self) -> Iterator[Change]:
-        """The trigger first: what it leaves undelivered, a recompute finds."""
-        for name in (TRIGGER, RECOMPUTE):
+        """The triggers first: what they leave undelivered, a recompute finds."""
+        yield from self._deletions((*TRIGGERS, RECOMPUTE))
+
+    def _deletions(self, names: Iterable[str]) -> Iterator[Change]:
+        for name in names:
             if self._describe(name, "value(name)"):
                 yield gcloud("functions", "delete", name, "--gen2", *self.deployment.in_region)
 
@@ -97,14 +106,20 @@ class Functions(Step):
             "state,updateTime,eventTrigger.retryPolicy,"
             "serviceConfig.maxInstanceRequestConcurrency,serviceConfig.revision"
         )
-        for name in (TRIGGER, RECOMPUTE):
+        for name in (*TRIGGERS, RECOMPUTE):
             yield name, self._describe(name, f'value[separator="  "]({fields})') or "not deployed"
 
     def _lags(self) -> lag.Plan:
         """The LAG that each function may have now, and what has to wait."""
         wanted = timedelta(seconds=int(self.deployment.values["LIBRA_LAG_SECONDS"]))
         now = datetime.now(UTC)
-        return lag.plan(wanted, self._deployed(TRIGGER), self._deployed(RECOMPUTE), now)
+        triggers = [found for name in TRIGGERS if (found := self._deployed(name))]
+        together = (
+            lag.Deployed(max(it.lag for it in triggers), max(it.since for it in triggers))
+            if triggers
+            else None
+        )
+        return lag.plan(wanted, together, self._deployed(RECOMPUTE), now)
 
     def _deployed(self, name: str) -> lag.Deployed | None:
         fields = "serviceConfig.environmentVariables.LIBRA_LAG_SECONDS,updateTime"

@@ -20,12 +20,13 @@ from shared.aggregation.deltas import (
     Totals,
     accumulate,
     add,
+    change,
     contribution,
     extremes,
     fold,
     widen,
 )
-from shared.aggregation.entries import Entry, Rejection, Unusable, look_up, type_name
+from shared.aggregation.entries import Entry, Rejection, Unusable, Version, look_up, type_name
 from shared.aggregation.filters import And, Equals, Exists, In, Leaf, Not, Or, Range, Where
 from shared.aggregation.home import Home
 from shared.aggregation.ids import MAX_ID_BYTES, decode_id, document_id
@@ -79,9 +80,11 @@ __all__ = [
     "TimeKey",
     "Totals",
     "Unusable",
+    "Version",
     "Where",
     "accumulate",
     "add",
+    "change",
     "contribution",
     "decode_id",
     "document_id",

@@ -9,7 +9,7 @@ from shared.aggregation.keys import Key, KeyPart, Part
 from shared.aggregation.measures import Count, Extreme, Measure, is_column
 from shared.errors import DeclarationError
 
-RESERVED_FIELDS = frozenset({"key", "recent", "updated_at"})
+RESERVED_FIELDS = frozenset({"archived", "archived_page", "key", "recent", "updated_at"})
 """Fields of a total that no measure may be named after."""
 
 
@@ -24,7 +24,7 @@ class Aggregation:
     measures: tuple[Measure, ...] = (Count(),)
 
     def __post_init__(self) -> None:
-        names = [*self.columns, *(name for each in self.extremes for name in (each.name, each.at))]
+        names = list(self.stored_fields)
         if (
             self.measures[:1] != (Count(),)
             or len(set(names)) < len(names)
@@ -48,6 +48,11 @@ class Aggregation:
     def columns(self) -> tuple[str, ...]:
         """The fields of a total that the measures add to, in their order."""
         return tuple(column for measure in self.measures for column in measure.columns)
+
+    @property
+    def stored_fields(self) -> tuple[str, ...]:
+        """The fields of a total that hold what is measured."""
+        return (*self.columns, *(name for each in self.extremes for name in (each.name, each.at)))
 
     @cached_property
     def extremes(self) -> tuple[Extreme, ...]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 from shared.aggregation.declarations import Aggregation, Source
-from shared.aggregation.entries import Rejection, Unusable
+from shared.aggregation.entries import Entry, Rejection, Unusable
 from shared.aggregation.keys import Key
 
 
@@ -26,10 +26,15 @@ Totals: TypeAlias = dict[Cell, dict[str, int]]
 
 @dataclass(frozen=True, slots=True)
 class Contribution:
-    """What one entry adds, and what of it could not be counted."""
+    """What one change adds, and what of it could not be counted."""
 
     deltas: Deltas
     rejections: tuple[Rejection, ...] = ()
+    resolved: bool = False
+    """Whether something of the version before could not be counted: its record is out of date."""
+
+    def __bool__(self) -> bool:
+        return bool(self.deltas or self.rejections or self.resolved)
 
 
 def contribution(source: Source, fields: Mapping[str, object]) -> Contribution:
@@ -50,6 +55,26 @@ def contribution(source: Source, fields: Mapping[str, object]) -> Contribution:
             continue
         deltas[cell] = _measure(aggregation, fields, rejections)
     return Contribution(deltas, tuple(rejections))
+
+
+def change(source: Source, entry: Entry) -> Contribution:
+    """What a change adds: what the new version adds, less what the old one added. Never raises.
+
+    The changes of a document telescope: in whatever order they are summed up, what comes out is what its last
+    version adds. Cells and measures that a change leaves as they were are not in it.
+    """
+    if entry.old is None:
+        return contribution(source, entry.fields)
+    after = Contribution({}) if entry.gone else contribution(source, entry.fields)
+    before = contribution(source, entry.old.fields)
+    totals = add([after.deltas])
+    accumulate(totals, before.deltas, -1)
+    changed = {
+        cell: {name: amount for name, amount in measures.items() if amount}
+        for cell, measures in totals.items()
+        if any(measures.values())
+    }
+    return Contribution(changed, after.rejections, bool(before.rejections))
 
 
 def _measure(

@@ -1,25 +1,46 @@
 """What an entry is, how its fields are read, and why a field cannot be used. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from shared.watermark import check_aware
 
 
 @dataclass(frozen=True, slots=True)
+class Version:
+    """What a document held from one commit on."""
+
+    time: datetime
+    """The document's update time: when Firestore committed this version (aware; microseconds)."""
+    fields: Mapping[str, object]
+    """At least the fields that the source's declarations read."""
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
-    """One document of a source, as it was created."""
+    """One change of one document of a source: its creation, an edit, or its deletion."""
 
     path: str
     """The full document name, ``projects/P/databases/D/documents/libra/ID``."""
-    create_time: datetime
-    """Commit time: when Firestore created the document (aware; microseconds)."""
-    fields: Mapping[str, object]
-    """At least the fields that the source's declarations read; event time is one of them."""
+    time: datetime
+    """The update time of the version that the change made, which is its commit time (aware; microseconds). Of
+    a deletion, the update time of the version that was deleted: its own commit time is not told."""
+    fields: Mapping[str, object] = field(default_factory=dict)
+    """At least the fields that the source's declarations read; event time is one of them. None are left after
+    a deletion."""
+    old: Version | None = None
+    """The version that an edit replaced, or that a deletion took away. None: this is a creation."""
+    gone: bool = False
+    """Whether this is a deletion."""
 
     def __post_init__(self) -> None:
-        check_aware(self.create_time, f"the create_time of {self.path}")
+        check_aware(self.time, f"the time of {self.path}")
+
+    @classmethod
+    def deleted(cls, path: str, old: Version) -> "Entry":
+        """The deletion of a document whose last version was ``old``."""
+        return cls(path, old.time, old=old, gone=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Where the books of a source are kept in Firestore: entries, totals, markers, runs, state. Pure."""
+"""Where the books of a source are kept in Firestore: entries, totals, markers, runs, pages, state. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,6 +25,8 @@ class Home:
     """The collection of what could not be counted, with the reasons."""
     runs: str = "aggregates_runs"
     """The collection of recompute runs."""
+    archives: str = "aggregates_archives"
+    """The collection of page records, one for each page of entries that an archive has moved."""
 
     def collection(self, aggregation: str) -> str:
         """The collection that the totals of an aggregation live in."""
@@ -42,13 +44,29 @@ class Home:
         """The path of a run's record."""
         return f"{self.runs}/{run_id}"
 
+    def page(self, number: int) -> str:
+        """The path of the record of an archived page: ids sort as numbers do."""
+        return f"{self.archives}/{number:09}"
+
+    def used(self, source: Source) -> list[str]:
+        """Every collection that the source uses, one for each purpose."""
+        used = [self.collection(aggregation.name) for aggregation in source.aggregations]
+        return [
+            *used,
+            self.entries,
+            self.seen,
+            self.rejected,
+            self.runs,
+            self.archives,
+            self.state.rpartition("/")[0],
+        ]
+
     def check(self, source: Source) -> None:
         """Refuse a home in which two things would share a collection.
 
         Raises:
             DeclarationError: naming the collections.
         """
-        used = [self.collection(aggregation.name) for aggregation in source.aggregations]
-        used += [self.entries, self.seen, self.rejected, self.runs, self.state.rpartition("/")[0]]
+        used = self.used(source)
         if len(set(used)) < len(used):
             raise DeclarationError(f"source {source.name}: each collection serves one purpose: {used}")

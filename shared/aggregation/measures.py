@@ -24,6 +24,8 @@ it, of about 50 bytes: a day of 10-minute buckets takes 230 kB of a total, and a
 class Measure(ABC):
     """What each entry adds to a total: whole numbers, in one column or more."""
 
+    name: str
+    """The total's field, or what the names of its columns begin with."""
     field: str | None
     """The entry's field it reads, if any."""
 

@@ -7,10 +7,12 @@ from datetime import datetime, timedelta
 from shared.aggregation import Home
 from shared.errors import AlreadyExists, Contention, Invalid, Overloaded, StateError, StoreError
 from shared.ledger.outcome import Figures, Member, Outcome
+from shared.ledger.placing import Placing
 from shared.ledger.queue import MAX_WAIT, Pace
 from shared.ledger.writes import Writes
 from shared.log import logger
 from shared.retry import Retry
+from shared.settings import Settings
 from shared.store import Store, Write
 from shared.watermark import is_fresh, stored_watermark
 
@@ -32,9 +34,11 @@ class Guard:
     tries to apply an entry again fails as a whole on its marker, reads the markers of the group once, drops
     the members that are applied, and commits the rest. So a commit may be retried blindly: it lands once.
 
-    A group with an entry that is not fresh commits in a transaction that reads the watermark first and skips
+    A group with a change that is not fresh commits in a transaction that reads the watermark first and skips
     what was committed at or before it. If the watermark moves underneath, the transaction fails and starts
     again with the new one. Freshness is judged again before every attempt.
+
+    A deletion is placed first (`Placing`): its event does not say when it was committed.
     """
 
     def __init__(
@@ -43,7 +47,7 @@ class Guard:
         home: Home,
         writes: Writes,
         pace: Pace,
-        lag: timedelta,
+        settings: Settings,
         *,
         clock: Callable[[], datetime],
         sleep: Callable[[float], None],
@@ -52,7 +56,8 @@ class Guard:
         self._home = home
         self._writes = writes
         self._pace = pace
-        self._lag = lag
+        self._lag = settings.lag
+        self._placing = Placing(store, home, settings.bucket)
         self._clock = clock
         self._sleep = sleep
         self.figures = Figures()
@@ -64,6 +69,7 @@ class Guard:
         for member in in_time:
             first.setdefault(member.marker, member)
         self._resolve(list(first.values()))
+        self._tidy_up(list(first.values()))
         for member in in_time:
             original = first[member.marker]
             if member is not original:
@@ -84,6 +90,16 @@ class Guard:
             f"{member.entry.path}: waited {seconds:.0f} s and was not committed: deliver it again"
         )
         return True
+
+    def _tidy_up(self, members: Sequence[Member]) -> None:
+        """Remove the records that a change makes out of date although a run has counted it, or will."""
+        skipped = [member for member in members if member.outcome in {Outcome.SUPERSEDED, Outcome.LEFT}]
+        if outdated := self._writes.resolved(skipped):
+            try:
+                self._send(outdated, None)
+            except StoreError as error:
+                for member in skipped:
+                    member.outcome, member.error = None, error
 
     def _resolve(self, members: Sequence[Member]) -> None:
         """Apply entries with different markers; halve what is invalid down to the one that is so."""
@@ -112,8 +128,9 @@ class Guard:
             with attempt:
                 pending = [member for member in members if member.outcome is None]
                 self.figures.retries += attempt.number > 1
+                self._place(pending)
                 try:
-                    self._commit(pending)
+                    self._commit([member for member in pending if member.outcome is None])
                 except AlreadyExists:
                     self._drop_applied(pending)
                 except Contention:
@@ -123,16 +140,23 @@ class Guard:
                 return
         raise Contention(f"{len(members)} markers came and went {RETRY.attempts} times")
 
+    def _place(self, pending: Sequence[Member]) -> None:
+        unplaced = [member for member in pending if member.place is None]
+        if unplaced:
+            self.figures.reads += self._placing.place(unplaced, self._clock())
+
     def _commit(self, pending: Sequence[Member]) -> None:
         """One attempt. Members that a watermark has passed get their outcome; so do all, if it lands."""
+        if not pending:
+            return
         now = self._pace.begin()
         transaction = None
-        if not all(is_fresh(member.entry.create_time, now, self._lag) for member in pending):
+        if not all(member.place and is_fresh(member.place.after, now, self._lag) for member in pending):
             transaction, (state,) = self._store.begin([self._home.state])
             self.figures.reads += 1
             watermark = stored_watermark(state.fields if state else None)
             for member in pending:
-                if watermark and member.entry.create_time <= watermark:
+                if watermark and member.place and member.place.until <= watermark:
                     member.outcome = Outcome.SUPERSEDED
         applied = [member for member in pending if member.outcome is None]
         try:

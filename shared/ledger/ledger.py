@@ -1,4 +1,4 @@
-"""The ledger: one source's entries in, outcomes out, for threads and for an event loop."""
+"""The ledger: one source's changes in, outcomes out, for threads and for an event loop."""
 
 import asyncio
 import threading
@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from shared.aggregation import Entry, Home, Source, contribution
+from shared.aggregation import Entry, Home, Source, change
 from shared.ledger.guard import COMMIT_TIMEOUT, Guard
-from shared.ledger.outcome import Figures, Member, Outcome
+from shared.ledger.outcome import Figures, Member, Outcome, Place
 from shared.ledger.queue import Pace, Queue
 from shared.ledger.writes import Writes, marker_id
 from shared.log import logger
@@ -25,7 +25,7 @@ then join the next group. Without the pause two half groups take turns (docs/dec
 
 
 class Ledger:
-    """Applies each entry once to the totals of a source. `Guard` says why once.
+    """Applies each change of an entry once to the totals of a source. `Guard` says why once.
 
     **The group.** A caller becomes the leader if there is none. The leader takes the waiting entries,
     within bounds, commits them once, and answers every member. So an instance has one commit under way at a
@@ -67,7 +67,7 @@ class Ledger:
         self._queue = Queue(settings.group_size)
         self._pace = Pace(settings.linger, clock)
         self._writes = Writes(source, home, settings.bucket)
-        self._guard = Guard(store, home, self._writes, self._pace, settings.lag, clock=clock, sleep=sleep)
+        self._guard = Guard(store, home, self._writes, self._pace, settings, clock=clock, sleep=sleep)
         self._wait_for_company = self._queue.full.wait if sleep is time.sleep else sleep
 
     @property
@@ -76,7 +76,7 @@ class Ledger:
         return self._guard.figures
 
     def apply(self, entry: Entry) -> Outcome:
-        """Count ``entry`` from a thread, and return once that is certain.
+        """Count a creation, an edit or a deletion from a thread, and return once that is certain.
 
         The trigger uses `apply_async`. This is for callers that are threads: the worker that admits events
         from Pub/Sub, whose client calls back in threads.
@@ -90,6 +90,8 @@ class Ledger:
         turn = threading.Lock()
         turn.acquire()
         own = self._member(entry, turn.release)
+        if own.outcome:
+            return own.outcome
         if not self._queue.enqueue(own):
             turn.acquire()
         if not own.answered:
@@ -97,7 +99,7 @@ class Ledger:
         return own.answer()
 
     async def apply_async(self, entry: Entry) -> Outcome:
-        """Count ``entry`` from a coroutine, and return once that is certain. Raises as `apply`."""
+        """Count a change from a coroutine, and return once that is certain. Raises as `apply`."""
         answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def wake() -> None:
@@ -105,6 +107,8 @@ class Ledger:
                 answered.set_result(None)
 
         own = self._member(entry, wake)
+        if own.outcome:
+            return own.outcome
         if self._queue.enqueue(own):
             self._leader = asyncio.create_task(self._lead_in_loop())
         await answered
@@ -119,8 +123,10 @@ class Ledger:
         self._store.commit([self._writes.malformed(event_id, reason)], timeout=COMMIT_TIMEOUT)
 
     def _member(self, entry: Entry, wake: Callable[[], object]) -> Member:
-        counted = contribution(self._source, entry.fields)
-        return Member(entry, marker_id(entry), counted, self._clock(), wake)
+        counted = change(self._source, entry)
+        place = None if entry.gone else Place(entry.time, entry.time)
+        unchanged = None if counted or entry.old is None else Outcome.UNCHANGED
+        return Member(entry, marker_id(entry), counted, self._clock(), wake, place, unchanged)
 
     def _lead(self) -> None:
         if wait := self._pace.ahead_of_time():

@@ -1,9 +1,10 @@
-"""What becomes of an entry, and what a ledger has done."""
+"""What becomes of a change, and what a ledger has done."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
+from typing import NamedTuple
 
 from shared.aggregation import Contribution, Entry
 from shared.errors import StateError, StoreError, Transient
@@ -11,7 +12,7 @@ from shared.log import logger
 
 
 class Outcome(Enum):
-    """What became of an entry. Each of them is final: acknowledge the event."""
+    """What became of a change. Each of them is final: acknowledge the event."""
 
     COUNTED = "counted"
     """This commit counted it, except for what it rejected with the reasons."""
@@ -19,6 +20,10 @@ class Outcome(Enum):
     """It had been counted before."""
     SUPERSEDED = "superseded"
     """A recompute has counted it: it was committed at or before the watermark."""
+    UNCHANGED = "unchanged"
+    """An edit that no aggregation can see: nothing was read or written."""
+    LEFT = "left to the next run"
+    """A deletion that came too late to be labelled; the next run is exact without it."""
     REJECTED = "rejected"
     """Firestore will never take its increments; the reason is recorded."""
 
@@ -34,9 +39,19 @@ class Figures:
     outcomes: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(Outcome, 0))
 
 
+class Place(NamedTuple):
+    """When a change was committed: not before ``after`` and not behind ``until``, in the bucket of ``until``.
+
+    The two are the same where the event says it. Of a deletion, ``after`` is no longer part of it.
+    """
+
+    after: datetime
+    until: datetime
+
+
 @dataclass(slots=True)
 class Member:
-    """An entry of a group, between its arrival and its answer."""
+    """A change in a group, between its arrival and its answer."""
 
     entry: Entry
     marker: str
@@ -45,6 +60,8 @@ class Member:
     """When it arrived, by the instance's clock."""
     wake: Callable[[], object]
     """Wakes the caller when the entry is answered or, for a thread only, when the caller is to lead."""
+    place: Place | None
+    """When it was committed. None: a deletion that is not placed yet."""
     outcome: Outcome | None = None
     error: StoreError | StateError | None = None
     answered: bool = False

@@ -78,7 +78,7 @@ class Queue:
             while self._waiting and len(group) < self._group_size:
                 joining = self._waiting[0].contribution
                 new = joining.deltas.keys() - cells
-                writes += 1 + len(new) + bool(joining.rejections)
+                writes += 1 + len(new) + bool(joining.rejections) + joining.resolved
                 size += _BYTES_A_WRITE * (2 + len(joining.rejections)) + sum(map(bytes_of, new))
                 if group and (size > MAX_BYTES or writes > self._most_writes):
                     break

@@ -1,12 +1,12 @@
 """What the commit of a group holds: markers, totals, and records of what could not be counted."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from shared.aggregation import Cell, Entry, Home, Source, add
 from shared.ledger.outcome import Member
-from shared.store import Create, FieldPath, Merge, Write
+from shared.store import Create, Delete, FieldPath, Merge, Write
 from shared.watermark import Bucket, bucket_of
 
 MARKER_LIFE = timedelta(days=7)
@@ -15,9 +15,21 @@ MARKER_LIFE = timedelta(days=7)
 
 
 def marker_id(entry: Entry) -> str:
-    """The id of an entry's marker: one for all its deliveries, another when its id is created anew."""
-    micros = entry.create_time.astimezone(UTC).isoformat(timespec="microseconds")
-    return hashlib.sha256(f"{entry.path}\0{micros}".encode()).hexdigest()[:32]
+    """The id of a change's marker: one for all its deliveries, another for each version of the document."""
+    return marker_of(entry.path, entry.time, gone=entry.gone)
+
+
+def marker_of(path: str, time: datetime, *, gone: bool = False) -> str:
+    """The id of the marker of a version, or of its deletion.
+
+    Args:
+        path: the full document name.
+        time: the version's update time.
+        gone: whether the deletion of that version is meant.
+    """
+    micros = time.astimezone(UTC).isoformat(timespec="microseconds")
+    named = f"{path}\0{micros}" + ("\0gone" if gone else "")
+    return hashlib.sha256(named.encode()).hexdigest()[:32]
 
 
 class Writes:
@@ -33,20 +45,33 @@ class Writes:
         marker = {"expires_at": now + MARKER_LIFE}
         writes: list[Write] = [Create(self._home.marker(member.marker), marker) for member in members]
         writes += self._totals(members)
+        resolved = self.resolved(members)
+        outdated = {write.path for write in resolved}
         for member in members:
             if rejections := member.contribution.rejections:
                 reasons = [
                     {"aggregation": one.aggregation, "field": one.field, "reason": one.reason}
                     for one in rejections
                 ]
-                writes.append(self.rejected(member, reasons))
-        return writes
+                record = self.rejected(member, reasons)
+                if record.path not in outdated:
+                    writes.append(record)
+        return writes + resolved
+
+    def resolved(self, members: Iterable[Member]) -> list[Delete]:
+        """Remove the records of versions that could not be counted and are now replaced or gone."""
+        return [
+            Delete(f"{self._home.rejected}/{marker_of(member.entry.path, member.entry.old.time)}")
+            for member in members
+            if member.contribution.resolved and member.entry.old
+        ]
 
     def _totals(self, members: Sequence[Member]) -> list[Merge]:
         by_bucket: dict[Bucket, list[Member]] = {}
         for member in members:
-            bucket = bucket_of(member.entry.create_time, self._bucket)
-            by_bucket.setdefault(bucket, []).append(member)
+            if member.place:  # whatever is applied has one
+                bucket = bucket_of(member.place.until, self._bucket)
+                by_bucket.setdefault(bucket, []).append(member)
         totals: dict[Cell, dict[FieldPath, int]] = {}
         for bucket, bucketed in by_bucket.items():
             labels: dict[str, FieldPath] = {}
@@ -64,12 +89,12 @@ class Writes:
         return Merge(self._home.total(cell), {("key",): key}, increments, server_times=(("updated_at",),))
 
     def rejected(self, member: Member, reasons: list[dict[str, str]]) -> Merge:
-        """The record of an entry that could not be counted, or not everywhere."""
+        """The record of a version that could not be counted, or not everywhere."""
         return Merge(
             f"{self._home.rejected}/{member.marker}",
             fields={
                 ("entry",): member.entry.path,
-                ("create_time",): member.entry.create_time,
+                ("create_time",): member.entry.time,
                 ("reasons",): reasons,
             },
             server_times=(("rejected_at",),),

@@ -17,13 +17,14 @@ The totals need not be read again, and no hot document is locked by a read.
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from shared.aggregation import Home
 from shared.drift import Correction
-from shared.errors import AlreadyExists, LeaseHeld, LeaseLost, StateError, Transient
+from shared.errors import AlreadyExists, LeaseHeld, LeaseLost, LibraError, StateError, Transient
 from shared.recompute.corrections import rebuilding
 from shared.recompute.lease import Lease, fields_of, iso, under_way
 from shared.retry import Attempt, Retry
@@ -41,7 +42,7 @@ transactions; the emulator's)."""
 LAST_WORDS = replace(RETRY, attempts=3)
 """The same for a run that failed and says so: its lease runs out by itself."""
 
-FENCED = ("process", "seal", "correct", "rebuild", "renew", "complete", "fail")
+FENCED = ("process", "clean", "seal", "correct", "rebuild", "renew", "complete", "fail")
 STEPS = (
     *("acquire begun", "acquire committed", "counted", "compared"),
     *(f"{name} {moment}" for name in FENCED for moment in ("begun", "committed")),
@@ -61,6 +62,8 @@ class Run:
     started: datetime
     """By Firestore's clock."""
     stored_watermark: datetime | None
+    state: Mapping[str, object]
+    """The state document's fields when the lease was taken. What only runs write is still so."""
     step: int = 0
     reads: int = 0
     writes: int = 0
@@ -88,6 +91,21 @@ class Fence:
 
     # -- the lease
 
+    @contextmanager
+    def held(self, asked: str) -> Iterator[Run]:
+        """Take the lease for a run; whatever ends the run early is recorded, and the lease given back.
+
+        Raises:
+            LibraError: as `acquire`.
+        """
+        run = self.acquire(asked)
+        try:
+            yield run
+        except BaseException as error:
+            with suppress(LibraError):  # the lease runs out by itself
+                self.fail(run, error)
+            raise
+
     def acquire(self, strategy: str) -> Run:
         """Take the lease. A retry is safe: the state document names the run that took it.
 
@@ -114,7 +132,9 @@ class Fence:
                 if record is None:
                     raise StateError(f"{self._home.run(run_id)}: the record of the run under way was deleted")
                 self._step("acquire committed")
-                return Run(run_id, held, record.create_time, watermark, 0, 2 * attempt.number, 2)
+                return Run(
+                    run_id, held, record.create_time, watermark, fields_of(found), 0, 2 * attempt.number, 2
+                )
         raise AssertionError  # pragma: no cover - the last attempt raises
 
     def _take(self, found: Document | None, run_id: str, held: Lease | None, strategy: str) -> Lease:
@@ -159,10 +179,11 @@ class Fence:
         self,
         run: Run,
         name: str,
-        writes: Sequence[Write] = (),
+        writes: Sequence[Write] | Callable[[], Sequence[Write]] = (),
         *,
         record: Mapping[str, object] | None = None,
         seal: datetime | None = None,
+        state: Mapping[str, object] | None = None,
         rebuild: Correction | None = None,
         release: bool = False,
         retry: Retry = RETRY,
@@ -172,9 +193,10 @@ class Fence:
         Args:
             run: whose step it is.
             name: one of `FENCED`.
-            writes: to totals.
+            writes: to totals; or what makes them, called anew for each attempt that may land.
             record: fields to set in the run's record.
             seal: the watermark to set.
+            state: other fields to set in the state document.
             rebuild: a total to set instead.
             release: whether the lease ends with this step.
             retry: how often to try.
@@ -187,16 +209,17 @@ class Fence:
         paths = [self._home.state, self._home.run(run.run_id), *([rebuild.path] if rebuild else ())]
         for attempt in self._attempts(retry):
             with attempt:
-                state, recorded, *total = self._store.get(paths)
+                found, recorded, *total = self._store.get(paths)
                 run.reads += len(paths)
                 if fields_of(recorded).get("step") != run.step + 1:  # else it landed, and the reply was lost
-                    run.lease = run.lease.still(Lease.of(fields_of(state)), self._clock())
+                    run.lease = run.lease.still(Lease.of(fields_of(found)), self._clock())
                     lease = replace(run.lease, expires_at=None if release else self._clock() + self._lease)
+                    changed = {**(state or {}), **self._sealed_by(run, found, seal)}
                     what = [
-                        self._leased(state, lease, run.step + 1, **self._sealed_by(run, state, seal)),
+                        self._leased(found, lease, run.step + 1, **changed),
                         _recording(paths[1], record or {}, run.step + 1),
-                        *writes,
-                        *(rebuilding(found, rebuild, self._clock()) for found in total if rebuild),
+                        *(writes() if callable(writes) else writes),
+                        *(rebuilding(stored, rebuild, self._clock()) for stored in total if rebuild),
                     ]
                     self._step(f"{name} begun")
                     self._store.commit(what, timeout=COMMIT_TIMEOUT)

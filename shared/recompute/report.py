@@ -7,6 +7,8 @@ from datetime import datetime
 from shared.counting import Counted, Plan
 from shared.log import logger
 from shared.recompute.comparison import Comparison
+from shared.recompute.loss import Loss
+from shared.recompute.standing import Standings
 
 RECORDED = 100
 """How many corrections (the largest) and notes a run's record holds: a document is at most 1 MiB."""
@@ -25,6 +27,25 @@ class Corrected:
 
 
 @dataclass(frozen=True, slots=True)
+class Filling:
+    """An aggregation that was filling when the run began."""
+
+    aggregation: str
+    why: str
+    """See `Standing.why`."""
+    filled: int
+    """The sum of the absolute corrections of its totals, if they were expected; else they are drift."""
+    exact_from: datetime | None
+    """A run with this watermark, or a later one, makes it exact. None: a dry run, and no run has seen it."""
+    exact_since: datetime | None
+    """The run's watermark, if this run made it exact."""
+
+    def as_json(self) -> dict[str, object]:
+        """As plain JSON values."""
+        return asdict(self) | {"exact_from": iso(self.exact_from), "exact_since": iso(self.exact_since)}
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """What a run found and did."""
 
@@ -38,13 +59,22 @@ class Report:
     documents: int
     """Totals compared, stored or counted."""
     drift: int
-    """The sum of the absolute corrections."""
+    """The sum of the absolute corrections, those of ``filled`` aside."""
     corrections: tuple[Corrected, ...]
+    """What drifted."""
     reads: int
     writes: int
     seconds: float
     notes: tuple[str, ...] = ()
     """What was found that Libra never writes."""
+    losses: tuple[Loss, ...] = ()
+    """The aggregations that lost more than `LIBRA_MAX_LOSS` allows: what this run was told to accept; or, of
+    a dry run, what a run refuses."""
+
+    filled: int = 0
+    """The sum of the absolute corrections in new or changed aggregations, where they are expected."""
+    filling: tuple[Filling, ...] = ()
+    """The aggregations that are not exact yet, and those that this run made exact."""
 
     def as_json(self) -> dict[str, object]:
         """The report as plain JSON values."""
@@ -52,6 +82,8 @@ class Report:
             "watermark": self.watermark.isoformat(),
             "corrections": [asdict(each) for each in self.corrections],
             "notes": list(self.notes),
+            "losses": [asdict(each) for each in self.losses],
+            "filling": [each.as_json() for each in self.filling],
             "seconds": round(self.seconds, 3),
         }
 
@@ -67,14 +99,30 @@ def report_of(
     writes: int,
     seconds: float,
     note: str | None,
+    lost: tuple[Loss, ...],
+    before: Standings,
+    after: Standings,
 ) -> Report:
-    """The report of a run, or of a dry run, from what was counted and found."""
+    """The report of a run, or of a dry run, from what was counted and found.
+
+    ``before`` and ``after`` say how the aggregations stood when the run began, and how it leaves them.
+    """
     corrections = tuple(
         Corrected(each.path, measure, each.applied[measure], each.exact[measure])
         for each in found.corrections
+        if each.aggregation.name not in before.expected
         for measure in each.drift
     )
     drift = sum(abs(each.exact - each.stored) for each in corrections)
+    filled = dict.fromkeys(before.expected, 0)
+    for each in found.corrections:
+        if each.aggregation.name in filled:
+            filled[each.aggregation.name] += sum(map(abs, each.drift.values()))
+    filling = tuple(
+        Filling(now.name, now.why, filled.get(now.name, 0), now.exact_from, now.exact_since)
+        for then, now in zip(before.declared, after.declared, strict=True)
+        if then.filling
+    )
     return Report(
         run_id,
         watermark,
@@ -87,7 +135,10 @@ def report_of(
         reads,
         writes,
         seconds,
-        ((note,) if note else ()) + tuple(found.notes),
+        ((note,) if note else ()) + before.notes + tuple(found.notes),
+        lost,
+        sum(filled.values()),
+        filling,
     )
 
 
@@ -102,6 +153,11 @@ def completed(report: Report, now: datetime) -> dict[str, object]:
         "corrections": [asdict(each) for each in largest[:RECORDED]],
         "notes": list(report.notes[:RECORDED]),
     }
+
+
+def iso(instant: datetime | None) -> str | None:
+    """An instant for JSON."""
+    return instant.isoformat() if instant else None
 
 
 def log(report: Report) -> None:

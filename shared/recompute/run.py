@@ -1,22 +1,25 @@
 """A run of the recompute, from the lease to the report; and a dry run, which writes nothing."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 from shared.aggregation import Home, Source
 from shared.counting import Counted, Snapshot, Strategy, plan
 from shared.drift import Correction
-from shared.errors import LibraError, SnapshotTooOld
+from shared.errors import SnapshotTooOld
 from shared.recompute.comparison import Comparison, compare_all
 from shared.recompute.corrections import batches, correcting
 from shared.recompute.fence import Fence, Run
 from shared.recompute.lease import LEASE, fields_of
+from shared.recompute.loss import losses, refuse
+from shared.recompute.records import clean
 from shared.recompute.report import Report, completed, log, report_of
+from shared.recompute.standing import FIELD, standings
 from shared.settings import Settings
 from shared.store import Store
-from shared.watermark import check_lag, choose_watermark, next_watermark, stored_watermark
+from shared.watermark import check_lag, next_watermark, stored_watermark, unsealed_watermark
 
 
 class Recompute:
@@ -54,14 +57,19 @@ class Recompute:
 
     # -- for callers
 
-    def run(self, strategy: Strategy = "auto") -> Report:
+    def run(self, strategy: Strategy = "auto", *, accept_loss: bool = False) -> Report:
         """Count, seal, correct, report.
+
+        Args:
+            strategy: how to count.
+            accept_loss: whether to correct although that takes away more than the settings allow.
 
         Raises:
             LeaseHeld: another run is under way; nothing was done.
             LeaseLost: this run took too long between two signs of life; another may have begun.
             WatermarkAhead: see `next_watermark`.
             BucketsStraddle: the bucket length was changed a moment ago.
+            MassLoss: it would take too much away; nothing was corrected.
             StrategyUnsupported: ``strategy`` cannot count this source.
             IndexMissing: naming the index.
             SnapshotTooOld: the count took longer than Firestore keeps snapshots; nothing was corrected.
@@ -69,13 +77,8 @@ class Recompute:
             StoreError: Firestore cannot be reached or refuses.
         """
         begun = self._clock()
-        run = self._fence.acquire(strategy)
-        try:
-            report = self._work(run, strategy, begun)
-        except BaseException as error:
-            with suppress(LibraError):  # the lease runs out by itself
-                self._fence.fail(run, error)
-            raise
+        with self._fence.held(strategy) as run:
+            report = self._work(run, strategy, begun, accept_loss=accept_loss)
         log(report)
         return report
 
@@ -92,25 +95,40 @@ class Recompute:
         begun = self._clock()
         reads = 0
         while True:
-            before = self._sealed()
-            watermark, note = self._unsealed(before)
+            state = self._state()
+            before = stored_watermark(state)
+            watermark, note = unsealed_watermark(
+                self._clock(), before, self._settings.lag, self._settings.bucket
+            )
             snapshot = self._snapshot(watermark, lambda counted: self._progress("counted", counted))
             with _window(watermark):
                 counted, how = plan(snapshot, strategy).count(snapshot)
             found = self._compare(watermark, counted)
             reads += snapshot.reads + found.reads + 2
-            after = self._sealed()
+            after = stored_watermark(self._state())
             if after is None or after <= watermark or after == before:
                 break  # else a run has meanwhile closed buckets that this comparison still needed
         seconds = (self._clock() - begun).total_seconds()
+        standing = standings(self._source, self._home, state)
         return report_of(
-            None, watermark, how, counted, found, reads=reads, writes=0, seconds=seconds, note=note
+            None,
+            watermark,
+            how,
+            counted,
+            found,
+            reads=reads,
+            writes=0,
+            seconds=seconds,
+            note=note,
+            lost=losses(found.counts, self._settings.max_loss, standing.expected),
+            before=standing,
+            after=standing,
         )
 
     # -- the steps
 
-    def _work(self, run: Run, strategy: Strategy, begun: datetime) -> Report:
-        settings = self._settings
+    def _work(self, run: Run, strategy: Strategy, begun: datetime, *, accept_loss: bool) -> Report:
+        settings, standing = self._settings, standings(self._source, self._home, run.state)
         watermark, note = next_watermark(run.started, run.stored_watermark, settings.lag, settings.bucket)
         snapshot = self._snapshot(watermark, lambda counted: self._keep(run, counted))
         with _window(watermark):
@@ -119,10 +137,15 @@ class Recompute:
             self._fence.commit(run, "process", record={"state": "processing", **chosen})
             counted, how = how.count(snapshot)
         self._step("counted")
+        clean(self._store, self._home, self._fence, run)
         self._seal(run, watermark)
         found = self._compare(watermark, counted, lambda: self._keep(run, counted.entries))
         self._step("compared")
+        lost = losses(found.counts, settings.max_loss, standing.expected)
+        if not accept_loss:
+            refuse(lost, settings.max_loss, self._store.name(self._home.entries), watermark)
         self._correct(run, found.corrections)
+        proven = standing.proven(watermark, run.started)
         seconds = (self._clock() - begun).total_seconds()
         report = report_of(
             run.run_id,
@@ -134,8 +157,13 @@ class Recompute:
             writes=run.writes + 2,  # and writes two
             seconds=seconds,
             note=note,
+            lost=lost,
+            before=standing,
+            after=proven,
         )
-        self._fence.commit(run, "complete", record=completed(report, self._clock()), release=True)
+        record = completed(report, self._clock())
+        state = {"proven": watermark, FIELD: proven.as_fields()}
+        self._fence.commit(run, "complete", record=record, state=state, release=True)
         return report
 
     def _seal(self, run: Run, watermark: datetime) -> None:
@@ -182,19 +210,9 @@ class Recompute:
             sleep=self._sleep,
         )
 
-    def _sealed(self) -> datetime | None:
+    def _state(self) -> Mapping[str, object]:
         (state,) = self._fence.read(lambda: self._store.get([self._home.state]))
-        return stored_watermark(fields_of(state))
-
-    def _unsealed(self, stored: datetime | None) -> tuple[datetime, str | None]:
-        """Where to compare without sealing: at the stored watermark, if that is later and has a snapshot."""
-        now = self._clock()
-        chosen = choose_watermark(now, self._settings.lag, self._settings.bucket)
-        if stored is None or stored <= chosen:
-            return chosen, None
-        if stored <= now:
-            return stored, None
-        return chosen, f"the watermark {stored.isoformat()} lies in the future: the next run sets it back"
+        return fields_of(state)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from shared.settings import Settings
 from shared.store.documents import DOCUMENT_ID, Document, Filter, Operator, Query, Write
 from shared.store.messages import Messages, refused
 from shared.store.values import Message, decode_fields, instant, raw, set_instant
+from shared.watermark import EPOCH
 
 READ_TIMEOUT = 60.0
 """Seconds that a read may take before it counts as unanswered."""
@@ -51,7 +52,8 @@ _OPTIONS = [
 class FirestoreStore:
     """Firestore over gRPC with raw protobuf messages: no wrapper object for each document or event.
 
-    Make it in the process that uses it: a channel does not survive a fork.
+    Make it in the process that uses it: a channel does not survive a fork. Over 200 lines because it answers
+    everything that `Store` promises.
     """
 
     def __init__(
@@ -113,11 +115,16 @@ class FirestoreStore:
             set_instant(request.read_time, read_time)
         return self._get(request, paths)[1]
 
+    def now(self, paths: Sequence[str]) -> tuple[datetime, list[Document | None]]:
+        """See `Store.now`."""
+        _, found, read_time = self._get(self._get_request(paths), paths)
+        return read_time, found
+
     def begin(self, paths: Sequence[str]) -> tuple[bytes, list[Document | None]]:
         """See `Store.begin`."""
         request = self._get_request(paths)
         request.new_transaction.read_write.SetInParent()
-        return self._get(request, paths)
+        return self._get(request, paths)[:2]
 
     def commit(
         self, writes: Sequence[Write], *, transaction: bytes | None = None, timeout: float
@@ -234,15 +241,16 @@ class FirestoreStore:
     def _get_request(self, paths: Iterable[str]) -> Message:
         return _BatchGetDocumentsRequest(database=self.database, documents=map(self.name, paths))
 
-    def _get(self, request: Message, paths: Sequence[str]) -> tuple[bytes, list[Document | None]]:
+    def _get(self, request: Message, paths: Sequence[str]) -> tuple[bytes, list[Document | None], datetime]:
         found: dict[str, Document] = {}
-        transaction = b""
+        transaction, read_time = b"", EPOCH
         for response in self._stream(self._batch_get, request, f"read of {', '.join(paths[:3])}"):
             transaction = transaction or response.transaction
+            read_time = max(read_time, instant(response.read_time))
             if response.HasField("found"):
                 document = self._messages.document(response.found)
                 found[document.path] = document
-        return transaction, [found.get(path) for path in paths]
+        return transaction, [found.get(path) for path in paths], read_time
 
 
 def _named(project: str | None) -> str:

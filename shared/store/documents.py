@@ -115,6 +115,10 @@ class Store(Protocol):
     def get(self, paths: Sequence[str], *, read_time: datetime | None = None) -> list[Document | None]:
         """Read documents, in the order asked; None for one that is not there."""
 
+    def now(self, paths: Sequence[str]) -> tuple[datetime, list[Document | None]]:
+        """Read documents as they are, and the time of that by Firestore's clock: every commit that was
+        answered before this call has a commit time at or before it."""
+
     def begin(self, paths: Sequence[str]) -> tuple[bytes, list[Document | None]]:
         """Begin a transaction by reading documents in it."""
 

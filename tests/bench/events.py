@@ -56,8 +56,8 @@ def http_request(entry: Entry, host: str) -> bytes:
     message = _Data()
     message.value.name = entry.path
     encode_fields(message.value.fields, entry.fields)
-    set_instant(message.value.create_time, entry.create_time)
-    set_instant(message.value.update_time, entry.create_time)
+    set_instant(message.value.create_time, entry.time)
+    set_instant(message.value.update_time, entry.time)
     body: bytes = message.SerializeToString()
     project = entry.path.split("/")[1]
     document = entry.path.partition("/documents/")[2]
@@ -70,7 +70,7 @@ def http_request(entry: Entry, host: str) -> bytes:
         "ce-type": "google.cloud.firestore.document.v1.created",
         "ce-specversion": "1.0",
         "ce-subject": f"documents/{document}",
-        "ce-time": entry.create_time.isoformat().replace("+00:00", "Z"),
+        "ce-time": entry.time.isoformat().replace("+00:00", "Z"),
         "ce-datacontenttype": "application/protobuf",
         "ce-dataschema": "https://googleapis.github.io/google-cloudevents/schema/google/events/cloud/firestore/v1/data.proto",
         "ce-project": project,

@@ -86,7 +86,7 @@ def test_one_entry_moves_four_totals_once(kitchen: Kitchen) -> None:
     entry = kitchen.write("entry-1")
     assert ledger_of(kitchen).apply(entry) is Outcome.COUNTED
     assert kitchen.totals() == kitchen.exact()
-    label = bucket_of(entry.create_time, kitchen.settings.bucket).label()
+    label = bucket_of(entry.time, kitchen.settings.bucket).label()
     (total,) = kitchen.documents("aggregates_time_hours")
     assert isinstance(total.pop("updated_at"), datetime)  # type: ignore[attr-defined]  # a dict of the test's own
     assert total == {"key": 18, "count": 1, "recent": {label: 1}}
@@ -138,7 +138,7 @@ def test_what_a_watermark_has_passed_is_skipped(
 ) -> None:
     """Committed exactly at W: the recompute has counted it. A microsecond after W: it has not."""
     entry = kitchen.write("entry-1")
-    watermark = entry.create_time + offset
+    watermark = entry.time + offset
     kitchen.store.commit([Merge(kitchen.home.state, {("timestamp",): watermark})], timeout=10)
     assert ledger_of(kitchen, lag=timedelta(0)).apply(entry) is outcome
     assert bool(kitchen.totals()) == (outcome is Outcome.COUNTED)
@@ -155,7 +155,7 @@ def test_a_watermark_that_moves_under_a_late_commit_wins(kitchen: Kitchen) -> No
         # The emulator locks what a transaction has read: the seal is refused until the transaction ends.
         while not sealed.is_set():
             try:
-                state = Merge(kitchen.home.state, {("timestamp",): entry.create_time})
+                state = Merge(kitchen.home.state, {("timestamp",): entry.time})
                 kitchen.store.commit([state], timeout=60)
                 sealed.set()
             except Transient:
@@ -220,7 +220,7 @@ def test_a_duplicate_in_a_group_costs_its_neighbours_nothing(kitchen: Kitchen) -
 def test_a_group_with_late_entries_skips_only_those(kitchen: Kitchen) -> None:
     """Behind the watermark, on it, and after it, in one commit."""
     entries = [kitchen.write(f"entry-{number}") for number in range(4)]
-    kitchen.store.commit([Merge(kitchen.home.state, {("timestamp",): entries[1].create_time})], timeout=10)
+    kitchen.store.commit([Merge(kitchen.home.state, {("timestamp",): entries[1].time})], timeout=10)
     watched = Watched(kitchen.store)
     ledger = ledger_of(kitchen, watched, lag=timedelta(0))
     outcomes = apply_together(ledger, watched, [entries[3], *entries[:3]])
@@ -290,7 +290,7 @@ def test_a_bad_entry_is_counted_where_it_can_be_and_set_aside_where_not(
     assert kitchen.totals() == kitchen.exact()
     set_aside = kitchen.documents(kitchen.home.rejected)
     assert reasons(set_aside) == sorted(rejections)
-    assert all(one["entry"] == entry.path and one["create_time"] == entry.create_time for one in set_aside)
+    assert all(one["entry"] == entry.path and one["create_time"] == entry.time for one in set_aside)
 
 
 def test_sums_and_composite_keys_move_with_the_counts(kitchen: Kitchen) -> None:

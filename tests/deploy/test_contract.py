@@ -17,6 +17,7 @@ from deploy import indexes, parameters, stage
 from deploy.arguments import options_of
 from deploy.google import RULES
 from deploy.steps import NAMES
+from deploy.steps.base import TRIGGERS
 from shared.catalog import LIBRA_HOME, libra
 from shared.settings import Settings
 from tests.deploy.conftest import ROOT, WHERE
@@ -106,10 +107,12 @@ def test_gcloud_deploys_what_firebase_would(planned: dict[str, dict[str, str]], 
     assert flags["runtime"] == FIREBASE["functions"][0]["runtime"]
 
 
-def test_both_tools_set_the_same_trigger(planned: dict[str, dict[str, str]]) -> None:
+@pytest.mark.parametrize("name", TRIGGERS)
+def test_both_tools_set_the_same_trigger(planned: dict[str, dict[str, str]], name: str) -> None:
     """Event type, filters, retry, account and place; and the path is that of the source's own collection."""
-    flags = function(planned, "libra-on-created")
-    trigger = ENDPOINTS["libra-on-created"]["eventTrigger"]
+    flags = function(planned, name)
+    trigger = ENDPOINTS[name]["eventTrigger"]
+    assert trigger["eventType"] == f"google.cloud.firestore.document.v1.{TRIGGERS[name]}"
     filters = dict(it.split("=") for it in flags["trigger-event-filters"].split(","))
     assert filters.pop("type") == trigger["eventType"]
     assert filters.keys() == trigger["eventFilters"].keys()
@@ -213,7 +216,7 @@ def test_indexes_follow_the_declarations() -> None:
     exempt = {(it.collection, it.fields[0]) for it in declared if it.kind == "exempt"}
     assert exempt == {
         (it.name, field) for it in source.aggregations for field in ("recent", "updated_at")
-    } | {(LIBRA_HOME.seen, "expires_at")}
+    } | {(LIBRA_HOME.seen, "expires_at"), (LIBRA_HOME.archives, "deltas")}
     assert {it for it in declared if it.kind != "exempt"} == {
         indexes.Declared("composite", "libra", ("dataAction:ascending", "timestamp:ascending")),
         indexes.Declared("ttl", LIBRA_HOME.seen, ("expires_at",)),
@@ -224,6 +227,7 @@ def test_rules_name_every_collection() -> None:
     """A collection that the rules do not name would be closed to those who are to read it."""
     source = libra(Settings())
     named = set(re.findall(r"match /(\w+)/\{\w+\} \{", RULES.read_text(encoding="utf-8")))
-    book_keeping = {LIBRA_HOME.seen, LIBRA_HOME.rejected, LIBRA_HOME.runs, LIBRA_HOME.state.partition("/")[0]}
+    book_keeping = {LIBRA_HOME.seen, LIBRA_HOME.rejected, LIBRA_HOME.runs, LIBRA_HOME.archives}
+    book_keeping.add(LIBRA_HOME.state.partition("/")[0])
     assert named == {it.name for it in source.aggregations} | book_keeping | {LIBRA_HOME.entries}
     assert ROOT / FIREBASE["firestore"]["rules"] == RULES

@@ -87,6 +87,7 @@ def test_every_error_of_the_page_is_raised() -> None:
         "Denied",
         "IndexMissing",
         "LeaseHeld",
+        "MassLoss",
         "Overloaded",
         "SnapshotTooOld",
     }

@@ -20,7 +20,7 @@ TOTALS = (
     "aggregates_time_hours",
     "aggregates_time_dates",
 )
-BOOKS = ("aggregates", "aggregates_seen", "aggregates_rejected", "aggregates_runs")
+BOOKS = ("aggregates", "aggregates_seen", "aggregates_rejected", "aggregates_runs", "aggregates_archives")
 CALLERS: dict[str, dict[str, Any] | None] = {
     "nobody": None,
     "user": {},

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.steps.base import TRIGGERS
 from shared.catalog import LIBRA_HOME, libra
 from shared.settings import Settings
 from tests.deploy.conftest import ROOT, WHERE, Deploy
@@ -125,7 +126,13 @@ def test_each_account_holds_one_role_in_the_project(apis: GoogleApis) -> None:
 
 
 @pytest.mark.parametrize(
-    ("service", "caller"), [("libra-on-created", "libra-trigger"), ("libra-recompute", "libra-scheduler")]
+    ("service", "caller"),
+    [
+        ("libra-on-created", "libra-trigger"),
+        ("libra-on-updated", "libra-trigger"),
+        ("libra-on-deleted", "libra-trigger"),
+        ("libra-recompute", "libra-scheduler"),
+    ],
 )
 def test_one_account_may_call_each_function(apis: GoogleApis, service: str, caller: str) -> None:
     """Events call the trigger, the schedule calls the recompute; nobody else calls either."""
@@ -169,7 +176,7 @@ def test_the_index_the_exemptions_and_the_policy_are_declared(apis: GoogleApis) 
     patched = [it for it in apis.changes() if it.method == "PATCH" and "/fields/" in it.path]
     exempt = {tuple(it.path.split("/")[6::2]) for it in patched if it.query["updateMask"] == ["indexConfig"]}
     totals = {(it.name, field) for it in source.aggregations for field in ("recent", "updated_at")}
-    assert exempt == totals | {(LIBRA_HOME.seen, "expires_at")}
+    assert exempt == totals | {(LIBRA_HOME.seen, "expires_at"), (LIBRA_HOME.archives, "deltas")}
     assert all(it.body.get("indexConfig") in ({}, None) for it in patched)
     policies = [it for it in patched if it.query["updateMask"] == ["ttlConfig"]]
     assert [it.path.split("/")[6::2] for it in policies] == [[LIBRA_HOME.seen, "expires_at"]]
@@ -211,13 +218,25 @@ def test_a_second_run_changes_nothing(deploy: Deploy, apis: GoogleApis) -> None:
 
 
 def test_a_changed_parameter_redeploys_what_it_touches(deploy: Deploy, apis: GoogleApis) -> None:
-    """Only the trigger knows of its instances, so only the trigger is deployed again."""
+    """Only the triggers know of their instances, so only they are deployed again."""
     before = len(apis.changes())
     changed = deploy("up", *WHERE, "--max-instances=9", "--only=functions")
     assert changed.returncode == 0, changed.stderr
     patches = [it for it in apis.changes()[before:] if it.method == "PATCH"]
-    assert [it.path.rpartition("/")[2] for it in patches] == ["libra-on-created"]
-    assert patches[0].body["serviceConfig"]["maxInstanceCount"] == 9
+    assert [it.path.rpartition("/")[2] for it in patches] == list(TRIGGERS)
+    assert {it.body["serviceConfig"]["maxInstanceCount"] for it in patches} == {9}
+
+
+def test_without_edits_only_creations_have_a_trigger(deploy: Deploy, apis: GoogleApis) -> None:
+    """`--edits=off` removes the two triggers that are too many; `up` without it brings them back."""
+    done = deploy("up", *WHERE, "--max-instances=9", "--edits=off", "--only=functions")
+    assert done.returncode == 0, done.stderr
+    there = {path.rpartition("/")[2] for path in apis.resources if path.startswith(f"{FUNCTIONS}/")}
+    assert there == {"libra-on-created", "libra-recompute"}
+    again = deploy("up", *WHERE, "--max-instances=9", "--only=functions,invokers")
+    assert again.returncode == 0, again.stderr
+    there = {path.rpartition("/")[2] for path in apis.resources if path.startswith(f"{FUNCTIONS}/")}
+    assert there == {*TRIGGERS, "libra-recompute"}
 
 
 def test_env_tells_a_shell_what_is_deployed(deploy: Deploy) -> None:
@@ -238,9 +257,9 @@ def test_a_shorter_lag_reaches_the_trigger_first(deploy: Deploy, apis: GoogleApi
         name: apis.resources[f"{FUNCTIONS}/{name}"]["serviceConfig"]["environmentVariables"][
             "LIBRA_LAG_SECONDS"
         ]
-        for name in ("libra-on-created", "libra-recompute")
+        for name in (*TRIGGERS, "libra-recompute")
     }
-    assert lags == {"libra-on-created": "400", "libra-recompute": "600"}
+    assert lags == dict.fromkeys(TRIGGERS, "400") | {"libra-recompute": "600"}
     assert "NOT YET DONE: LIBRA_LAG_SECONDS=400 is not yet deployed to the recompute" in done.stdout
 
 
@@ -328,7 +347,7 @@ def test_functions_that_firebase_deploys_are_granted_what_they_need(deploy: Depl
     project = apis.policies["cloudresourcemanager/v1/projects/kitchen-1"]["bindings"]
     roles = {it["role"] for it in project if member in it["members"]}
     assert roles == {"roles/datastore.user", "roles/eventarc.eventReceiver"}
-    for service in ("libra-on-created", "libra-recompute"):
+    for service in (*TRIGGERS, "libra-recompute"):
         policy = apis.policies[f"run/v1/projects/kitchen-1/locations/europe-west6/services/{service}"]
         assert any(member in it["members"] for it in policy["bindings"] if it["role"] == "roles/run.invoker")
 

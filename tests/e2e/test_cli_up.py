@@ -113,13 +113,14 @@ def _command(pid: int) -> str:
 
 
 def test_a_small_demo_is_exact() -> None:
-    """Entries, duplicates, bad entries, lost events, a recompute: exact twice, without control codes."""
+    """Entries, duplicates, bad entries, edits, lost events, a recompute: always exact, no control codes."""
     ended = run("demo", "--entries", "300", "--lost", "20", "--seed", "5")
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert ended.stdout.count("exact: ") == 2
+    assert ended.stdout.count("exact: ") == 3
     assert "300/300" in ended.stdout
     assert re.search(r"\d+ made twice", ended.stdout)
     assert re.search(r"Rejected: \d+ entries, by reason", ended.stdout)
+    assert "15 entries are edited, 6 deleted" in ended.stdout
     assert re.search(r"20 more entries, whose events are lost for good: \d+ totals are short", ended.stdout)
     assert re.search(r"drift +[1-9]\d* in \d+ totals", ended.stdout)
     assert "\x1b" not in ended.stdout

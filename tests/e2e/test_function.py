@@ -63,7 +63,7 @@ def test_a_json_event_is_counted(deployed: Deployed) -> None:
     entry = deployed.kitchen.write("entry-1")
     document = {
         "name": entry.path,
-        "createTime": entry.create_time.isoformat(),
+        "createTime": entry.time.isoformat(),
         "fields": {"ingredient": {"stringValue": "Kettle Chips"}, "dataAction": {"stringValue": "Refilled"}},
     }
     body = json.dumps({"value": document}).encode()

@@ -56,6 +56,24 @@ def test_generate_writes_so_many_entries_once(environment: dict[str, str], store
     assert len(entries(store)) == 460
 
 
+def test_generate_edits_and_deletes_a_share(environment: dict[str, str], store: FirestoreStore) -> None:
+    """Once all are written; a second run writes the deleted ones again and deletes them again."""
+    words = ("generate", "--entries", "200", "--edits", "5%", "--deletions", "0.02")
+    assert "14 entries edited or deleted" in libra(environment, *words).output
+    assert store.count(Query("libra")) == 196
+    again = libra(environment, *words).output
+    assert "4 entries written, 196 were there" in again
+    assert store.count(Query("libra")) == 196
+
+
+def test_a_share_is_a_number_or_per_cent(environment: dict[str, str]) -> None:
+    """Anything else ends the command with what is allowed."""
+    for wrong in ("2", "-1%", "much"):
+        result = libra(environment, "generate", "--edits", wrong)
+        assert result.exit_code == 2
+        assert "is no share such as 0.05 or 5%, from 0 to 1" in result.output
+
+
 def test_generate_keeps_to_a_rate(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Between batches it waits as long as the rate asks for, and not after the last one is due."""
     now, slept = 100.0, []

@@ -16,7 +16,7 @@ import pytest
 
 from local.emulator import Emulator
 from shared.ledger import Ledger
-from shared.store import FieldPath, Merge
+from shared.store import FieldPath, Merge, Query
 from shared.store.client import FirestoreStore
 from tests.support.function_process import Function, serving
 from tests.support.kitchen import Kitchen
@@ -132,6 +132,107 @@ def test_status_shows_what_is_pending_and_a_run_that_died(kitchen: Kitchen) -> N
     assert "its lease is over" in libra(kitchen, "status").stdout
 
 
+def test_a_mass_loss_is_refused_until_the_operator_accepts_it(kitchen: Kitchen) -> None:
+    """`verify` says what a run would refuse, `recompute` refuses it, `status` says why; it is accepted."""
+    proven(kitchen)
+    assert libra(kitchen, "recompute").returncode == 0
+    kitchen.store.commit([Merge("aggregates_actions/Gone", {("count",): 2_000})], timeout=10)
+    lost = [{"aggregation": "aggregates_actions", "stored": 2_003, "exact": 3}]
+    wrong = libra(kitchen, "verify", "--json")
+    assert (wrong.returncode, json.loads(wrong.stdout)["losses"]) == (1, lost)
+    assert "A run refuses this loss (MassLoss): aggregates_actions" in libra(kitchen, "verify").stdout
+    before = totals(kitchen.store, kitchen.source)
+    refused = libra(kitchen, "recompute", "--json")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "aggregates_actions says 2,003, and 3 were counted (99.85 % less)" in refused.stderr
+    assert totals(kitchen.store, kitchen.source) == before
+    told = libra(kitchen, "status").stdout
+    assert "MassLoss" in told
+    assert "by a run that has not completed" in " ".join(told.split())
+    status = json.loads(libra(kitchen, "status", "--json").stdout)
+    assert status["watermark"] == status["runs"][1]["watermark"] < status["sealed"]
+    done = libra(kitchen, "recompute", "--accept-loss", "--json")
+    assert (done.returncode, json.loads(done.stdout)["losses"]) == (0, lost)
+    converged(kitchen.store, kitchen.source)
+    status = json.loads(libra(kitchen, "status", "--json").stdout)
+    assert status["watermark"] == status["sealed"] == json.loads(done.stdout)["watermark"]
+
+
+def standing(kitchen: Kitchen, **variables: str) -> dict[str, dict[str, object]]:
+    """What `libra aggregation status --json` says, by name."""
+    told = json.loads(libra(kitchen, "aggregation", "status", "--json", **variables).stdout)
+    return {each["name"]: each for each in told["aggregations"]}
+
+
+def test_a_changed_aggregation_is_filled_and_then_exact(kitchen: Kitchen) -> None:
+    """Another time action changes hours and dates: no drift, and a run says when they are exact."""
+    kitchen.write("refilled", dataAction="Refilled")
+    proven(kitchen)
+    assert libra(kitchen, "recompute").returncode == 0
+    assert {each["state"] for each in standing(kitchen).values()} == {"filling"}
+    assert "Aggregations: 4 filling, 0 orphaned" in libra(kitchen, "status").stdout
+    every = {"LIBRA_TIME_ACTION": "*"}
+    hours = standing(kitchen, **every)["aggregates_time_hours"]
+    assert (hours["state"], hours["why"], hours["exact_from"]) == ("unseen", "changed", None)
+    dry = libra(kitchen, "verify", **every)
+    assert (dry.returncode, "Nothing drifted" in dry.stdout) == (0, True)
+    done = json.loads(libra(kitchen, "recompute", "--json", **every).stdout)
+    assert (done["drift"], done["filled"], {each["why"] for each in done["filling"]}) == (
+        0,
+        2,
+        {"first", "changed"},
+    )
+    told = libra(kitchen, "aggregation", "status", **every).stdout
+    assert "changed; a run at" in " ".join(told.split())
+    long_ago: dict[FieldPath, object] = {
+        ("aggregations", name, "declared_at"): datetime.now(UTC) - timedelta(hours=1)
+        for name in standing(kitchen)
+    }
+    kitchen.store.commit([Merge(kitchen.home.state, long_ago)], timeout=10)
+    proven(kitchen)
+    done = json.loads(libra(kitchen, "recompute", "--json", **every).stdout)
+    assert {each["exact_since"] for each in done["filling"]} == {done["watermark"]}
+    assert {each["exact_since"] for each in standing(kitchen, **every).values()} == {done["watermark"]}
+    assert "filling" not in libra(kitchen, "status", **every).stdout
+
+
+def test_an_orphan_is_listed_and_removed_when_the_operator_says_so(kitchen: Kitchen) -> None:
+    """It asks, refuses what is declared or unknown, and leaves everything else as it was."""
+    proven(kitchen)
+    assert libra(kitchen, "recompute").returncode == 0
+    (state,) = kitchen.store.get([kitchen.home.state])
+    assert state
+    known = state.fields["aggregations"]
+    assert isinstance(known, dict)
+    gone = known["aggregates_actions"] | {"collection": "old_totals"}
+    gone["orphaned_at"] = datetime.now(UTC) - timedelta(hours=1)
+    old = [Merge(f"old_totals/{number}", {("count",): number}) for number in range(450)]
+    kitchen.store.commit([Merge(kitchen.home.state, {("aggregations", "old"): gone}), *old], timeout=30)
+    assert (standing(kitchen)["old"]["state"], standing(kitchen)["old"]["documents"]) == ("orphaned", 450)
+    told = " ".join(libra(kitchen, "aggregation", "status").stdout.split())
+    assert "450 documents in old_totals: libra aggregation remove old" in told
+    assert "1 orphaned" in libra(kitchen, "status").stdout
+    before = totals(kitchen.store, kitchen.source)
+    for name, says in (
+        ("aggregates_actions", "aggregates_actions is declared"),
+        ("libra", "knows no orphaned"),
+    ):
+        refused = libra(kitchen, "aggregation", "remove", name, "--yes")
+        assert (refused.returncode, says in refused.stderr) == (1, True), refused.stderr
+    unanswered = libra(kitchen, "aggregation", "remove", "old")
+    assert (unanswered.returncode, "Delete all 450 documents of old_totals?" in unanswered.stderr) == (
+        1,
+        True,
+    )
+    assert kitchen.store.count(Query("old_totals")) == 450
+    done = libra(kitchen, "aggregation", "remove", "old", "--yes", "--json")
+    assert json.loads(done.stdout) == {"aggregation": "old", "collection": "old_totals", "deleted": 450}
+    assert kitchen.store.count(Query("old_totals")) == 0
+    assert "old" not in standing(kitchen)
+    assert totals(kitchen.store, kitchen.source) == before
+    assert libra(kitchen, "verify").returncode == 0
+
+
 def test_a_second_recompute_is_refused_in_one_line(kitchen: Kitchen) -> None:
     """Status 1, the run that holds the lease, and no total changed."""
     held = {"run_id": "another", "token": 1, "expires_at": datetime.now(UTC) + timedelta(minutes=5)}
@@ -139,5 +240,5 @@ def test_a_second_recompute_is_refused_in_one_line(kitchen: Kitchen) -> None:
     before = totals(kitchen.store, kitchen.source)
     refused = libra(kitchen, "recompute")
     assert (refused.returncode, refused.stdout) == (1, "")
-    assert refused.stderr.startswith("libra: recompute another holds the lease until")
+    assert refused.stderr.startswith("libra: run another holds the lease until")
     assert totals(kitchen.store, kitchen.source) == before

@@ -229,7 +229,7 @@ def test_every_kind_of_declaration_is_counted_alike(kitchen: Kitchen) -> None:
 def test_values_too_long_for_an_index_are_counted_by_scan_only(kitchen: Kitchen, length: int) -> None:
     """The index gives up on them; scan and fold agree, also that the longest is rejected."""
     kitchen.write("short", ingredient="Basil")
-    at = kitchen.write("long", ingredient="é" * (length // 2) + "x" * (length % 2)).create_time
+    at = kitchen.write("long", ingredient="é" * (length // 2) + "x" * (length % 2)).time
     with pytest.raises(StrategyUnsupported, match="1500 bytes or more"):
         index(Snapshot(kitchen.store, kitchen.source, kitchen.home, at))
     assert scan(Snapshot(kitchen.store, kitchen.source, kitchen.home, at)).totals == exact_at(
@@ -242,7 +242,7 @@ def test_a_snapshot_ends_with_its_microsecond(
     kitchen: Kitchen, counter: Callable[[Snapshot], Counted]
 ) -> None:
     """An entry committed exactly at the read time is in, and is not a microsecond earlier."""
-    at = kitchen.write("e").create_time
+    at = kitchen.write("e").time
     for micros, entries in ((-1, 0), (0, 1), (1, 1)):
         snapshot = Snapshot(kitchen.store, kitchen.source, kitchen.home, at + timedelta(microseconds=micros))
         assert counter(snapshot).entries == entries
@@ -251,7 +251,7 @@ def test_a_snapshot_ends_with_its_microsecond(
 def test_reads_are_accounted_as_they_are_billed(kitchen: Kitchen) -> None:
     """Scan: one for each entry. Index: one for each query, as few entries are in each."""
     for number in range(12):
-        at = kitchen.write(f"e{number}").create_time
+        at = kitchen.write(f"e{number}").time
     scanned = Snapshot(kitchen.store, kitchen.source, kitchen.home, at, workers=1)
     scan(scanned, page=100)
     assert scanned.reads == 12

@@ -11,30 +11,66 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from shared.aggregation import Entry
+from shared.aggregation import Cell, Entry, Version, change
 from shared.catalog import LIBRA_HOME, libra
 from shared.ledger import Ledger
 from shared.settings import Settings
-from shared.store import Create, Query, Store
+from shared.store import Create, Document, Query, Store
 from shared.store.client import FirestoreStore
+from shared.watermark import MICROSECOND
 
 SETTINGS = Settings(lag=timedelta(minutes=10))
+RICE = Cell("aggregates_categories", "Rice")
 WATERMARK_AGE = timedelta(minutes=30)
 PASSED, LATE, FRESH = timedelta(hours=1), timedelta(minutes=20), timedelta(0)
 AGES = (FRESH, LATE, PASSED, FRESH)
-"""How old each event is when it is applied: on the fresh path, on the late path, behind the watermark."""
+"""How old each creation is when it is applied: on the fresh path, on the late path, behind the watermark."""
 
 
 def events(root: str, now: datetime) -> list[Entry]:
-    """The events, whatever the database says: an emulator has no entries as old as some of these."""
+    """The events, whatever the database says: an emulator has no entries as old as some of these.
+
+    Of the three creations that are counted, the first is edited to what could not be counted by its
+    ingredient and back again, and the last two are deleted: one at once, where no boundary of a bucket lies
+    in between, and one later, which has to be searched for.
+    """
+    fields: dict[str, object] = {"ingredient": "Rice", "dataAction": "Served", "timestamp": now}
+    made = [Entry(f"{root}/libra/e{number}", now - age, fields) for number, age in enumerate(AGES)]
+    first, late, _, last = made
+    bad = Version(now + MICROSECOND, fields | {"ingredient": None})
     return [
-        Entry(
-            f"{root}/libra/e{number}",
-            now - age,
-            {"ingredient": "Rice", "dataAction": "Served", "timestamp": now},
-        )
-        for number, age in enumerate(AGES)
+        *made,
+        Entry(first.path, bad.time, bad.fields, Version(first.time, fields)),
+        Entry(first.path, now + 2 * MICROSECOND, fields, bad),
+        Entry.deleted(last.path, Version(last.time, fields)),
+        Entry.deleted(late.path, Version(late.time, fields)),
     ]
+
+
+def deliveries(root: str, now: datetime) -> list[Entry]:
+    """What is delivered, in order: each event, and the last one once more."""
+    changes = events(root, now)
+    return [*changes, changes[-1]]
+
+
+def rice(entry: Entry, now: datetime) -> int:
+    """What an event adds to the total of rice: nothing where a run has counted it."""
+    deltas = change(libra(SETTINGS), entry).deltas
+    return 0 if entry.time == now - PASSED else deltas.get(RICE, {"count": 0})["count"]
+
+
+class At:
+    """A store whose clock stands at a time, as the ledger's does."""
+
+    def __init__(self, inner: Any, now: datetime) -> None:
+        self._inner = inner
+        self._now = now
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def now(self, paths: Sequence[str]) -> tuple[datetime, list[Document | None]]:
+        return self._now, self._inner.now(paths)[1]
 
 
 def prepare(store: Store, now: datetime) -> None:
@@ -43,10 +79,10 @@ def prepare(store: Store, now: datetime) -> None:
 
 
 def apply_all(store: Any, root: str, now: datetime, stated: Callable[[Entry], None]) -> None:
-    """Apply each event, and the last one twice: what is called in here is what the matrix is made of."""
-    ledger = Ledger(store, libra(SETTINGS), LIBRA_HOME, SETTINGS, clock=lambda: now, sleep=lambda _: None)
-    entries = events(root, now)
-    for entry in [*entries, entries[-1]]:
+    """Apply each event in turn: what is called in here is what the matrix is made of."""
+    at: Any = At(store, now)
+    ledger = Ledger(at, libra(SETTINGS), LIBRA_HOME, SETTINGS, clock=lambda: now, sleep=lambda _: None)
+    for entry in deliveries(root, now):
         ledger.apply(entry)
         stated(entry)
 

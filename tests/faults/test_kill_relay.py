@@ -80,7 +80,7 @@ def test_law_survive_kill_9_of_the_relay(stack: LocalStack, kitchen: Kitchen, st
     stack.wait_until_quiet(seconds=30)
     (total,) = kitchen.documents("aggregates_categories") or [{"count": 0}]
     assert as_int(total["count"]) <= kitchen.store.count(Query("libra"))
-    newest = max(entry.create_time for entry in kitchen.entries())
+    newest = max(entry.time for entry in kitchen.entries())
     wait_until(lambda: datetime.now(UTC) > newest + 2 * QUICK.bucket, seconds=10, what="the bucket's end")
     Recompute(kitchen.store, kitchen.source, kitchen.home, kitchen.settings).run()
     fence_holds(kitchen.store, kitchen.source)

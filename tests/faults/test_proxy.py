@@ -75,7 +75,7 @@ def drifted(line: Line) -> None:
     for number in range(4):
         ledger.apply(line.kitchen.write(f"e{number}"))
     line.kitchen.write("lost", ingredient="Basil")
-    wait_until_past(line.kitchen.write("last").create_time)
+    wait_until_past(line.kitchen.write("last").time)
 
 
 def wait_until_past(instant: datetime) -> None:

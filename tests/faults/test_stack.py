@@ -43,7 +43,7 @@ def write(kitchen: Kitchen, first: int, number: int) -> None:
 
 def wait_past(kitchen: Kitchen) -> None:
     """Wait until the bucket of the newest entry has ended."""
-    newest = max(entry.create_time for entry in kitchen.entries())
+    newest = max(entry.time for entry in kitchen.entries())
     wait_until(
         lambda: datetime.now(UTC) > newest + 2 * QUICK.bucket, seconds=10, what="the end of the last bucket"
     )

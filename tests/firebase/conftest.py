@@ -63,13 +63,20 @@ class Suite:
         )
         return dict(answer.raise_for_status().json())
 
-    def set_count(self, path: str, count: int) -> None:
-        """Spoil a total."""
-        mask = {"updateMask.fieldPaths": "count"}
-        body = {"fields": {"count": {"integerValue": str(count)}}}
+    def change(self, path: str, field: str, value: Json) -> None:
+        """Edit one field of a document."""
+        mask, body = {"updateMask.fieldPaths": field}, {"fields": {field: value}}
         httpx.patch(
             f"{self.documents}/{path}", params=mask, json=body, headers=OWNER, timeout=30
         ).raise_for_status()
+
+    def delete(self, path: str) -> None:
+        """Delete a document."""
+        httpx.delete(f"{self.documents}/{path}", headers=OWNER, timeout=30).raise_for_status()
+
+    def set_count(self, path: str, count: int) -> None:
+        """Spoil a total."""
+        self.change(path, "count", {"integerValue": str(count)})
 
     def tick(self) -> Json:
         """Do what the clock would do at two in the night; the recompute's report."""

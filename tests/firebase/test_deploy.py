@@ -63,13 +63,14 @@ def test_firebase_deploys_the_functions_as_gcloud_does(asked: Json) -> None:
         assert service.pop("ingressSettings") == "ALLOW_INTERNAL_ONLY"
         assert service.pop("availableCpu") == "1"
         del service["environmentVariables"]
-    assert services["libra-on-created"] == {
-        "availableMemory": "512Mi",
-        "maxInstanceRequestConcurrency": 40,
-        "minInstanceCount": 0,
-        "maxInstanceCount": 7,
-        "timeoutSeconds": 120,
-    }
+    for trigger_name in ("libra-on-created", "libra-on-updated", "libra-on-deleted"):
+        assert services[trigger_name] == {
+            "availableMemory": "512Mi",
+            "maxInstanceRequestConcurrency": 40,
+            "minInstanceCount": 0,
+            "maxInstanceCount": 7,
+            "timeoutSeconds": 120,
+        }
     assert services["libra-recompute"] == {
         "availableMemory": "1024Mi",
         "maxInstanceRequestConcurrency": 1,

@@ -99,6 +99,17 @@ def test_the_schedule_repairs_what_was_lost_and_what_was_spoiled(counted: Suite)
     assert counted.tick()["drift"] == 0
 
 
+def test_edits_and_deletions_move_the_totals(counted: Suite) -> None:
+    """The suite's own events of the other two triggers: an entry is edited, then deleted."""
+    written = counted.create("libra", entry("Basil", "Refilled"))
+    path = f"libra/{written['name'].rpartition('/')[2]}"
+    counted.wait_for({"aggregates_categories/Basil": 1, "aggregates_actions/Refilled": 1})
+    counted.change(path, "ingredient", {"stringValue": "Mint"})
+    counted.wait_for({"aggregates_categories/Basil": 0, "aggregates_categories/Mint": 1})
+    counted.delete(path)
+    counted.wait_for({"aggregates_categories/Mint": 0, "aggregates_actions/Refilled": 0})
+
+
 def test_the_rules_are_in_force(firebase: Suite) -> None:
     """Who is not signed in reads no total and writes no entry, as when deployed."""
     for collection in ("aggregates_categories", "libra"):

@@ -23,6 +23,7 @@ from shared.aggregation import (
     document_id,
     fold,
 )
+from shared.aggregation.digest import canonical, digest
 from shared.counting.index import index, unsupported
 from shared.counting.scan import Tally, scan
 from shared.counting.snapshot import Snapshot
@@ -161,6 +162,14 @@ def test_an_aggregation_counts_what_it_admits_or_says_why_not(
         assert added["count"] == 1
         assert added.keys() <= set(each.columns)
     assert all(one.field in source.fields for one in found.rejections)
+
+
+@given(aggregations, aggregations)
+@BOUNDLESS
+def test_what_counts_otherwise_has_another_digest(one: Aggregation, other: Aggregation) -> None:
+    """Every declaration has a digest, and what is written down alike is declared alike."""
+    assert (digest(one) == digest(other)) == (canonical(one) == canonical(other))
+    assert (canonical(one) == canonical(other)) <= (one == other)
 
 
 @given(aggregations, st.lists(entries(), max_size=6))

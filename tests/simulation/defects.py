@@ -19,7 +19,7 @@ import shared.drift
 import shared.ledger
 import shared.recompute
 from shared.errors import Transient
-from shared.store import Create, Store, Write
+from shared.store import Create, Merge, Store, Write
 from tests.simulation.run import Parts
 from tests.support.memory_guardless import Guardless
 
@@ -116,6 +116,21 @@ class Hopeful(_Tap):
             raise
 
 
+class Clamped(_Tap):
+    """Keeps a total from falling below zero, as many counters do."""
+
+    def commit(self, writes: Sequence[Write], **options: Any) -> datetime:
+        kept = [write for write in writes if not self._sinks(write)]
+        return self._inner.commit(kept, **options)  # type: ignore[no-any-return]  # what commit gives
+
+    def _sinks(self, write: Write) -> bool:
+        amount = write.increments.get(("count",), 0) if isinstance(write, Merge) else 0
+        if amount >= 0:
+            return False
+        (found,) = self._inner.get([write.path])
+        return not found or int(found.fields.get("count", 0)) + amount < 0
+
+
 def ledger(*changes: tuple[str, str]) -> Parts:
     """Parts with a changed ledger."""
     return Parts(ledger=changed(shared.ledger, *changes))
@@ -141,8 +156,12 @@ def tapped(tap: Callable[[Store], Any]) -> Parts:
 
 _SEAL = "        self._seal(run, watermark)\n"
 _CORRECT = "        self._correct(run, found.corrections)\n"
-_LABEL = "bucket_of(member.entry.create_time, self._bucket)"
-_FRESH = "is_fresh(member.entry.create_time, now, self._lag)"
+_LABEL = "bucket_of(member.place.until, self._bucket)"
+_DUPLICATES = "if True:\n                member.outcome = Outcome.DUPLICATE\n\n    def _reject"
+_OBVIOUS = (
+    "if now + SAFETY_MARGIN > end:\n            return False\n        member.place = Place(version, end)"
+)
+_FRESH = "is_fresh(member.place.after, now, self._lag)"
 
 DEFECTS: dict[str, Callable[[], Parts]] = {
     # the ledger
@@ -151,10 +170,10 @@ DEFECTS: dict[str, Callable[[], Parts]] = {
     "the increments in a commit of their own, before the guard": lambda: tapped(GuardLast),
     "a commit without an answer is taken for one that landed": lambda: tapped(Hopeful),
     "an existing marker fails the group instead of one member": lambda: ledger(
-        ("            if marker:\n", "            if True:\n")
+        ("if marker:\n                member.outcome = Outcome.DUPLICATE\n\n    def _reject", _DUPLICATES)
     ),
     "the bucket is rounded down": lambda: ledger(
-        (_LABEL, "bucket_of(member.entry.create_time - self._bucket, self._bucket)")
+        (_LABEL, "bucket_of(member.place.until - self._bucket, self._bucket)")
     ),
     "the late path is forgotten": lambda: ledger((_FRESH, "True")),
     "the margin is forgotten": lambda: ledger((_FRESH, f"{_FRESH[:-1]}, self._lag * 0)")),
@@ -165,11 +184,46 @@ DEFECTS: dict[str, Callable[[], Parts]] = {
         )
     ),
     "an entry exactly at the watermark is counted again": lambda: ledger(
-        ("member.entry.create_time <= watermark", "member.entry.create_time < watermark")
+        ("member.place.until <= watermark", "member.place.until < watermark")
     ),
-    "the marker ignores the create time": lambda: ledger(("{entry.path}\\0{micros}", "{entry.path}")),
+    "the marker ignores the create time": lambda: ledger(("{path}\\0{micros}", "{path}")),
     "the event loop's leader goes while others wait": lambda: ledger(
         ("leading = self._queue.done() is not None", "leading = False")
+    ),
+    # edits and deletions
+    "an edit adds the new version and takes nothing back": lambda: ledger(
+        ("change(self._source, entry)", "change(self._source, Entry(entry.path, entry.time, entry.fields))")
+    ),
+    "the marker of an edit is another for each delivery": lambda: ledger(
+        (
+            "Member(entry, marker_id(entry), counted",
+            'Member(entry, marker_id(entry) + (f"{self._clock():%H%M%S%f}" if entry.old else ""), counted',
+        )
+    ),
+    "a deletion is labelled by the instance's clock": lambda: ledger(
+        (_OBVIOUS, "member.place = Place(now, now)")
+    ),
+    "the time of the deletion is that of the version": lambda: ledger(
+        ("None if entry.gone else Place(entry.time, entry.time)", "Place(entry.time, entry.time)")
+    ),
+    "the clocks' margin is forgotten for a deletion": lambda: ledger(
+        ("if now + SAFETY_MARGIN > end:", "if now > end:")
+    ),
+    "another version under the same id counts as the one that was deleted": lambda: ledger(
+        (
+            "document is not None and document.update_time == search.member.entry.time",
+            "document is not None",
+        )
+    ),
+    "a deletion that cannot be placed is applied all the same": lambda: ledger(
+        ("if self._known or (self._watermark and until <= self._watermark):", "if True:")
+    ),
+    "a total does not fall below zero": lambda: tapped(Clamped),
+    "the record of a version that a superseded edit replaced is kept": lambda: ledger(
+        ("        self._tidy_up(list(first.values()))\n", "")
+    ),
+    "a run keeps records of versions that are replaced or gone": lambda: recompute(
+        ("        clean(self._store, self._home, self._fence, run)\n", "")
     ),
     # the recompute
     "the seal is skipped": lambda: recompute((_SEAL, "")),

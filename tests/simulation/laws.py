@@ -7,10 +7,10 @@ must hold, and raises `Violation` at the commit that breaks it.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeAlias
 
-from shared.aggregation import Cell, Entry, Source, contribution, fold
+from shared.aggregation import Cell, Entry, Source, change, fold
 from shared.catalog import LIBRA_HOME
 from shared.ledger import Outcome
 from shared.recompute import Report
@@ -35,14 +35,25 @@ class WatchedStore(MemoryStore):
         return at
 
 
+TOO_LATE = timedelta(minutes=50)
+"""Only a deletion whose event comes later than this may be left to the next run."""
+
+
 @dataclass(slots=True)
 class _Known:
-    """An entry, as the observer knows it."""
+    """A change, as the observer knows it."""
 
     entry: Entry
-    cells: frozenset[str]
+    at: datetime
+    """When it was committed, also if it is a deletion."""
+    deltas: Mapping[str, int]
+    """What it adds to the count of each total."""
+    tried: bool = False
+    """Whether its event was delivered."""
+    answered: bool = False
+    """Whether its event was answered for good, however."""
     counted: bool = False
-    """Acknowledged as counted by a trigger; not: as superseded by a recompute."""
+    """Acknowledged as counted by a trigger; not: as superseded by a recompute, or left to one."""
 
 
 @dataclass(slots=True)
@@ -51,10 +62,7 @@ class Laws:
 
     store: WatchedStore
     source: Source
-    settled: bool = False
-    """Whether every entry written so far is still as its event told: nobody edited or deleted one."""
-    known: dict[tuple[str, datetime], _Known] = field(default_factory=dict)
-    made: list[Entry] = field(default_factory=list)
+    known: dict[tuple[str, datetime, bool], _Known] = field(default_factory=dict)
     stored: datetime | None = None
     """The watermark in the database."""
     watermark: datetime | None = None
@@ -69,30 +77,40 @@ class Laws:
 
     def __post_init__(self) -> None:
         self.collections = frozenset(each.name for each in self.source.aggregations)
-        self.settled = True
         self.store.watch = self._watch
 
     # -- told from outside
 
+    def happened(self, entry: Entry, at: datetime) -> None:
+        """Somebody changed an entry."""
+        deltas = change(self.source, entry).deltas
+        counts = {LIBRA_HOME.total(cell): measures["count"] for cell, measures in deltas.items()}
+        self.known[entry.path, entry.time, entry.gone] = _Known(entry, at, counts)
+
     def attempted(self, entry: Entry) -> None:
         """An event is about to be tried; told each time."""
-        name = (entry.path, entry.create_time)
-        if name not in self.known:
-            cells = contribution(self.source, entry.fields).deltas
-            self.known[name] = _Known(entry, frozenset(LIBRA_HOME.total(cell) for cell in cells))
+        self._known(entry).tried = True
+
+    def _known(self, entry: Entry) -> _Known:
+        return self.known[entry.path, entry.time, entry.gone]
 
     def acknowledged(self, entry: Entry, outcome: Outcome) -> None:
         """An event was answered for good. *bound*, below: it must be visible by now."""
-        known = self.known[entry.path, entry.create_time]
+        known = self._known(entry)
+        known.answered = True
         if outcome.value == Outcome.SUPERSEDED.value:
-            if self.watermark is None or entry.create_time > self.watermark:
+            if self.watermark is None or known.at > self.watermark:
                 raise Violation(
-                    f"{entry.path} ({entry.create_time}) was skipped for a watermark it is not behind: "
+                    f"{entry.path} ({known.at}) was skipped for a watermark it is not behind: "
                     f"{self.watermark}"
                 )
             return
+        if outcome.value == Outcome.LEFT.value:
+            if not entry.gone or self.store.clock() - known.at < TOO_LATE:
+                raise Violation(f"{entry.path} ({known.at}) was left to the next run, and came in time")
+            return
         known.counted = True
-        for path in known.cells:
+        for path in known.deltas:
             self._check_open(path)
 
     def completed(self, report: Report) -> None:
@@ -141,21 +159,18 @@ class Laws:
 
     def _check_good_night(self, watermark: datetime) -> None:
         """*once*: if every entry up to the seal was acknowledged as counted, there is no drift to correct."""
-        passed = [each for each in self.made if each.create_time <= watermark]
-        if not self.settled or not all(map(self._accounted, passed)):
+        passed = [each for each in self.known.values() if each.at <= watermark]
+        if not all(map(self._accounted, passed)):
             return
         for path in self.at_seal.keys() | self.exact.keys():
             if self.at_seal.get(path, 0) != self.exact.get(path, 0):
                 raise Violation(
-                    f"once: every entry up to {watermark} was acknowledged, {path} counts "
+                    f"once: every change up to {watermark} was acknowledged, {path} counts "
                     f"{self.at_seal.get(path, 0)} of them and there are {self.exact.get(path, 0)}"
                 )
 
-    def _accounted(self, entry: Entry) -> bool:
-        if self.proved and entry.create_time <= self.proved:
-            return True
-        known = self.known.get((entry.path, entry.create_time))
-        return known is not None and known.counted
+    def _accounted(self, known: _Known) -> bool:
+        return known.counted or (self.proved is not None and known.at <= self.proved)
 
     def _check_applied(self, path: str) -> None:
         """*fence*: what a total says of the entries up to the seal stands still, but for one correction."""
@@ -169,16 +184,18 @@ class Laws:
                 )
 
     def _check_open(self, path: str) -> None:
-        """*bound*: acknowledged ≤ shown ≤ attempted, of the entries behind the seal, at every moment."""
+        """*bound*: what is shown of the changes behind the seal lies between what was acknowledged and what
+        was attempted: each change that was acknowledged is in it, and of the others any that was tried."""
         shown, low, high = self._open(path), 0, 0
         for known in self.known.values():
-            if path in known.cells and (self.watermark is None or known.entry.create_time > self.watermark):
-                high += 1
-                low += known.counted
+            amount = known.deltas.get(path)
+            if amount and known.tried and (self.watermark is None or known.at > self.watermark):
+                high += amount if known.counted else max(0, amount)
+                low += amount if known.counted else min(0, amount)
         if not low <= shown <= high:
             raise Violation(
-                f"bound: {path} shows {shown} entries behind {self.watermark}: {low} were acknowledged and "
-                f"{high} attempted"
+                f"bound: {path} shows {shown} of the changes behind {self.watermark}: with what was "
+                f"acknowledged and attempted it is from {low} to {high}"
             )
 
     # -- figures
@@ -196,6 +213,16 @@ class Laws:
         """Every bucket that is left in any total."""
         for path in self._paths():
             yield from _recent(self._fields(path))
+
+    def stale_records(self) -> list[str]:
+        """Records of versions that could not be counted, although a trigger heard that they are gone."""
+        ended = {
+            (each.entry.path, each.entry.old.time)
+            for each in self.known.values()
+            if each.entry.old and each.answered
+        }
+        records = [record.fields for record in self.store.query(Query(LIBRA_HOME.rejected))]
+        return [str(fields) for fields in records if (fields["entry"], fields["create_time"]) in ended]
 
     def _paths(self) -> list[str]:
         return [each.path for name in self.collections for each in self.store.query(Query(name))]

@@ -15,7 +15,7 @@ from unittest.mock import patch
 
 import shared.ledger
 import shared.recompute
-from shared.aggregation import Entry
+from shared.aggregation import Entry, Version
 from shared.catalog import LIBRA_HOME, libra
 from shared.errors import AlreadyExists, LibraError, Transient
 from shared.log import logger
@@ -26,6 +26,7 @@ from tests.simulation.loop import Loop, drive
 from tests.simulation.schedule import (
     INSTANCES,
     WEATHERS,
+    Cause,
     Deliver,
     Edit,
     Expire,
@@ -65,6 +66,7 @@ class Figures:
 
     schedules: int = 0
     entries: int = 0
+    changes: Counter[str] = field(default_factory=Counter)
     deliveries: int = 0
     runs: Counter[str] = field(default_factory=Counter)
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -77,6 +79,7 @@ class Figures:
         self.entries += other.entries
         self.deliveries += other.deliveries
         self.corrections += other.corrections
+        self.changes += other.changes
         self.runs += other.runs
         self.outcomes += other.outcomes
         self.faults += other.faults
@@ -87,7 +90,7 @@ class Figures:
             f"{self.schedules} schedules in {seconds:.0f} s ({self.schedules / seconds:.0f} a second)",
             f"entries {self.entries}, deliveries {self.deliveries}, corrections {self.corrections}",
         ]
-        for what in ("outcomes", "runs", "faults"):
+        for what in ("changes", "outcomes", "runs", "faults"):
             counted: Counter[str] = getattr(self, what)
             lines.append(
                 f"{what}: " + ", ".join(f"{name} {number}" for name, number in counted.most_common())
@@ -128,7 +131,7 @@ class Simulation:
         self.laws = Laws(self.store, self.source)
         self.figures = Figures(schedules=1)
         self._instances: dict[str, _Instance] = {}
-        self._made: dict[Make, Entry] = {}
+        self._made: dict[Cause, Entry] = {}
         self._recomputes: list[Process] = []
 
     def run(self) -> Figures:
@@ -169,14 +172,10 @@ class Simulation:
         match operation:
             case Make():
                 self._make(operation)
-            case Edit(_, entry, ingredient):
-                (found,) = self.store.get([f"libra/{entry}"])
-                if found:
-                    self.laws.settled = False
-                    self.store.commit([Merge(found.path, {("ingredient",): ingredient})], timeout=1)
-            case Remove(_, entry):
-                self.laws.settled = False
-                self.store.commit([Delete(f"libra/{entry}")], timeout=1)
+            case Edit():
+                self._edit(operation)
+            case Remove():
+                self._remove(operation)
             case Expire(_, early):
                 self._expire(early=early)
             case Kill(_, "recompute"):
@@ -197,13 +196,37 @@ class Simulation:
         except AlreadyExists:
             return
         self.figures.entries += 1
-        self._made[make] = Entry(self.store.name(path), at, fields)
-        self.laws.made.append(self._made[make])
+        self._happened(make, Entry(self.store.name(path), at, fields), at)
+
+    def _edit(self, edit: Edit) -> None:
+        (found,) = self.store.get([f"libra/{edit.entry}"])
+        if found is None or found.fields.get("ingredient") == edit.ingredient:
+            return  # what changes nothing fires nothing
+        write = Merge(found.path, {("ingredient",): edit.ingredient})
+        at = self.store.commit([write], timeout=1)
+        (left,) = self.store.get([found.path])
+        assert left
+        self.figures.changes["edits"] += 1
+        old = Version(found.update_time, found.fields)
+        self._happened(edit, Entry(self.store.name(found.path), at, left.fields, old), at)
+
+    def _remove(self, remove: Remove) -> None:
+        (found,) = self.store.get([f"libra/{remove.entry}"])
+        if found is None:
+            return
+        at = self.store.commit([Delete(found.path)], timeout=1)
+        self.figures.changes["deletions"] += 1
+        old = Version(found.update_time, found.fields)
+        self._happened(remove, Entry.deleted(self.store.name(found.path), old), at)
+
+    def _happened(self, cause: Cause, entry: Entry, at: datetime) -> None:
+        self._made[cause] = entry
+        self.laws.happened(entry, at)
 
     def _expire(self, *, early: bool) -> None:
-        """No marker is needed any more for an entry behind the watermark."""
+        """No marker is needed any more for a change behind the watermark."""
         stored = self.laws.stored
-        passed = [each for each in self.laws.made if early or (stored and each.create_time <= stored)]
+        passed = [each.entry for each in self.laws.known.values() if early or (stored and each.at <= stored)]
         markers = {f"{LIBRA_HOME.seen}/{shared.ledger.marker_id(each)}" for each in passed}
         kept = [each for each in self.store.get(sorted(markers)) if each]
         self.figures.faults["markers expired"] += len(kept)
@@ -236,9 +259,9 @@ class Simulation:
 
     def _deliver(self, operation: Deliver) -> None:
         """The platform: deliver until it is acknowledged."""
-        entry = self._made.get(operation.make)
+        entry = self._made.get(operation.cause)
         if entry is None:
-            return  # its id was taken
+            return  # its id was taken, or there was nothing to change
         for attempt in range(PATIENCE):
             if self._delivered(entry, operation.instance):
                 return
@@ -306,11 +329,15 @@ class Simulation:
             )
         if left := list(self.laws.buckets()):
             raise Violation(f"converge: closed buckets are left: {left}")
+        if stale := self.laws.stale_records():
+            raise Violation(f"converge: rejections of versions that are replaced or gone are left: {stale}")
         before = self.laws.aggregate_writes
         report = self._later(lambda: self._last_run("second", last[first]))
         if report.drift or self.laws.aggregate_writes != before:
             raise Violation(f"idempotent: a second run found {report.corrections}")
-        for entry in self._made.values():
+        for cause, entry in self._made.items():
+            if not (isinstance(cause, Make) or cause.told):
+                continue
             self._later(lambda entry=entry: self._delivered(entry, "afterwards"))  # type: ignore[misc]  # binds the loop's entry
         if self.laws.aggregate_writes != before:
             raise Violation("once: an event that was delivered once more was counted")

@@ -36,27 +36,36 @@ class Make:
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """Somebody changes an entry, which no trigger hears of."""
+    """Somebody changes an entry."""
 
     at: Moment
     entry: str
-    ingredient: str
+    ingredient: str | None
+    """None: one that no aggregation can count by its ingredient."""
+    told: bool = True
+    """Whether a trigger hears of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Remove:
-    """Somebody deletes an entry, which no trigger hears of."""
+    """Somebody deletes an entry."""
 
     at: Moment
     entry: str
+    told: bool = True
+    """Whether a trigger hears of it."""
+
+
+Cause: TypeAlias = Make | Edit | Remove
+"""What an event tells of."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deliver:
-    """The platform delivers the event of a `Make`, and again until it is acknowledged."""
+    """The platform delivers the event of a change, and again until it is acknowledged."""
 
     at: Moment
-    make: Make
+    cause: Cause
     instance: str
 
 
@@ -138,21 +147,27 @@ def draw(seed: str) -> Schedule:
 
     def make() -> Make:
         return Make(
-            close(), rng.choice(names), rng.choice(INGREDIENTS), rng.choice(ACTIONS), rng.random() < 0.9
+            close(), rng.choice(names), rng.choice(INGREDIENTS), rng.choice(ACTIONS), rng.random() < 0.8
         )
 
-    makes = [make() for _ in range(rng.randint(1, 10))]
-    operations: list[Operation] = [*makes]
-    for each in makes:
+    causes: list[Cause] = [make() for _ in range(rng.randint(1, 10))]
+    told = rng.random() < 0.75  # else the triggers of edits and deletions are not deployed
+    if rng.random() < 0.6:
+        changed = [close() for _ in range(rng.randint(1, 6))]
+        causes += [Edit(at, rng.choice(names), rng.choice((*INGREDIENTS, None)), told) for at in changed]
+    if rng.random() < 0.6:
+        removed = [close() + rng.choice((0.0, 0.0, 1.0, 200.0)) for _ in range(rng.randint(1, 4))]
+        causes += [Remove(at, rng.choice(names), told) for at in removed]
+    operations: list[Operation] = [*causes]
+    for each in causes:
+        if not (isinstance(each, Make) or each.told):
+            continue
         for _ in range(rng.choice((0, 1, 1, 1, 1, 2, 2, 3))):
             later = [moment for moment in hot if moment > each.at]
             at = each.at + rng.choice(_SOON)
             if later and rng.random() < 0.5:
                 at = max(each.at, rng.choice(later) + rng.choice(_CLOSE))
             operations.append(Deliver(at, each, rng.choice(INSTANCES)))
-    if rng.random() < 0.3:
-        operations += [Edit(close(), rng.choice(names), rng.choice(INGREDIENTS)) for _ in range(2)]
-        operations += [Remove(close(), rng.choice(names)) for _ in range(rng.randint(0, 2))]
     lease = rng.choice((20, 120))
 
     def run(at: Moment) -> Run:

@@ -94,6 +94,10 @@ class Wire:
         """See `Store.get`."""
         return self._read(f"get {short(paths)}", lambda: self.inner.get(paths, read_time=read_time))
 
+    def now(self, paths: Sequence[str]) -> tuple[datetime, list[Document | None]]:
+        """See `Store.now`."""
+        return self._read(f"now {short(paths)}", lambda: self.inner.now(paths))
+
     def begin(self, paths: Sequence[str]) -> tuple[bytes, list[Document | None]]:
         """See `Store.begin`."""
         return self._read(f"begin {short(paths)}", lambda: self.inner.begin(paths))

@@ -47,7 +47,7 @@ def body_of(entry: Entry) -> bytes:
     data = raw(DocumentEventData)()
     data.value.name = entry.path
     encode_fields(data.value.fields, entry.fields)
-    set_instant(data.value.create_time, entry.create_time)
+    set_instant(data.value.create_time, entry.time)
     encoded: bytes = data.SerializeToString()
     return encoded
 

@@ -14,7 +14,7 @@ from shared.store import Document, Query, Store, Write
 
 T = TypeVar("T")
 
-Method: TypeAlias = Literal["get", "begin", "commit", "rollback", "query", "count", "scan", "cuts"]
+Method: TypeAlias = Literal["get", "now", "begin", "commit", "rollback", "query", "count", "scan", "cuts"]
 Fault: TypeAlias = Literal["request lost", "reply lost", "contention"]
 
 
@@ -62,6 +62,10 @@ class Seams:
     def get(self, paths: Sequence[str], *, read_time: datetime | None = None) -> list[Document | None]:
         """See `Store.get`."""
         return self._through(Call("get", paths), lambda: self.inner.get(paths, read_time=read_time))
+
+    def now(self, paths: Sequence[str]) -> tuple[datetime, list[Document | None]]:
+        """See `Store.now`."""
+        return self._through(Call("now", paths), lambda: self.inner.now(paths))
 
     def begin(self, paths: Sequence[str]) -> tuple[bytes, list[Document | None]]:
         """See `Store.begin`."""

@@ -77,7 +77,10 @@ class _Draft:
 
 @dataclass(slots=True)
 class MemoryStore:
-    """See the module. `clock` gives the time; commit times strictly increase even where it stands still."""
+    """See the module. `clock` gives the time; commit times strictly increase even where it stands still.
+
+    Over 200 lines because it answers everything that `Store` promises.
+    """
 
     clock: Clock
     root: str = "projects/demo-memory/databases/(default)/documents"
@@ -173,6 +176,11 @@ class MemoryStore:
             paths = self._collections.get(query.collection, ())
             found = [self._document(path, read_time) for path in paths]
         return _Run(query, self.name).of([document for document in found if document])
+
+    def now(self, paths: Sequence[str]) -> tuple[datetime, list[Document | None]]:
+        """See `Store.now`."""
+        with self._lock:
+            return max(self.clock(), self._last), self.get(paths)
 
     # -- transactions
 

@@ -388,9 +388,9 @@ def test_a_measure_may_have_capitals() -> None:
     assert Aggregation("a", FieldKey("f"), measures=measures).measures == measures
 
 
-def test_an_entry_refuses_a_naive_create_time() -> None:
+def test_an_entry_refuses_a_naive_time() -> None:
     """A time without a zone would mean whatever zone the machine is in."""
-    with pytest.raises(ValueError, match="create_time of x must carry a time zone"):
+    with pytest.raises(ValueError, match="time of x must carry a time zone"):
         Entry("x", datetime(2025, 1, 1), {})  # noqa: DTZ001 - naive on purpose
 
 

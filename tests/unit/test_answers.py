@@ -5,7 +5,7 @@ from typing import cast
 import pytest
 
 from answers import Options, answer, parse
-from shared.errors import Denied, LeaseHeld, LibraError, StrategyUnsupported, Transient
+from shared.errors import Denied, LeaseHeld, LibraError, MassLoss, StrategyUnsupported, Transient
 from shared.recompute import Recompute
 from tests.support.recomputing import BEGIN, World
 
@@ -17,6 +17,7 @@ from tests.support.recomputing import BEGIN, World
         (b"{}", Options()),
         (b'{"dry_run": true}', Options(dry_run=True)),
         (b' {"strategy": "index", "dry_run": false} ', Options(strategy="index")),
+        (b'{"accept_loss": true}', Options(accept_loss=True)),
     ],
 )
 def test_every_option_may_be_left_out(body: bytes, options: Options) -> None:
@@ -33,7 +34,9 @@ def test_every_option_may_be_left_out(body: bytes, options: Options) -> None:
         (b"[]", "no JSON object"),
         (b"null", "no JSON object"),
         (b'{"dry_run": 1}', "dry_run: expected true or false, found 1"),
-        (b'{"dryrun": true}', r"unknown options ['dryrun']: expected dry_run and strategy"),
+        (b'{"dryrun": true}', "unknown options ['dryrun']: expected dry_run, strategy and accept_loss"),
+        (b'{"accept_loss": "yes"}', "accept_loss: expected true or false, found 'yes'"),
+        (b'{"accept_loss": null}', "accept_loss: expected true or false, found None"),
         (b'{"strategy": "fast"}', "strategy: expected one of auto, index, scan, found 'fast'"),
         (b'{"strategy": ["scan"]}', "found ['scan']"),
         (b" " * 10_001, "more than 10000 bytes"),
@@ -56,7 +59,7 @@ class Failing:
     def __init__(self, error: LibraError) -> None:
         self.error = error
 
-    def run(self, _: str) -> None:
+    def run(self, _: str, **__: object) -> None:
         """Fail."""
         raise self.error
 
@@ -67,6 +70,7 @@ class Failing:
         (LeaseHeld("run-1", BEGIN), 409),
         (StrategyUnsupported("no index"), 400),
         (Denied("no permission"), 500),
+        (MassLoss("too much"), 500),
         (Transient("no answer"), 500),
     ],
 )
@@ -83,3 +87,18 @@ def test_a_run_and_a_dry_run_answer_their_report() -> None:
     assert (status, dry["run_id"], world.runs()) == (200, None, [])
     reply, status = answer(b"", world.recompute)
     assert (status, reply.keys(), len(world.runs())) == (200, dry.keys(), 1)
+
+
+def test_a_loss_is_refused_and_logged_until_it_is_accepted(caplog: pytest.LogCaptureFixture) -> None:
+    """500, and a line at ERROR whose field `error` an alert matches; then 200, and what was accepted."""
+    world = World()
+    world.merge("aggregates_categories/Gone", count=2_000)
+    with caplog.at_level("ERROR", "libra"):
+        reply, status = answer(b"{}", world.recompute)
+    assert (status, reply["error"]) == (500, "MassLoss")
+    assert [vars(line)["error"] for line in caplog.records] == ["MassLoss"]
+    dry, status = answer(b'{"dry_run": true}', world.recompute)
+    lost = [{"aggregation": "aggregates_categories", "stored": 2_000, "exact": 0}]
+    assert (status, dry["losses"], world.count("aggregates_categories/Gone")) == (200, lost, 2_000)
+    done, status = answer(b'{"accept_loss": true}', world.recompute)
+    assert (status, done["losses"], world.count("aggregates_categories/Gone")) == (200, lost, 0)

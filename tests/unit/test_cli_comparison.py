@@ -1,11 +1,12 @@
 """What `libra verify` and `libra recompute` say of what they compared."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from cli.comparison import show
-from shared.recompute import Corrected, Report
+from shared.recompute import Corrected, Loss, Report
 
 W = datetime(2025, 9, 4, 19, 10, tzinfo=UTC)
 
@@ -33,3 +34,21 @@ def test_a_verdict_says_what_was_compared_and_what_is_not_proven(
     printed = " ".join(capsys.readouterr().out.split())
     assert all(words in printed for words in says), printed
     assert not_said not in printed
+
+
+@pytest.mark.parametrize(
+    ("dry", "says"),
+    [
+        (True, ["A run refuses this loss (MassLoss): a says 3,000", "libra recompute --accept-loss"]),
+        (False, ["Accepted loss: a says 3,000, and 3 were counted (99.90 % less)."]),
+    ],
+)
+def test_a_loss_is_refused_in_a_dry_run_and_accepted_in_a_run(
+    dry: bool, says: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The reader learns what a run would do, or what this one was told to do."""
+    found = report(5, 4, Corrected("a/b", "count", 3_000, 3))
+    show(replace(found, losses=(Loss("a", 3_000, 3),)), dry=dry)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert all(words in printed for words in says), printed
+    assert ("Accepted" in printed) != dry

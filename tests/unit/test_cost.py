@@ -44,6 +44,16 @@ def test_a_bigger_load_never_costs_less() -> None:
         assert all(a.dollars(prices) < b.dollars(prices) for a, b in zip(small, large, strict=True))
 
 
+def test_edits_and_deletions_are_paid_for() -> None:
+    """Alone in its commit an edit writes a marker and two categories, a deletion what a creation does; a
+    deletion reads its marker, the entry once and the watermark."""
+    plain, changed = (Load(100, looks=0, served=1.0, edits=it, deletions=it) for it in (0.0, 1.0))
+    before, after = bills(plain)[0], bills(changed)[0]
+    assert after.writes - before.writes == pytest.approx(100 * (3 + 5), rel=0.01)
+    assert after.reads - before.reads == pytest.approx(100 * 3, rel=0.01)
+    assert (after.events, after.deletes) == (300, 300)
+
+
 def test_the_command_prints_both_tables() -> None:
     """Every way of counting stands in both, and the prices are dated."""
     result = CliRunner().invoke(main, ["cost", "--events-per-day", "1000000"], env={"COLUMNS": "120"})

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from shared.aggregation import Aggregation, Count, FieldKey, Histogram, Part, Sum, TimeKey
-from shared.drift import Correction, compare
+from shared.drift import Correction, compare, with_archived
 from shared.errors import BucketsStraddle
 from shared.settings import UTC as UTC_ZONE
 from shared.watermark import Bucket
@@ -78,6 +78,15 @@ def test_a_stray_count_goes_to_zero() -> None:
     """Whoever adds up the collection must get what is true."""
     found = compare(HOURS, "aggregates_time_hours/99", {"count": 5}, {}, key=None, watermark=W, now=W)
     assert found.drift == {"count": -5}
+
+
+@pytest.mark.parametrize(("count", "notes"), [(0, 0), (1, 1), (None, 1)])
+def test_a_stray_that_is_at_zero_is_not_noted_again(count: object, notes: int) -> None:
+    """A total under the key of an earlier declaration: it was noted when it still counted something."""
+    stored = {"count": count, "key": {"location": "A", "hour": 7}, "recent": {}}
+    found = compare(HOURS, "aggregates_time_hours/Served", stored, {}, key=None, watermark=W, now=W)
+    named = [each for each in found.notes if "its id is no key" in each]
+    assert len(named) == notes
 
 
 def test_a_hashed_id_is_known_by_its_stored_key() -> None:
@@ -210,3 +219,50 @@ def test_the_size_of_a_write_grows_with_what_it_removes() -> None:
     few = compared(total(1, **{LAST.label(): 1}), exact=1)
     labels = {Bucket(W - number * TEN, TEN).label(): 1 for number in range(1000)}
     assert compared(total(1, **labels), exact=1).size > few.size + 30_000
+
+
+# --- what was archived ----------------------------------------------------------------------------
+
+NAME = "aggregates_categories/Basil"
+
+
+@pytest.mark.parametrize(
+    ("archived", "later", "exact"),
+    [
+        (None, {}, {"count": 4}),
+        ({"count": 5}, {}, {"count": 9}),
+        ({"count": 5}, {"count": 2}, {"count": 7}),
+        ({"count": 5, "grams": 70}, {"count": 1, "grams": 10}, {"count": 8, "grams": 60}),
+        ({}, {}, {"count": 4}),
+    ],
+)
+def test_what_was_archived_up_to_the_watermark_is_true_of_a_total(
+    archived: object, later: dict[str, int], exact: dict[str, int]
+) -> None:
+    """What later pages added is not: those entries still lived at the watermark, and were counted there."""
+    stored = {} if archived is None else {"archived": archived}
+    assert with_archived(NAME, stored, {"count": 4}, later) == (exact, ())
+
+
+@pytest.mark.parametrize(
+    ("archived", "count", "note"),
+    [
+        ("5", 4, "archived holds a string"),
+        ({"count": "5"}, 4, "archived.count holds a string"),
+        ({"count": None}, 4, "archived.count holds null"),
+        ({"count": True}, 4, "archived.count holds a boolean"),
+        ({"count": 5.4}, 9, "archived.count holds a number"),
+        ({"count": float("nan")}, 4, "archived.count holds a number"),
+    ],
+)
+def test_what_libra_never_writes_into_archived_is_noted(archived: object, count: int, note: str) -> None:
+    """It stops no run: it is taken for what an increment would take it for."""
+    exact, notes = with_archived(NAME, {"archived": archived}, {"count": 4}, {})
+    assert (exact, notes) == ({"count": count}, (f"{NAME}: {note}, which Libra never writes there",))
+
+
+def test_a_total_without_living_entries_is_what_was_archived() -> None:
+    """It keeps its count."""
+    stored = total(5) | {"archived": {"count": 5}, "archived_page": 1}
+    exact, _ = with_archived(NAME, stored, {}, {})
+    assert not compared(stored, exact["count"])

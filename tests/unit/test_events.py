@@ -7,8 +7,8 @@ import pytest
 from cloudevents.http import CloudEvent
 from google.events.cloud.firestore import DocumentEventData
 
-from events import CREATED, decode_entry
-from shared.aggregation import contribution
+from events import CREATED, DELETED, UPDATED, decode_entry
+from shared.aggregation import Entry, Version, contribution
 from shared.catalog import LIBRA_HOME, libra
 from shared.errors import MalformedEventError
 from shared.settings import Settings
@@ -60,7 +60,7 @@ def event(data: object, kind: str = CREATED) -> CloudEvent:
 def test_both_bodies_give_the_same_entry(data: object) -> None:
     """Full path, commit time to the microsecond, and the fields that the declarations read."""
     entry = decode_entry(event(data), SOURCE, LIBRA_HOME)
-    assert (entry.path, entry.create_time, entry.fields) == (NAME, COMMITTED, READ)
+    assert (entry.path, entry.time, entry.fields) == (NAME, COMMITTED, READ)
 
 
 def test_values_of_every_type_arrive() -> None:
@@ -72,7 +72,7 @@ def test_values_of_every_type_arrive() -> None:
 def test_a_time_with_nanoseconds_is_cut_to_microseconds() -> None:
     """Firestore keeps microseconds; the event may carry more digits."""
     json = {"value": JSON["value"] | {"createTime": "2025-09-04T18:57:30.123456789Z"}}
-    assert decode_entry(event(json), SOURCE, LIBRA_HOME).create_time == COMMITTED
+    assert decode_entry(event(json), SOURCE, LIBRA_HOME).time == COMMITTED
 
 
 @pytest.mark.parametrize(
@@ -136,3 +136,61 @@ def test_what_nobody_reads_is_not_decoded() -> None:
     entry = decode_entry(event(protobuf(FIELDS | {"blob": ["x" * 1000] * 900})), SOURCE, LIBRA_HOME)
     assert entry.fields == READ
     assert contribution(SOURCE, entry.fields).rejections == ()
+
+
+# --- edits and deletions --------------------------------------------------------------------------
+
+EDITED = datetime(2025, 9, 4, 19, 30, 0, 1, tzinfo=UTC)
+OLD = READ | {"ingredient": "Rice"}
+
+
+def change(old: bool = True, new: bool = True, **missing: bool) -> bytes:
+    """The body of an edit, or of a deletion: what was there before, and what is there now."""
+    data = raw(DocumentEventData)()
+    for there, document, fields, time in (
+        (old, data.old_value, OLD, COMMITTED),
+        (new, data.value, READ, EDITED),
+    ):
+        if there:
+            document.name = NAME
+            encode_fields(document.fields, fields)
+            set_instant(document.create_time, COMMITTED)
+            if not missing.get("untimed"):
+                set_instant(document.update_time, time)
+    body: bytes = data.SerializeToString()
+    return body
+
+
+def test_an_edit_tells_both_versions() -> None:
+    """Named by the new version's update time, with the fields that the declarations read."""
+    entry = decode_entry(event(change(), UPDATED), SOURCE, LIBRA_HOME, UPDATED)
+    assert entry == Entry(NAME, EDITED, READ, Version(COMMITTED, OLD))
+
+
+def test_a_deletion_tells_the_version_that_is_gone() -> None:
+    """Named by that version's update time: when it was deleted is not told."""
+    entry = decode_entry(event(change(new=False), DELETED), SOURCE, LIBRA_HOME, DELETED)
+    assert entry == Entry.deleted(NAME, Version(COMMITTED, OLD))
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "reason"),
+    [
+        (change(old=False), UPDATED, "tells nothing of what"),
+        (change(old=False), DELETED, "is not one of the collection 'libra'"),
+        (change(untimed=True), UPDATED, "has no update time"),
+        (change(new=False, untimed=True), DELETED, "has no update time"),
+        (change(new=False), UPDATED, "is not one of the collection 'libra'"),
+    ],
+)
+def test_a_change_without_its_versions_is_malformed(body: bytes, kind: str, reason: str) -> None:
+    """Half a change cannot be counted, and never will."""
+    with pytest.raises(MalformedEventError, match=reason):
+        decode_entry(event(body, kind), SOURCE, LIBRA_HOME, kind)
+
+
+@pytest.mark.parametrize("kind", [UPDATED, DELETED])
+def test_each_entry_point_takes_its_own_type(kind: str) -> None:
+    """A trigger that was set up for another type counts nothing."""
+    with pytest.raises(MalformedEventError, match="its type is"):
+        decode_entry(event(change(), CREATED), SOURCE, LIBRA_HOME, kind)

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from cli.audit import fold
-from cli.generator import EPOCH, Plan, Written, generate
+from cli.generator import EPOCH, Plan, Written, amend, amended, generate
 from shared.settings import Settings
 
 UNTIL = date(2025, 9, 14)
@@ -41,6 +41,20 @@ def test_the_same_seed_gives_the_same_entries() -> None:
     assert generate(plan(500)) == generate(plan(500, malformed=0.02))
     first, other = generate(plan(500)), generate(plan(500, seed=2))
     assert not {entry.id for entry in first} & {entry.id for entry in other}
+
+
+def test_a_plan_amends_its_entries_in_the_same_way() -> None:
+    """So many are edited, to another ingredient, and so many deleted, each once; what is left follows."""
+    asked = plan(1000, edits=0.05, deletions=0.02)
+    written = generate(asked)
+    amendments = amend(asked, written)
+    assert amendments == amend(asked, written)
+    assert len({each.id for each in amendments}) == len(amendments) == 70
+    left = {entry.id: entry.fields for entry in amended(written, amendments)}
+    before = {entry.id: entry.fields for entry in written}
+    assert before.keys() - left.keys() == {each.id for each in amendments if each.fields is None}
+    changed = {name for name in left if left[name].get("ingredient") != before[name].get("ingredient")}
+    assert changed == {each.id for each in amendments if each.fields}
 
 
 def test_good_entries_are_counted_everywhere() -> None:

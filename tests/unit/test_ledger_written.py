@@ -150,7 +150,7 @@ def test_figures_add_up_over_groups() -> None:
         ledger.apply(entry(number))
     figures = ledger.figures
     assert (figures.commits, figures.writes, figures.reads, figures.retries) == (2, 10, 2, 0)
-    assert figures.outcomes == {
+    assert figures.outcomes == dict.fromkeys(Outcome, 0) | {
         Outcome.COUNTED: 2,
         Outcome.DUPLICATE: 2,
         Outcome.SUPERSEDED: 0,
@@ -369,7 +369,7 @@ def sealed(store: Recording, watermark: datetime) -> None:
 
 
 def old(number: int, minutes: int) -> Entry:
-    return replace(entry(number), create_time=NOW - timedelta(minutes=minutes))
+    return replace(entry(number), time=NOW - timedelta(minutes=minutes))
 
 
 def together(ledger: Ledger, *entries: Entry) -> list[object]:

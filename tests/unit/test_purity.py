@@ -15,6 +15,8 @@ PURE = (
     "shared/counting/cost",
     "shared/drift",
     "shared/errors",
+    "shared/recompute/loss",
+    "shared/recompute/standing",
     "shared/settings",
     "shared/watermark",
 )

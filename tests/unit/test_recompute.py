@@ -100,7 +100,7 @@ def test_a_report_says_what_was_wrong(world: World) -> None:
     assert asdict(found.corrections[0]) == {"document": CATEGORY, "measure": "count", "stored": 4, "exact": 3}
     assert set(report) == {
         *("run_id", "watermark", "strategy", "why", "entries", "documents", "drift", "corrections"),
-        *("reads", "writes", "seconds", "notes"),
+        *("reads", "writes", "seconds", "notes", "losses", "filled", "filling"),
     }
     (record,) = world.runs()
     assert {name: record[name] for name in ("run_id", "drift", "corrected", "reads", "writes", "why")} == {
@@ -173,7 +173,7 @@ def test_an_entry_at_the_watermark_is_counted_and_one_a_microsecond_later_is_not
     """Committed exactly at W, and a microsecond before and after: counted once, proven or still open."""
     world.clock.now = BEGIN + timedelta(microseconds=micros)
     (entry,) = world.serve(1)
-    assert entry.create_time == BEGIN + timedelta(microseconds=micros)
+    assert entry.time == BEGIN + timedelta(microseconds=micros)
     world.clock.now = BEGIN + LAG
     report = world.run(strategy)
     assert (report.watermark, report.entries) == (BEGIN, counted)

@@ -14,7 +14,7 @@ from shared.errors import (
 )
 from shared.recompute import LEASE, STEPS, Lease, under_way
 from shared.settings import Settings
-from shared.store import Delete, Write
+from shared.store import Delete, Query, Write
 from tests.support.memory_seams import Call, Fault, Seams
 from tests.support.recomputing import BEGIN, Died, World, converged, dying_at, fence_holds, totals
 
@@ -117,12 +117,14 @@ def test_the_fencing_token_grows_with_every_lease(world: World) -> None:
 
 
 def troubled() -> World:
-    """A world in which a run takes every step: drift, a broken total, a slow count, a deleted entry."""
+    """A world in which a run takes every step: drift, a broken total, a slow count, deleted entries, one of
+    which could not be counted."""
     world = World()
-    entries = world.serve(6)
+    entries = [*world.serve(6), *world.serve(1, "bad", ingredient=None)]
     for number in range(3):
         world.write(f"lost{number}", ingredient="Basil")
-    world.memory.commit([Delete(world.memory.path(entries[0].path))], timeout=10)
+    deleted = [entries[0], entries[-1]]
+    world.memory.commit([Delete(world.memory.path(entry.path)) for entry in deleted], timeout=10)
     world.merge("aggregates_actions/Served", count=2.5)
     world.later(minutes=30)
     world.serve(2, "open")
@@ -173,6 +175,7 @@ def test_law_survive_a_kill_at_every_step(step: str) -> None:
     world.run("scan")
     fence_holds(world.memory, world.source)
     assert not any(under_way(run) for run in world.runs())
+    assert world.memory.count(Query(world.home.rejected)) == 0
     world.later(minutes=30)
     assert world.run().drift == 0
     converged(world.memory, world.source)

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from shared.aggregation import Cell
+from shared.aggregation.digest import digest
 from shared.errors import Denied, LeaseLost, SnapshotTooOld, StateError, Transient
 from shared.recompute import LEASE, Corrected, Recompute, Report
 from shared.recompute.comparison import LISTED
@@ -66,6 +67,19 @@ def test_the_record_and_the_state_tell_the_life_of_a_run(world: World) -> None:
     assert seen["process"] == (chosen | {"step": 1}, {"lease": lease | {"step": 1}})
     assert seen["seal"] == (chosen | {"step": 2}, {"lease": lease | {"step": 2}, "timestamp": W})
     assert seen["correct"] == (chosen | {"step": 3}, {"lease": lease | {"step": 3}, "timestamp": W})
+    standing = {
+        each.name: {
+            "collection": each.name,
+            "digest": digest(each),
+            "measures": ["count"],
+            "why": "first",
+            "declared_at": NOW,
+            "exact_since": None,
+            "orphaned_at": None,
+            "orphaned_fields": [],
+        }
+        for each in world.source.aggregations
+    }
     released = lease | {"expires_at": None, "step": 4}
     assert seen["complete"] == (
         chosen
@@ -83,8 +97,11 @@ def test_the_record_and_the_state_tell_the_life_of_a_run(world: World) -> None:
             "writes": report.writes,
             "seconds": 0.0,
             "notes": [],
+            "losses": [],
+            "filled": 0,
+            "filling": [each.as_json() for each in report.filling],
         },
-        {"lease": released, "timestamp": W},
+        {"lease": released, "timestamp": W, "proven": W, "aggregations": standing},
     )
 
 
@@ -95,11 +112,11 @@ def test_the_report_accounts_for_every_read_and_write(world: World) -> None:
     dry = world.recompute().verify("scan")
     assert (dry.reads, dry.writes) == (counted + listed + 2, 0)
     report = world.run("scan")
-    assert report.reads == 2 + fenced + counted + listed
+    assert report.reads == 2 + fenced + counted + listed + 1  # looked for rejections, found none
     assert report.writes == 2 + fenced + 4
     commits(world, lambda number: None if number else "reply lost")
     again = world.run("scan")
-    assert again.reads == 4 + 2 * 2 + counted + listed  # process, complete: nothing to seal or to correct
+    assert again.reads == 4 + 2 * 2 + counted + listed + 1  # process, complete: nothing to seal or correct
 
 
 def test_the_report_takes_the_time_from_beginning_to_end(world: World) -> None:

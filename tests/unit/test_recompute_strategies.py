@@ -199,7 +199,7 @@ def test_totals_are_listed_in_pages(world: World, monkeypatch: pytest.MonkeyPatc
 def test_recent_is_filed_under_the_bucket_that_a_watermark_closes(world: World) -> None:
     """The labels that a run removes are those the ledger wrote."""
     (entry,) = world.serve(1)
-    label = bucket_of(entry.create_time, world.settings.bucket).label()
+    label = bucket_of(entry.time, world.settings.bucket).label()
     assert totals(world.memory, world.source)[CATEGORY].fields["recent"] == {label: 1}
     world.later(minutes=30)
     world.run()

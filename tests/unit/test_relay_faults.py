@@ -52,7 +52,7 @@ def test_faults_that_make_no_sense_are_refused(changes: object, message: str) ->
 
 def test_pauses_grow_to_a_bound_and_are_spread() -> None:
     """The longest pause doubles until its bound; chance takes up to half of it away."""
-    to = Delivering("", 0, backoff_seconds=1, longest_backoff_seconds=10)
+    to = Delivering(backoff_seconds=1, longest_backoff_seconds=10)
     assert [to.pause(attempts, 1.0) for attempts in range(1, 7)] == [1, 2, 4, 8, 10, 10]
     assert to.pause(1, 0.0) == 0.5
     assert to.pause(10_000, 1.0) == 10

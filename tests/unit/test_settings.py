@@ -1,6 +1,7 @@
 """The environment is read once; a wrong value stops the start with a message that says what to do."""
 
 from datetime import timedelta
+from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -14,6 +15,7 @@ def test_an_empty_environment_gives_the_defaults() -> None:
     assert Settings.from_environment({"LIBRA_TIME_ZONE": "", "FIRESTORE_DATABASE": " "}) == Settings()
     defaults = Settings()
     assert (defaults.time_zone.key, defaults.time_action) == ("UTC", "Served")
+    assert defaults.max_loss == Decimal("0.05")
     assert (defaults.lag, defaults.bucket) == (timedelta(minutes=10), timedelta(minutes=10))
 
 
@@ -31,6 +33,7 @@ def test_every_variable_is_read() -> None:
             "LIBRA_GROUP_SIZE": "1",
             "LIBRA_LINGER_MS": "25",
             "LIBRA_LOG_LEVEL": "DEBUG",
+            "LIBRA_MAX_LOSS": "0.125",
         }
     ) == Settings(
         project="demo-libra",
@@ -44,6 +47,7 @@ def test_every_variable_is_read() -> None:
         group_size=1,
         linger=timedelta(milliseconds=25),
         log_level="DEBUG",
+        max_loss=Decimal("0.125"),
     )
 
 
@@ -60,6 +64,11 @@ def test_every_variable_is_read() -> None:
         ("LIBRA_BUCKET_SECONDS", "7", "a number of seconds that divides a day (86,400)"),
         ("LIBRA_GROUP_SIZE", "2001", "a whole number from 1 to 2000"),
         ("LIBRA_LINGER_MS", "0.5", "a whole number from 0 to 10000"),
+        ("LIBRA_MAX_LOSS", "5%", "a share from 0 to 1, such as 0.05"),
+        ("LIBRA_MAX_LOSS", "5", "a share from 0 to 1, such as 0.05"),
+        ("LIBRA_MAX_LOSS", "-0.1", "a share from 0 to 1, such as 0.05"),
+        ("LIBRA_MAX_LOSS", "nan", "a share from 0 to 1, such as 0.05"),
+        ("LIBRA_MAX_LOSS", "inf", "a share from 0 to 1, such as 0.05"),
         ("LIBRA_LOG_LEVEL", "LOUD", "one of INFO, DEBUG, WARNING, ERROR"),
         ("FIRESTORE_EMULATOR_HOST", "8080", "host:port, such as 127.0.0.1:8080"),
         ("FIRESTORE_EMULATOR_HOST", "http://127.0.0.1:8080", "host:port, such as 127.0.0.1:8080"),

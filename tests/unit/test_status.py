@@ -2,6 +2,9 @@
 
 from datetime import timedelta
 
+import pytest
+
+from shared.errors import MassLoss
 from shared.recompute import LEASE
 from shared.status import status
 from shared.store import Create, Merge
@@ -14,6 +17,7 @@ def test_nothing_is_proven_before_the_first_run() -> None:
     world.serve(3)
     found = status(world.store, world.source, world.home, world.clock.now)
     assert (found.watermark, found.age, found.lease, found.runs) == (None, None, None, ())
+    assert found.sealed is None
     assert set(found.pending.values()) == {3}
 
 
@@ -58,3 +62,57 @@ def test_a_run_shows_as_failed_once_its_lease_is_over() -> None:
     assert (run.state, run.error, run.drift) == ("processing", None, None)
     (run,) = status(world.store, world.source, world.home, BEGIN + LEASE).runs
     assert (run.state, run.error) == ("failed", "it died: its lease is over")
+
+
+def lost_most(world: World) -> None:
+    """A total that says far more than there are entries, half an hour later."""
+    world.later(minutes=30)
+    world.merge("aggregates_categories/Gone", count=2_000)
+    with pytest.raises(MassLoss):
+        world.run()
+
+
+def test_a_run_that_failed_behind_its_seal_proves_nothing() -> None:
+    """The watermark of the last completed run is what is proven, and what came since is pending."""
+    world = World()
+    world.serve(3)
+    lost_most(world)
+    found = status(world.store, world.source, world.home, world.clock.now)
+    assert (found.watermark, found.sealed, found.age) == (None, BEGIN + timedelta(minutes=20), None)
+    world.recompute().run(accept_loss=True)
+    world.serve(2, "since")
+    lost_most(world)
+    found = status(world.store, world.source, world.home, world.clock.now)
+    assert (found.watermark, found.sealed) == (BEGIN + timedelta(minutes=20), BEGIN + timedelta(minutes=50))
+    assert found.pending["aggregates_actions"] == 2
+    assert (found.runs[0].state, "aggregates_categories says 2,005" in str(found.runs[0].error)) == (
+        "failed",
+        True,
+    )
+    assert found.runs[0].watermark == BEGIN + timedelta(minutes=50)
+
+
+@pytest.mark.parametrize("noted", [..., "junk", None])
+def test_where_no_run_has_noted_what_is_proven_the_records_say_it(noted: object) -> None:
+    """A state document of an older version, or a damaged one."""
+    world = World()
+    world.later(minutes=30)
+    world.run()
+    lost_most(world)
+    if noted is ...:
+        world.memory.commit([Merge(world.home.state, deletes=[("proven",)])], timeout=10)
+    else:
+        world.merge(world.home.state, proven=noted)
+    found = status(world.store, world.source, world.home, world.clock.now)
+    assert (found.watermark, found.sealed) == (BEGIN + timedelta(minutes=20), BEGIN + timedelta(minutes=50))
+
+
+def test_nothing_is_proven_behind_a_watermark_that_was_set_back_or_removed() -> None:
+    """The triggers apply again what is after it."""
+    world = World()
+    world.later(minutes=30)
+    world.run()
+    world.merge(world.home.state, timestamp=BEGIN)
+    assert status(world.store, world.source, world.home, world.clock.now).watermark == BEGIN
+    world.merge(world.home.state, timestamp=None)
+    assert status(world.store, world.source, world.home, world.clock.now).watermark is None
