@@ -16,10 +16,10 @@ what is true at W is what lives in the snapshot at W plus what was archived up t
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from shared.aggregation import Aggregation, Part, decode_id, type_name
+from shared.aggregation import Aggregation, Extreme, Part, decode_id, type_name
 from shared.errors import BucketsStraddle
 from shared.watermark import Bucket, parse_label
 
@@ -36,9 +36,9 @@ class Correction:
     key: Part | dict[str, Part] | None
     """What ``key`` is to be set to; None to leave it."""
     applied: Mapping[str, int]
-    """What the total says of the entries up to the watermark, by measure."""
+    """What the total says of the entries up to the watermark, by column."""
     exact: Mapping[str, int]
-    """The true value for these entries, by measure."""
+    """The true value for these entries, by column."""
     watermark: datetime
     """The watermark at which ``applied`` and ``exact`` are compared."""
     closed: tuple[str, ...] = ()
@@ -47,14 +47,18 @@ class Correction:
     """If the total is to be rebuilt: all that ``recent`` may keep. None: increments will do."""
     notes: tuple[str, ...] = ()
     """What was found that Libra never writes."""
+    extremes: Mapping[str, int] = field(default_factory=dict)
+    """The true least and greatest values of the entries up to the watermark, by name."""
+    stale: tuple[str, ...] = ()
+    """The extremes that the total does not say. That is no drift: only a run keeps them."""
 
     @property
     def drift(self) -> dict[str, int]:
-        """What to add, by measure; measures that are right are not in it."""
+        """What to add, by column; columns that are right are not in it."""
         return {
-            measure: exact - self.applied[measure]
-            for measure, exact in self.exact.items()
-            if exact != self.applied[measure]
+            column: exact - self.applied[column]
+            for column, exact in self.exact.items()
+            if exact != self.applied[column]
         }
 
     @property
@@ -63,12 +67,31 @@ class Correction:
         return self.open is not None
 
     def __bool__(self) -> bool:
-        return bool(self.drift or self.closed or self.rebuild or self.key is not None)
+        return bool(self.drift or self.closed or self.rebuild or self.stale or self.key is not None)
 
     @property
     def size(self) -> int:
         """Bytes that its write may take, generously."""
-        return 512 + 2 * len(self.path) + 4 * len(str(self.key)) + sum(len(each) + 16 for each in self.closed)
+        names = (*self.closed, *self.stale)
+        return 512 + 2 * len(self.path) + 4 * len(str(self.key)) + sum(2 * len(each) + 16 for each in names)
+
+    def extremes_to_set(self) -> dict[str, object]:
+        """The fields that say the extremes that are stale, and at which watermark they are exact."""
+        return {
+            name: value
+            for each in self.aggregation.extremes
+            if each.name in self.stale and each.name in self.extremes
+            for name, value in ((each.name, self.extremes[each.name]), (each.at, self.watermark))
+        }
+
+    def extremes_to_remove(self) -> list[str]:
+        """The fields of the extremes that no entry has any more."""
+        return [
+            name
+            for each in self.aggregation.extremes
+            if each.name in self.stale and each.name not in self.extremes
+            for name in (each.name, each.at)
+        ]
 
     def rebuilt(self) -> dict[str, object]:
         """The fields to set if it is to be rebuilt."""
@@ -89,6 +112,7 @@ def compare(
     key: Part | dict[str, Part] | None,
     watermark: datetime,
     now: datetime,
+    extremes: Mapping[str, int] | None = None,
 ) -> Correction:
     """Compare a total with what was counted at ``watermark``.
 
@@ -96,17 +120,17 @@ def compare(
         aggregation: whose total it is.
         document: its path.
         stored: its fields; none if it is not there.
-        exact: what was counted, by measure; a measure that is not in it is 0.
+        exact: what was counted, by column; a column that is not in it is 0.
         key: what its ``key`` should hold; None if no entry has this key.
         watermark: at which ``exact`` was counted.
         now: to tell buckets that cannot be.
+        extremes: the least and greatest values that were found, by name; None if there are none.
 
     Raises:
         BucketsStraddle: the watermark lies inside one of its buckets.
     """
     reading = _Reading(document, stored, watermark, now + FAR)
-    measures = [measure.name for measure in aggregation.measures]
-    applied = {name: reading.applied(name) for name in measures}
+    applied = {column: reading.applied(column) for column in aggregation.columns}
     if key is None:
         key = _own_key(aggregation, document, reading)
     return Correction(
@@ -114,11 +138,22 @@ def compare(
         document,
         None if key is None or _same(stored.get("key"), key) else key,
         applied,
-        {name: exact.get(name, 0) for name in measures},
+        {column: exact.get(column, 0) for column in aggregation.columns},
         watermark,
         tuple(reading.closed),
         reading.open if reading.broken else None,
         tuple(reading.notes),
+        extremes or {},
+        tuple(each.name for each in aggregation.extremes if not _says(stored, each, extremes or {})),
+    )
+
+
+def _says(stored: Mapping[str, object], extreme: Extreme, exact: Mapping[str, int]) -> bool:
+    """Whether a total says what is true of an extreme, and when that was found."""
+    if extreme.name not in exact:
+        return extreme.name not in stored and extreme.at not in stored
+    return _same(stored.get(extreme.name), exact[extreme.name]) and isinstance(
+        stored.get(extreme.at), datetime
     )
 
 
@@ -164,6 +199,9 @@ def _own_key(aggregation: Aggregation, document: str, reading: "_Reading") -> Pa
 
 
 def _same(stored: object, key: object) -> bool:
+    """Equal in value and type: True is no 1, in a composite key neither."""
+    if isinstance(stored, Mapping) and isinstance(key, Mapping):
+        return stored.keys() == key.keys() and all(_same(stored[name], key[name]) for name in key)
     return type(stored) is type(key) and stored == key
 
 

@@ -1,12 +1,12 @@
 """An aggregation and a source, as they are declared. Pure."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from shared.aggregation.filters import Where
 from shared.aggregation.keys import Key, KeyPart, Part
-from shared.aggregation.measures import Count, Equals, Measure
+from shared.aggregation.measures import Count, Extreme, Measure, is_column
 from shared.errors import DeclarationError
 
 RESERVED_FIELDS = frozenset({"archived", "archived_page", "key", "recent", "updated_at"})
@@ -20,17 +20,16 @@ class Aggregation:
     name: str
     """What the set of totals is called. It is also their collection, unless the `Home` says otherwise."""
     key: KeyPart | tuple[KeyPart, ...]
-    where: Equals | None = None
+    where: Where | None = None
     measures: tuple[Measure, ...] = (Count(),)
 
     def __post_init__(self) -> None:
-        names = [measure.name for measure in self.measures]
-        plain = all(re.fullmatch(r"[A-Za-z_][A-Za-z_0-9]*", name) for name in names)
+        names = list(self.stored_fields)
         if (
-            names[:1] != ["count"]
+            self.measures[:1] != (Count(),)
             or len(set(names)) < len(names)
             or RESERVED_FIELDS & set(names)
-            or not plain
+            or not all(map(is_column, names))
         ):
             raise DeclarationError(
                 f"{self.name}: measures {names}: `count` comes first, names differ, hold letters, "
@@ -38,6 +37,27 @@ class Aggregation:
             )
         if isinstance(self.key, tuple) and len(self.key) < 2:
             raise DeclarationError(f"{self.name}: a composite key has two parts or more")
+        parts = [part.name for part in self.parts]
+        if len(set(parts)) < len(parts):
+            raise DeclarationError(
+                f"{self.name}: parts {parts} of its key: their names differ; "
+                "TimeKey(..., called=NAME) gives one another name"
+            )
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """The fields of a total that the measures add to, in their order."""
+        return tuple(column for measure in self.measures for column in measure.columns)
+
+    @property
+    def stored_fields(self) -> tuple[str, ...]:
+        """The fields of a total that hold what is measured."""
+        return (*self.columns, *(name for each in self.extremes for name in (each.name, each.at)))
+
+    @cached_property
+    def extremes(self) -> tuple[Extreme, ...]:
+        """The measures that do not add up."""
+        return tuple(measure for measure in self.measures if isinstance(measure, Extreme))
 
     @property
     def parts(self) -> tuple[KeyPart, ...]:
@@ -48,7 +68,7 @@ class Aggregation:
     def fields(self) -> frozenset[str]:
         """Dotted paths of every entry field that this declaration reads."""
         read = {part.field for part in self.parts} | {m.field for m in self.measures if m.field}
-        return frozenset(read | ({self.where.field} if self.where else set()))
+        return frozenset(read | (self.where.fields if self.where else frozenset()))
 
     def key_of(self, fields: Mapping[str, object]) -> Key:
         """The key an entry is counted under; raises `Unusable`."""
@@ -65,11 +85,11 @@ class Aggregation:
     def parse_stored_key(self, stored: object) -> Key | None:
         """The inverse of `stored_key`; None if ``stored`` is no key of this aggregation."""
         if not isinstance(self.key, tuple):
-            return stored if isinstance(stored, str | int) else None
+            return stored if isinstance(stored, str | int) and self.key.holds(stored) else None
         if not isinstance(stored, Mapping):
             return None
-        found = (stored.get(part.name) for part in self.parts)
-        values = tuple(value for value in found if isinstance(value, str | int))
+        found = [(part, stored.get(part.name)) for part in self.parts]
+        values = tuple(v for part, v in found if isinstance(v, str | int) and part.holds(v))
         return values if len(values) == len(self.parts) else None
 
 

@@ -1,6 +1,7 @@
 """From entries to deltas: what one entry adds, and the sum of what many add. Pure."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
@@ -17,7 +18,7 @@ class Cell(NamedTuple):
 
 
 Deltas: TypeAlias = Mapping[Cell, Mapping[str, int]]
-"""What to add, by cell and measure. ``{}`` is the neutral element of `add`."""
+"""What to add, by cell and column. ``{}`` is the neutral element of `add`."""
 
 Totals: TypeAlias = dict[Cell, dict[str, int]]
 """A sum of deltas under way."""
@@ -82,7 +83,7 @@ def _measure(
     added: dict[str, int] = {}
     for measure in aggregation.measures:
         try:
-            added[measure.name] = measure.of(fields)
+            added |= measure.of(fields)
         except Unusable as unusable:
             rejections.append(Rejection(aggregation.name, unusable.field, unusable.reason))
     return added
@@ -102,6 +103,34 @@ def add(deltas: Iterable[Deltas]) -> Totals:
     for each in deltas:
         accumulate(total, each)
     return total
+
+
+Extremes: TypeAlias = dict[Cell, dict[str, int]]
+"""The least and greatest values of many entries, by cell and `Extreme`."""
+
+
+def extremes(source: Source, fields: Mapping[str, object]) -> Extremes:
+    """The values that an entry brings to the extremes of the source's totals. Never raises for any fields."""
+    found: Extremes = {}
+    for aggregation in source.aggregations:
+        if not aggregation.extremes or (aggregation.where and not aggregation.where.admits(fields)):
+            continue
+        with suppress(Unusable):
+            cell = Cell(aggregation.name, aggregation.key_of(fields))
+            for each in aggregation.extremes:
+                with suppress(Unusable):
+                    found.setdefault(cell, {})[each.name] = each.value(fields)
+    return found
+
+
+def widen(source: Source, into: Extremes, found: Mapping[Cell, Mapping[str, int]]) -> None:
+    """Take ``found`` into the extremes ``into``. In any order, and as often as one likes."""
+    for cell, values in found.items():
+        kept = into.setdefault(cell, {})
+        for each in source.aggregation(cell.aggregation).extremes:
+            if each.name in values:
+                value = values[each.name]
+                kept[each.name] = each.of_two(kept.get(each.name, value), value)
 
 
 def fold(source: Source, entries: Iterable[Mapping[str, object]]) -> Totals:

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Set
 from dataclasses import MISSING, Field, fields, is_dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from zoneinfo import ZoneInfo
@@ -52,13 +52,19 @@ def _collected(value: object) -> object:
     match value:
         case float() | Decimal() | Fraction() | timedelta() | ZoneInfo():
             return [type(value).__name__, str(value)]
+        case datetime():
+            return ["datetime", value.astimezone(UTC).isoformat()]
+        case type() if value in (str, int, bool):
+            return ["type", value.__name__]
         case tuple() | list():
             return ["list", *map(_plain, value)]
         case Set():
             return ["set", *sorted(map(_plain, value), key=json.dumps)]
         case Mapping():
             return ["map", *sorted((list(map(_plain, each)) for each in value.items()), key=json.dumps)]
-    raise TypeError(f"{value!r} has no digest: expected text, numbers, zones, dataclasses, or some of them")
+    raise TypeError(
+        f"{value!r} has no digest: expected text, numbers, times, zones, types, dataclasses, or some of them"
+    )
 
 
 def _has_default(value: object, field: Field[object]) -> bool:

@@ -7,7 +7,7 @@ import hashlib
 import re
 from functools import lru_cache
 
-from shared.aggregation.keys import Key, KeyPart, Part
+from shared.aggregation.keys import Key, KeyPart, text_of
 
 MAX_ID_BYTES = 1_500
 """The longest document id (https://firebase.google.com/docs/firestore/quotas, 'Limits', 2026-11)."""
@@ -30,22 +30,33 @@ def _shorten(encoded: str) -> str:
     return encoded if len(raw) <= MAX_ID_BYTES else _HASHED + hashlib.sha256(raw).hexdigest()
 
 
-def _encode_part(part: Part) -> str:
-    return _escape(str(part), "%/|") or _EMPTY
-
-
-@lru_cache(maxsize=65_536)
 def document_id(key: Key) -> str:
     """The document id of a key: the value itself where Firestore allows it, else an injective encoding.
 
     ``%`` and ``/`` are percent-encoded, and so is the first character of ``.``, ``..`` and ``__x__``;
     the empty string is ``%empty``; what is over 1,500 bytes is ``%sha256-`` and the digest. The parts of
-    a composite key are joined by ``|``, which is percent-encoded inside them.
+    a composite key are joined by ``|``, which is percent-encoded inside them. A boolean is ``true`` or
+    ``false``. No two keys of one declaration share an id, because each part has one type.
     """
     if isinstance(key, tuple):
-        encoded = "|".join(map(_encode_part, key))
-    else:
-        encoded = _escape(str(key), "%/") or _EMPTY
+        return _composite(tuple(map(text_of, key)))
+    return _simple(text_of(key))
+
+
+# Cached by text: to a cache, and to Python, True and 1 are one key.
+
+
+@lru_cache(maxsize=65_536)
+def _simple(text: str) -> str:
+    return _allowed(_escape(text, "%/") or _EMPTY)
+
+
+@lru_cache(maxsize=65_536)
+def _composite(texts: tuple[str, ...]) -> str:
+    return _allowed("|".join(_escape(text, "%/|") or _EMPTY for text in texts))
+
+
+def _allowed(encoded: str) -> str:
     if _RESERVED_ID.fullmatch(encoded):
         encoded = _ESCAPES[encoded[0]] + encoded[1:]
     return _shorten(encoded)

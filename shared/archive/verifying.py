@@ -172,10 +172,7 @@ class Verification:
 
     def _declared(self, deltas: Iterator[tuple[str, Mapping[str, int]]]) -> Amounts:
         """Recorded deltas without what is no longer declared."""
-        declared = {
-            self._home.collection(each.name): {one.name for one in each.measures}
-            for each in self._source.aggregations
-        }
+        declared = {self._home.collection(each.name): set(each.columns) for each in self._source.aggregations}
         found: Amounts = {}
         for path, amounts in deltas:
             measures = declared.get(path.rpartition("/")[0], set())

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, TypeAlias, get_args
 
-from shared.aggregation import FieldKey, TimeKey, look_up
+from shared.aggregation import look_up
 from shared.counting.cells import first_instant
 from shared.counting.cost import choose, index_cost, scan_cost
-from shared.counting.index import index, time_groups, unsupported
+from shared.counting.index import index, time_groups, times_of, unsupported
 from shared.counting.scan import scan
 from shared.counting.snapshot import Counted, Snapshot
 from shared.errors import StrategyUnsupported
@@ -74,7 +74,7 @@ def plan(snapshot: Snapshot, asked: Strategy) -> Plan:
 def _cheaper(snapshot: Snapshot) -> Plan:
     source = snapshot.source
     entries = snapshot.count(Query(snapshot.home.entries))
-    keys = [_stored(snapshot, each.name) for each in source.aggregations if isinstance(each.key, FieldKey)]
+    keys = [_stored(snapshot, each.name) for each in source.aggregations if not times_of(each)]
     hours = [min(entries, _hours(snapshot, number)) for number in range(len(time_groups(source)))]
     scanned = scan_cost(entries)
     strategy, why = choose(scanned, index_cost(entries, keys, hours, snapshot.workers))
@@ -93,9 +93,8 @@ def _stored(snapshot: Snapshot, aggregation: str) -> int:
 def _hours(snapshot: Snapshot, number: int) -> int:
     """About how many hours hold entries: 24 for each date that has a total, else since the first entry."""
     group = time_groups(snapshot.source)[number]
-    key = group[0].key
-    assert isinstance(key, TimeKey)  # noqa: S101 - tells the type checker what `time_groups` made sure of
-    dates = [each.name for each in group if isinstance(each.key, TimeKey) and each.key.grain == "date"]
+    key = times_of(group[0])[0]
+    dates = [each.name for each in group if [part.grain for part in times_of(each)] == ["date"]]
     if dates and (stored := _stored(snapshot, dates[0])):
         return 24 * stored
     since = Filter(key.field, ">=", first_instant(key.zone))  # a comparison with a time matches times only

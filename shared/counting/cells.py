@@ -11,15 +11,22 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal, TypeAlias
 from zoneinfo import ZoneInfo
 
+from shared.aggregation import Grain
 from shared.watermark import MICROSECOND
 
-Grain: TypeAlias = Literal["hour", "date"]
+Stretch: TypeAlias = Literal["hour", "date"]
+"""What stays the same in a stretch: the hour and the date, or only the date."""
 
 _SECOND = timedelta(seconds=1)
-_LENGTHS: dict[Grain, timedelta] = {"hour": timedelta(hours=1), "date": timedelta(days=1)}
+_LENGTHS: dict[Stretch, timedelta] = {"hour": timedelta(hours=1), "date": timedelta(days=1)}
 _FIRST = datetime.min.replace(tzinfo=UTC)
 _LAST = datetime.max.replace(tzinfo=UTC)
 _DAYS = timedelta(days=2)
+
+
+def stretch_of(grain: Grain) -> Stretch:
+    """The longest kind of stretch in which a time key of this grain has one value."""
+    return "hour" if grain in ("hour", "date_hour") else "date"
 
 
 def first_instant(zone: ZoneInfo) -> datetime:
@@ -32,13 +39,13 @@ def last_instant(zone: ZoneInfo) -> datetime:
     return _LAST - max(timedelta(0), _offset(_LAST - _DAYS, zone))
 
 
-def cell_last(start: datetime, grain: Grain, zone: ZoneInfo) -> datetime:
+def cell_last(start: datetime, kind: Stretch, zone: ZoneInfo) -> datetime:
     """The last instant (UTC) of a stretch that begins at ``start`` and has one hour or date in ``zone``.
 
     ``start`` lies between `first_instant` and `last_instant`, and so does the answer.
     """
     offset = _offset(start, zone)
-    length = _LENGTHS[grain]
+    length = _LENGTHS[kind]
     rest = length - ((start - _FIRST) + offset) % length
     final = last_instant(zone)
     last = start + rest - MICROSECOND if rest <= final - start else final

@@ -1,9 +1,10 @@
 """Count by the indexes: ``count()`` on the server, a read for each 1,000 entries and no entry transferred.
 
-*Keys that are fields* are found by a loose index scan: order by the field, start behind the last value,
-limit 1. Each value found is then counted. *Hours and dates* are counted by the stretches of `cells`:
-after one that held entries the next is simply counted, after an empty one the next entry is looked up, so
-that empty nights and years cost one query. Long rests are cut in half, so that several are under way.
+*Keys that are string fields* are found by a loose index scan: order by the field, start behind the last
+value, limit 1. Each value found is then counted. *Booleans* have two values. *Grains of one time field in one
+zone* are counted by the stretches of `cells`, in which each of them has one value: after a stretch that held
+entries the next is simply counted, after an empty one the next entry is looked up, so that empty nights and
+years cost one query. Long rests are cut in half, so that several are under way.
 
 It proves counts by one field or one time; what it cannot prove it says before it starts
 (`unsupported`). One thing shows only in the data: Firestore cuts values off at 1,500 bytes in its
@@ -15,10 +16,23 @@ value that long, because it differs in the index from all shorter ones, and give
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
-from shared.aggregation import Aggregation, Cell, Count, Equals, FieldKey, Source, TimeKey, look_up
-from shared.counting.cells import Grain, cell_last, first_instant, last_instant
+from shared.aggregation import (
+    Aggregation,
+    And,
+    Cell,
+    Count,
+    Equals,
+    FieldKey,
+    OneOf,
+    Part,
+    Source,
+    TimeKey,
+    Where,
+    look_up,
+)
+from shared.counting.cells import Stretch, cell_last, first_instant, last_instant, stretch_of
 from shared.counting.snapshot import Counted, Snapshot, Step, Task
 from shared.errors import IndexMissing, Invalid, StrategyUnsupported
 from shared.store import Filter, Query, quote
@@ -32,19 +46,49 @@ _LONG = timedelta(days=1)
 
 T = TypeVar("T")
 
+ByValue: TypeAlias = FieldKey | OneOf
+"""Keys that are found by looking for their values."""
+
 
 def unsupported(source: Source) -> str | None:
     """Why the indexes cannot prove this source's totals; None if they can."""
     for each in source.aggregations:
         if each.measures != (Count(),):
-            return f"{each.name} adds up more than a count, and each entry is rounded on its own"
-        if isinstance(each.key, tuple):
-            return f"{each.name} has a key of several parts"
-        if not isinstance(each.key, FieldKey | TimeKey):
-            return f"{each.name} has a key that is neither a field's value nor a time"
-        if each.where and len(each.where.value.encode()) >= INDEXED_BYTES:
-            return f"{each.name} has a filter on {INDEXED_BYTES} bytes or more"
+            return f"{each.name} adds up more than a count, and each entry is measured on its own"
+        if reason := _unprovable_key(each) or _unprovable_filter(each.where):
+            return f"{each.name} {reason}"
     return None
+
+
+def _unprovable_key(aggregation: Aggregation) -> str | None:
+    key = aggregation.key
+    if times_of(aggregation):
+        return None
+    if isinstance(key, tuple):
+        return "has a key of several parts that are not all of one time field in one zone"
+    if not isinstance(key, ByValue):
+        return "has a key that is neither a field's value nor a time"
+    if key.kind is int:
+        return f"has the integer {key.field} as its key, and the indexes do not tell 1 from 1.0"
+    return None
+
+
+def _unprovable_filter(where: Where | None) -> str | None:
+    for leaf in _all_of(where):
+        if not isinstance(leaf, Equals):
+            return f"has a filter that is more than Equals, or And of several: {type(leaf).__name__}"
+        if type(leaf.value) is int:
+            return f"has a filter on the integer {leaf.field}, and the indexes do not tell 1 from 1.0"
+        if isinstance(leaf.value, str) and len(leaf.value.encode()) >= INDEXED_BYTES:
+            return f"has a filter on {INDEXED_BYTES} bytes or more"
+    return None
+
+
+def _all_of(where: Where | None) -> tuple[Where, ...]:
+    """The conditions that must all hold."""
+    if isinstance(where, And):
+        return tuple(each for condition in where.conditions for each in _all_of(condition))
+    return (where,) if where else ()
 
 
 def index(snapshot: Snapshot, *, ceiling: float = float("inf")) -> Counted:
@@ -57,12 +101,19 @@ def index(snapshot: Snapshot, *, ceiling: float = float("inf")) -> Counted:
     return snapshot.run(_Index(snapshot, ceiling).tasks())
 
 
+def times_of(aggregation: Aggregation) -> tuple[TimeKey, ...]:
+    """The parts of a key that is made of grains of one time field in one zone; none of any other key."""
+    times = tuple(part for part in aggregation.parts if isinstance(part, TimeKey))
+    alike = len({(part.field, part.zone.key) for part in times}) == 1
+    return times if alike and len(times) == len(aggregation.parts) else ()
+
+
 def time_groups(source: Source) -> list[list[Aggregation]]:
     """Aggregations by time that one sweep serves: the same field, zone and filter."""
     groups: dict[object, list[Aggregation]] = {}
     for each in source.aggregations:
-        if isinstance(each.key, TimeKey):
-            groups.setdefault((each.key.field, each.key.zone.key, each.where), []).append(each)
+        if times := times_of(each):
+            groups.setdefault((times[0].field, times[0].zone.key, each.where), []).append(each)
     return list(groups.values())
 
 
@@ -78,7 +129,9 @@ class _Index:
         """What to begin with."""
         yield self._entries
         for each in self._snapshot.source.aggregations:
-            if isinstance(each.key, FieldKey):
+            if isinstance(each.key, ByValue) and each.key.kind is bool:
+                yield from (partial(self._count_key, each, each.key, value) for value in (False, True))
+            elif isinstance(each.key, ByValue):
                 yield partial(self._next_key, each, each.key, None)
         for group in time_groups(self._snapshot.source):
             zone = _time(group).zone
@@ -89,11 +142,11 @@ class _Index:
 
     # -- keys that are fields
 
-    def _next_key(self, aggregation: Aggregation, key: FieldKey, after: str | None) -> Step:
+    def _next_key(self, aggregation: Aggregation, key: ByValue, after: str | None) -> Step:
         # A comparison with a string matches strings only: no other type is met.
         bound = (
             Filter(_path(key.field), ">", after or "")
-            if after is not None or not key.allow_empty
+            if after is not None or not _of_field(key).allow_empty
             else Filter(_path(key.field), ">=", "")
         )
         value = self._first(aggregation.where, (bound,), key.field)
@@ -107,11 +160,12 @@ class _Index:
         counted = partial(self._count_key, aggregation, key, value)
         return Step(more=(counted, partial(self._next_key, aggregation, key, value)))
 
-    def _count_key(self, aggregation: Aggregation, key: FieldKey, value: str) -> Step:
+    def _count_key(self, aggregation: Aggregation, key: ByValue, value: Part) -> Step:
         counted = self._count(aggregation.where, (Filter(_path(key.field), "==", value),))
-        return Step({Cell(aggregation.name, value): {"count": counted}})
+        place = key.place(value) if isinstance(key, OneOf) else value
+        return Step({Cell(aggregation.name, place): {"count": counted}} if counted else {})
 
-    # -- hours and dates
+    # -- grains of time
 
     def _sweep(self, group: Sequence[Aggregation], start: datetime, end: datetime, near: bool) -> Step:
         """Count one stretch between ``start`` and ``end`` (inclusive); what is behind it follows.
@@ -124,7 +178,7 @@ class _Index:
             if not isinstance(found, datetime):
                 return Step()
             start = found
-        last = min(end, cell_last(start, _grain(group), key.zone))
+        last = min(end, cell_last(start, _stretch(group), key.zone))
         counted = self._count(group[0].where, _between(key.field, start, last))
         more = list(self._rest(group, last + MICROSECOND, end, near=counted > 0)) if last < end else []
         if not counted:
@@ -136,7 +190,7 @@ class _Index:
         self, group: Sequence[Aggregation], start: datetime, end: datetime, *, near: bool
     ) -> Iterator[Task]:
         if near and end - start > _LONG:
-            middle = cell_last(start + (end - start) / 2, _grain(group), _time(group).zone)
+            middle = cell_last(start + (end - start) / 2, _stretch(group), _time(group).zone)
             if middle < end:
                 yield partial(self._sweep, group, middle + MICROSECOND, end, False)
                 end = middle
@@ -144,7 +198,7 @@ class _Index:
 
     # -- queries
 
-    def _first(self, where: Equals | None, filters: Sequence[Filter], field: str) -> object:
+    def _first(self, where: Where | None, filters: Sequence[Filter], field: str) -> object:
         """The lowest value of ``field`` among the documents that match; None if there is none."""
         query = Query(
             self._collection, (*_equal(where), *filters), (_path(field),), limit=1, select=(_path(field),)
@@ -152,7 +206,7 @@ class _Index:
         found = self._ask(query, lambda: self._snapshot.first(query))
         return look_up(found.fields, field) if found else None
 
-    def _count(self, where: Equals | None, filters: Sequence[Filter]) -> int:
+    def _count(self, where: Where | None, filters: Sequence[Filter]) -> int:
         query = Query(self._collection, (*_equal(where), *filters))
         return self._ask(query, lambda: self._snapshot.count(query))
 
@@ -172,19 +226,23 @@ class _Index:
             ) from error
 
 
+def _of_field(key: ByValue) -> FieldKey:
+    return key.key if isinstance(key, OneOf) else key
+
+
 def _time(group: Sequence[Aggregation]) -> TimeKey:
-    key = group[0].key
-    assert isinstance(key, TimeKey)  # noqa: S101 - tells the type checker what `time_groups` made sure of
-    return key
+    return times_of(group[0])[0]
 
 
-def _grain(group: Sequence[Aggregation]) -> Grain:
-    hours = any(isinstance(each.key, TimeKey) and each.key.grain == "hour" for each in group)
-    return "hour" if hours else "date"
+def _stretch(group: Sequence[Aggregation]) -> Stretch:
+    kinds = {stretch_of(part.grain) for each in group for part in times_of(each)}
+    return "hour" if "hour" in kinds else "date"
 
 
-def _equal(where: Equals | None) -> tuple[Filter, ...]:
-    return (Filter(_path(where.field), "==", where.value),) if where else ()
+def _equal(where: Where | None) -> tuple[Filter, ...]:
+    return tuple(
+        Filter(_path(leaf.field), "==", leaf.value) for leaf in _all_of(where) if isinstance(leaf, Equals)
+    )
 
 
 def _between(field: str, start: datetime, end: datetime) -> tuple[Filter, Filter]:

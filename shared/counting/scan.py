@@ -13,8 +13,21 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import NamedTuple
+from zoneinfo import ZoneInfo
 
-from shared.aggregation import MAX_KEY_BYTES, Source, TimeKey, Totals, Unusable, accumulate, contribution
+from shared.aggregation import (
+    MAX_KEY_BYTES,
+    Extremes,
+    Range,
+    Source,
+    TimeKey,
+    Totals,
+    accumulate,
+    contribution,
+    extremes,
+    widen,
+)
+from shared.counting.cells import Stretch, cell_last, first_instant, last_instant, stretch_of
 from shared.counting.snapshot import Counted, Snapshot, Step
 from shared.errors import Transient
 from shared.watermark import EPOCH, MICROSECOND
@@ -82,7 +95,7 @@ def _page(
     while read < limit and not ended:
         snapshot.retry(go_on)
     more = [partial(_page, snapshot, views, last, until, limit)] if read == limit else []
-    return Step(tally.totals(), read, more)
+    return Step(tally.totals(), read, more, tally.extremes)
 
 
 class _View(NamedTuple):
@@ -92,7 +105,10 @@ class _View(NamedTuple):
     """These aggregations only."""
     paths: tuple[tuple[str, ...], ...]
     """The fields, each as its names from the root."""
-    times: tuple[TimeKey, ...]
+    times: frozenset[tuple[ZoneInfo, Stretch]]
+    """The clocks and calendars that its keys are read from."""
+    edges: frozenset[datetime | str]
+    """Where its filters begin and cease to admit a time or a string."""
 
 
 def _views(source: Source) -> tuple[_View, ...]:
@@ -103,9 +119,13 @@ def _views(source: Source) -> tuple[_View, ...]:
     views = []
     for fields, numbers in by_fields.items():
         aggregations = tuple(source.aggregations[number] for number in numbers)
-        times = {part for each in aggregations for part in each.parts if isinstance(part, TimeKey)}
+        keys = [part for each in aggregations for part in each.parts if isinstance(part, TimeKey)]
+        times = frozenset((key.zone, stretch_of(key.grain)) for key in keys)
+        leaves = [leaf for each in aggregations if each.where for leaf in each.where.leaves]
+        bounds = [bound for leaf in leaves if isinstance(leaf, Range) for bound in leaf.bounds]
+        edges = frozenset(bound for bound in bounds if isinstance(bound, datetime | str))
         paths = tuple(tuple(name.split(".")) for name in sorted(fields))
-        views.append(_View(replace(source, aggregations=aggregations), paths, tuple(times)))
+        views.append(_View(replace(source, aggregations=aggregations), paths, times, edges))
     return tuple(views)
 
 
@@ -117,8 +137,13 @@ class Tally:
         self._most = most
         self._kinds: list[dict[tuple[object, ...], int]] = [{} for _ in views]
         self._totals: Totals = {}
+        self.extremes: Extremes = {}
+        """The least and greatest values among what `totals` has added up."""
         self._alike: dict[tuple[datetime, timedelta], bool] = {}
         self._times = tuple({time for view in views for time in view.times})
+        edges = {edge for view in views for edge in view.edges}
+        self._instants = tuple(edge for edge in edges if isinstance(edge, datetime))
+        self._longest = max((len(edge) for edge in edges if isinstance(edge, str)), default=0)
         self.fields = sorted({".".join(path) for view in views for path in view.paths})
 
     @classmethod
@@ -143,7 +168,9 @@ class Tally:
     def _add_up(self, view: _View, kinds: dict[tuple[object, ...], int]) -> None:
         """Empty a view's kinds into the totals."""
         for kind, number in kinds.items():
-            accumulate(self._totals, contribution(view.source, _entry(view, kind)).deltas, number)
+            entry = _entry(view, kind)
+            accumulate(self._totals, contribution(view.source, entry).deltas, number)
+            widen(view.source, self.extremes, extremes(view.source, entry))
         kinds.clear()
 
     def _seen(self, fields: Mapping[str, object], path: tuple[str, ...]) -> object:
@@ -153,33 +180,45 @@ class Tally:
             value = value.get(name, _MISSING) if isinstance(value, Mapping) else _MISSING
         kind = type(value)
         if kind is str:
-            return value if len(value) <= MAX_KEY_BYTES else _TOO_LONG  # type: ignore[arg-type]  # a str
+            return self._string(value)  # type: ignore[arg-type]  # it is one
         if kind is datetime:
             return self._time(value)  # type: ignore[arg-type]  # it is one
         if value is _MISSING or value is None:
             return value
         return _Box(kind, value if isinstance(value, int | float) else None)
 
+    def _string(self, text: str) -> str:
+        """A string that no declaration can tell from this one. One that is too long for a key is not held:
+        filters tell it from others by its beginning."""
+        return text if len(text) <= MAX_KEY_BYTES else text[: self._longest] + _TOO_LONG
+
     def _time(self, instant: datetime) -> datetime:
         """An instant that no declaration can tell from this one: the start of its hour (or quarter of an
-        hour) of UTC, where the first and last instants of that have the same hours and dates."""
+        hour) of UTC, where every key and every filter sees one hour, or date, in all of that."""
         for stretch in _STRETCHES:
             begin = instant - (instant - EPOCH) % stretch
             alike = self._alike.get((begin, stretch))
             if alike is None:
-                alike = all(_constant(time, begin, stretch) for time in self._times)
+                alike = self._constant(begin, begin + (stretch - MICROSECOND))
                 self._alike[begin, stretch] = alike
             if alike:
                 return begin
         return instant
 
+    def _constant(self, begin: datetime, last: datetime) -> bool:
+        """Whether all instants from ``begin`` to ``last`` look alike.
 
-def _constant(time: TimeKey, begin: datetime, stretch: timedelta) -> bool:
-    try:
-        first, last = (time.of(_nested(time.field, end)) for end in (begin, begin + stretch - MICROSECOND))
-    except (Unusable, OverflowError):  # at the edges of years 1 and 9999
-        return False
-    return first == last
+        That both ends do is not enough: the clock of St. John's went back at 00:01 until 2011, so an hour
+        that began and ended before midnight held a minute of the next day.
+        """
+        if any(begin < edge <= last for edge in self._instants):
+            return False
+        return all(
+            first_instant(zone) <= begin
+            and last <= last_instant(zone)
+            and last <= cell_last(begin, kind, zone)
+            for zone, kind in self._times
+        )
 
 
 _MISSING = object()
@@ -221,9 +260,3 @@ def _put(entry: dict[str, object], path: Sequence[str], value: object) -> None:
     for name in path[:-1]:
         into = into.setdefault(name, {})  # type: ignore[assignment]  # a map of the entry's own
     into[path[-1]] = value
-
-
-def _nested(field: str, value: object) -> dict[str, object]:
-    entry: dict[str, object] = {}
-    _put(entry, field.split("."), value)
-    return entry

@@ -9,7 +9,7 @@ from datetime import datetime
 from threading import Lock
 from typing import TypeAlias, TypeVar
 
-from shared.aggregation import Cell, Deltas, Home, Source, Totals, accumulate
+from shared.aggregation import Cell, Deltas, Extremes, Home, Source, Totals, accumulate, widen
 from shared.counting.billing import ENTRIES_A_READ
 from shared.retry import Retry
 from shared.store import Document, Query, Store
@@ -30,6 +30,7 @@ class Step:
     deltas: Deltas = field(default_factory=dict)
     entries: int = 0
     more: Sequence["Task"] = ()
+    extremes: Extremes = field(default_factory=dict)
 
 
 Task: TypeAlias = Callable[[], Step]
@@ -43,6 +44,8 @@ class Counted:
     """No cell is missing; one that is not there is 0."""
     entries: int
     """How many documents the source's collection held."""
+    extremes: Mapping[Cell, Mapping[str, int]] = field(default_factory=dict)
+    """The least and greatest values that are declared, by cell; one that is not there has no value."""
 
 
 class Snapshot:
@@ -132,13 +135,15 @@ class Snapshot:
     def run(self, tasks: Iterable[Task]) -> Counted:
         """Work off ``tasks`` and what follows from them; the sum of what they found."""
         totals: Totals = {}
+        found: Extremes = {}
         entries = 0
         steps = self._threaded(deque(tasks)) if self.workers > 1 else self._inline(deque(tasks))
         for step in steps:
             entries += step.entries
             accumulate(totals, step.deltas)
+            widen(self.source, found, step.extremes)
             self._beat(entries)
-        return Counted(totals, entries)
+        return Counted(totals, entries, found)
 
     def _inline(self, waiting: deque[Task]) -> Iterator[Step]:
         while waiting:

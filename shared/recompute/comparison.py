@@ -91,7 +91,8 @@ def compare_all(
         for stored in listing.totals(aggregation.name):
             cell, measures = exact.pop(stored.path, (None, {}))
             key = aggregation.stored_key(cell.key) if cell else None
-            total = _Total(aggregation, stored.path, stored.fields, measures, key)
+            extremes = counted.extremes.get(cell) if cell else None
+            total = _Total(aggregation, stored.path, stored.fields, measures, key, extremes)
             if listing.settled(page_of(stored.fields)):
                 found.add(total.compared({}, watermark, now))
             else:
@@ -102,7 +103,8 @@ def compare_all(
         found.add(total.compared(later.get(path, {}), watermark, now))
     for path, (cell, measures) in exact.items():
         aggregation = source.aggregation(cell.aggregation)
-        total = _Total(aggregation, path, {}, measures, aggregation.stored_key(cell.key))
+        key, extremes = aggregation.stored_key(cell.key), counted.extremes.get(cell)
+        total = _Total(aggregation, path, {}, measures, key, extremes)
         found.add(total.compared({}, watermark, now))
     return found
 
@@ -115,11 +117,19 @@ class _Total(NamedTuple):
     fields: Mapping[str, object]
     living: Mapping[str, int]
     key: Part | dict[str, Part] | None
+    extremes: Mapping[str, int] | None
 
     def compared(self, later: Mapping[str, int], watermark: datetime, now: datetime) -> Correction:
         exact, notes = with_archived(self.path, self.fields, self.living, later)
         found = compare(
-            self.aggregation, self.path, self.fields, exact, key=self.key, watermark=watermark, now=now
+            self.aggregation,
+            self.path,
+            self.fields,
+            exact,
+            key=self.key,
+            watermark=watermark,
+            now=now,
+            extremes=self.extremes,
         )
         return replace(found, notes=found.notes + notes) if notes else found
 

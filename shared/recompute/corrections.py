@@ -16,15 +16,17 @@ BATCH_BYTES = 4 * 1024 * 1024
 def correcting(correction: Correction) -> Merge:
     """The write that puts a total right: increments, or all of it where increments cannot."""
     fields: dict[FieldPath, object] = {} if correction.key is None else {("key",): correction.key}
+    fields |= {(name,): value for name, value in correction.extremes_to_set().items()}
+    removed: list[FieldPath] = [(name,) for name in correction.extremes_to_remove()]
     if correction.rebuild:
         fields |= {(name,): value for name, value in correction.rebuilt().items()}
-        return Merge(correction.path, fields, server_times=(("updated_at",),))
+        return Merge(correction.path, fields, deletes=removed, server_times=(("updated_at",),))
     return Merge(
         correction.path,
         fields,
         {(measure,): amount for measure, amount in correction.drift.items()},
-        [("recent", label) for label in correction.closed],
-        (("updated_at",),) if correction.drift else (),
+        [*removed, *(("recent", label) for label in correction.closed)],
+        (("updated_at",),) if correction.drift or correction.stale else (),
     )
 
 
@@ -38,6 +40,7 @@ def rebuilding(found: Document | None, stale: Correction, now: datetime) -> Merg
         key=stale.key,
         watermark=stale.watermark,
         now=now,
+        extremes=stale.extremes,
     )
     return replace(correcting(again), if_updated=found.update_time if found else None)
 

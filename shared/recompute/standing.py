@@ -167,7 +167,7 @@ def _now(aggregation: Aggregation, home: Home, before: Standing | None, *, unkno
         aggregation.name,
         home.collection(aggregation.name),
         digest(aggregation),
-        tuple(measure.name for measure in aggregation.measures),
+        aggregation.stored_fields,
         "first" if unknown else "new",
     )
     if before is None:

@@ -1,14 +1,32 @@
 """Law *agree*: index count = scan count = the pure fold, over collections with every kind of bad entry."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from shared.aggregation import MAX_KEY_BYTES, Aggregation, Count, Equals, FieldKey, Source, Sum, TimeKey
+from shared.aggregation import (
+    MAX_KEY_BYTES,
+    Aggregation,
+    And,
+    Count,
+    Equals,
+    FieldKey,
+    Grain,
+    Histogram,
+    In,
+    Not,
+    OneOf,
+    Or,
+    Range,
+    Source,
+    Sum,
+    SumOfSquares,
+    TimeKey,
+)
 from shared.catalog import libra
 from shared.counting import Counted, Snapshot
 from shared.counting.index import index
@@ -61,6 +79,7 @@ TIMES = [
     datetime(1, 1, 1, 11, 59, tzinfo=UTC),
     datetime(1890, 1, 1, 0, 6, 31, 999_999, tzinfo=UTC),
     datetime(1970, 1, 1, tzinfo=UTC),
+    datetime(2006, 10, 29, 2, 30, 30, tzinfo=UTC),  # past midnight, before the clock of St. John's goes back
     datetime(2025, 3, 30, 0, 59, 59, 999_999, tzinfo=UTC),
     datetime(2025, 3, 30, 1, tzinfo=UTC),
     datetime(2025, 4, 5, 15, tzinfo=UTC),
@@ -152,6 +171,58 @@ def test_index_counts_nested_and_filtered_keys(kitchen: Kitchen) -> None:
     at = fill(kitchen, random.Random(8), 100)
     counted = index(Snapshot(kitchen.store, source, kitchen.home, at, workers=4))
     assert counted.totals == exact_at(kitchen.store, source, at)
+
+
+def of_every_kind() -> Source:
+    """Keys, filters and measures of every kind."""
+    lord_howe = ZoneInfo("Australia/Lord_Howe")
+    amount = (
+        Sum("amount", "milligrams", 1000),
+        SumOfSquares("amount", "squares"),
+        Histogram("amount", "cells", (1, 10.5)),
+    )
+    listed = OneOf(FieldKey("dataAction"), ("Served", ""), other="other")
+    late = Range("timestamp", at_least=datetime(2025, 9, 6, 12, 30, tzinfo=UTC))
+    grains: list[Grain] = ["weekday", "date_hour", "week", "month", "year"]
+    return Source(
+        "libra",
+        (
+            Aggregation("measured", FieldKey("ingredient"), measures=(Count(), *amount)),
+            Aggregation("floors", FieldKey("ingredient", kind=int), Not(Equals("dataAction", "Served"))),
+            Aggregation("late", (listed, TimeKey("timestamp", "date_hour", lord_howe)), late),
+            Aggregation("either", listed, Or(Equals("ingredient", True), In("ingredient", ("Basil", 7)))),
+            *by_index(grains),
+        ),
+    )
+
+
+def by_index(grains: Sequence[Grain]) -> tuple[Aggregation, ...]:
+    """What the indexes prove: grains of a time, two of them, a list of values, booleans, equalities."""
+    zone = ZoneInfo("America/St_Johns")
+    return (
+        *(Aggregation(f"by_{grain}", TimeKey("timestamp", grain, zone)) for grain in grains),
+        Aggregation("hours", (TimeKey("timestamp", "weekday", zone), TimeKey("timestamp", "hour", zone))),
+        Aggregation("listed", OneOf(FieldKey("ingredient"), ("Basil", "", "é"), other="other")),
+        Aggregation("flags", FieldKey("ingredient", kind=bool)),
+        Aggregation(
+            "served",
+            FieldKey("ingredient"),
+            And(Equals("dataAction", "Served"), Equals("location", "Caldo Office")),
+        ),
+    )
+
+
+def test_every_kind_of_declaration_is_counted_alike(kitchen: Kitchen) -> None:
+    """On real indexes and real projections, whatever the entries hold."""
+    at = fill(kitchen, random.Random(9), 250)
+    source = of_every_kind()
+    assert scan(Snapshot(kitchen.store, source, kitchen.home, at)).totals == exact_at(
+        kitchen.store, source, at
+    )
+    source = Source("libra", by_index(["weekday", "date_hour", "week", "month", "year"]))
+    assert index(Snapshot(kitchen.store, source, kitchen.home, at)).totals == exact_at(
+        kitchen.store, source, at
+    )
 
 
 @pytest.mark.parametrize("length", [1_500, 1_501, MAX_KEY_BYTES, MAX_KEY_BYTES + 1])

@@ -110,9 +110,9 @@ def totals(store: Store, source: Source) -> dict[Cell, dict[str, int]]:
             key = aggregation.parse_stored_key(document.fields["key"])
             assert key is not None
             found[Cell(aggregation.name, key)] = {
-                measure.name: as_int(document.fields[measure.name])
-                for measure in aggregation.measures
-                if measure.name in document.fields
+                column: as_int(document.fields[column])
+                for column in aggregation.columns
+                if column in document.fields
             }
     return found
 

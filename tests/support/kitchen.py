@@ -55,7 +55,7 @@ class Kitchen:
         """What the totals are. Each must have its document where its key says."""
         found: dict[Cell, dict[str, int]] = {}
         for aggregation in self.source.aggregations:
-            names = [measure.name for measure in aggregation.measures]
+            names = aggregation.columns
             for document in self.store.query(Query(aggregation.name)):
                 key = aggregation.parse_stored_key(document.fields["key"])
                 assert key is not None

@@ -49,4 +49,4 @@ def right(world: World) -> None:
 
 def measures_of(world: World, path: str) -> list[str]:
     """The measures that are declared for a total."""
-    return [measure.name for measure in world.source.aggregation(path.partition("/")[0]).measures]
+    return list(world.source.aggregation(path.partition("/")[0]).columns)

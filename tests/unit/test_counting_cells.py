@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.aggregation import TimeKey, Unusable
-from shared.counting.cells import Grain, cell_last, first_instant, last_instant
+from shared.counting.cells import Stretch, cell_last, first_instant, last_instant
 from shared.watermark import MICROSECOND
 
 ZONES = [ZoneInfo(name) for name in sorted(available_timezones())]
@@ -44,7 +44,7 @@ def at(text: str) -> datetime:
     ],
 )
 def test_a_stretch_ends_with_the_local_hour_or_where_the_offset_changes(
-    zone: ZoneInfo, grain: Grain, start: str, last: str
+    zone: ZoneInfo, grain: Stretch, start: str, last: str
 ) -> None:
     """Half-hour zones, both kinds of clock change, offsets with seconds."""
     assert cell_last(at(start), grain, zone) == at(last)
@@ -57,7 +57,7 @@ def test_a_stretch_ends_with_the_local_hour_or_where_the_offset_changes(
     st.floats(0, 1),
 )
 def test_a_stretch_has_one_hour_and_one_date(
-    zone: ZoneInfo, grain: Grain, start: datetime, share: float
+    zone: ZoneInfo, grain: Stretch, start: datetime, share: float
 ) -> None:
     """At both ends and anywhere between, in any zone and year."""
     start = min(max(start, first_instant(zone)), last_instant(zone))

@@ -5,14 +5,26 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.aggregation import MAX_KEY_BYTES, Aggregation, Count, FieldKey, Home, Source, Sum, TimeKey, fold
+from shared.aggregation import (
+    MAX_KEY_BYTES,
+    Aggregation,
+    Count,
+    FieldKey,
+    Home,
+    Range,
+    Source,
+    Sum,
+    TimeKey,
+    fold,
+)
 from shared.counting import snapshot as reading
-from shared.counting.index import index, unsupported
+from shared.counting.index import index
 from shared.counting.scan import Tally, scan
 from shared.counting.snapshot import RETRY, Snapshot, Step
 from shared.errors import Denied, IndexMissing, Invalid, Transient
@@ -165,21 +177,6 @@ def test_a_missing_index_is_named_with_what_to_do(world: World, found: str) -> N
         assert "(dataAction, timestamp), ascending: deploy firestore.indexes.json" in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("aggregation", "reason"),
-    [
-        (Aggregation("a", FieldKey("x")), None),
-        (Aggregation("a", FieldKey("x"), measures=(Count(), Sum("y", "z"))), "adds up more than a count"),
-        (Aggregation("a", (FieldKey("x"), FieldKey("y"))), "a key of several parts"),
-    ],
-)
-def test_the_index_says_what_it_can_not_prove(aggregation: Aggregation, reason: str | None) -> None:
-    """Before it starts, naming the aggregation."""
-    found = unsupported(Source("libra", (aggregation,)))
-    assert (found is None) == (reason is None)
-    assert reason is None or reason in str(found)
-
-
 values = st.one_of(
     st.none(),
     st.booleans(),
@@ -217,6 +214,38 @@ def test_a_tally_does_not_grow_with_its_entries() -> None:
             {"at": begin + number * timedelta(seconds=3), "amount": 1, "device": {"name": "a", "n": number}}
         )
     assert sum(map(len, _kinds(tally))) == 3
+
+
+@pytest.mark.parametrize(
+    ("where", "counted"),
+    [
+        (Range("at", datetime(2025, 9, 4, 18, 20, tzinfo=UTC), datetime(2025, 9, 4, 18, 40, tzinfo=UTC)), 20),
+        (Range("at", below=datetime(2025, 9, 4, 18, 0, 1, tzinfo=UTC)), 1),
+        (Range("name", "b", "c"), 30),
+    ],
+)
+def test_a_tally_keeps_apart_what_a_filter_tells_apart(where: Range, counted: int) -> None:
+    """Bounds inside an hour, also two of them; and strings that are too long for a key."""
+    begin, names = datetime(2025, 9, 4, 18, tzinfo=UTC), ["a", "b"]
+    source = Source("libra", (Aggregation("a", TimeKey("at", "hour", UTC_ZONE), where),))
+    entries: list[dict[str, object]] = [
+        {"at": begin + number * timedelta(minutes=1), "name": names[number % 2] + "x" * MAX_KEY_BYTES}
+        for number in range(60)
+    ]
+    tally = Tally.of(source)
+    for entry in entries:
+        tally.add(entry)
+    assert tally.totals() == fold(source, entries) == {("a", 18): {"count": counted}}
+
+
+def test_a_minute_past_midnight_is_of_its_own_day() -> None:
+    """The clock of St. John's went back at 00:01: the hour began and ended on the day before."""
+    at = {"at": datetime(2006, 10, 29, 2, 30, 30, tzinfo=UTC)}
+    for grain in ("hour", "date", "weekday"):
+        source = Source("libra", (Aggregation("a", TimeKey("at", grain, ZoneInfo("America/St_Johns"))),))
+        tally = Tally.of(source)
+        tally.add(at)
+        assert tally.totals() == fold(source, [at])
 
 
 def _kinds(tally: Tally) -> Iterator[dict[tuple[object, ...], int]]:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
 from zoneinfo import ZoneInfo
@@ -116,11 +117,23 @@ def test_no_two_values_look_alike() -> None:
         ["b"],
         UTC,
         "UTC",
+        datetime(2025, 9, 4, tzinfo=UTC),
+        datetime(2025, 9, 4, tzinfo=ZURICH),
+        "2025-09-04T00:00:00+00:00",
+        int,
+        bool,
+        "int",
         ("ZoneInfo", "UTC"),
         frozenset({"a", "b"}),
         FieldKey("a"),
     ]
     assert len({digest(with_more(value)) for value in values}) == len(values)
+
+
+def test_an_instant_is_the_same_in_every_zone() -> None:
+    """A bound of a Range says when, not where."""
+    noon = datetime(2025, 9, 4, 12, tzinfo=UTC)
+    assert digest(with_more(noon)) == digest(with_more(noon.astimezone(ZURICH)))
 
 
 def test_order_matters_in_a_list_and_in_nothing_else() -> None:

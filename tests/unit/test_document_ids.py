@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from shared.aggregation import MAX_ID_BYTES, FieldKey, Key, KeyPart, TimeKey, decode_id, document_id
+from shared.aggregation import MAX_ID_BYTES, FieldKey, Key, KeyPart, TimeKey, decode_id, document_id, ids
 
 TEXT = (FieldKey("ingredient"),)
 HOUR = (TimeKey("timestamp", "hour", ZoneInfo("UTC")),)
@@ -48,7 +48,8 @@ IDS: list[tuple[Key, str, tuple[KeyPart, ...]]] = [
 @pytest.fixture(autouse=True, scope="module")
 def cold() -> None:
     """Ids are worked out here, whatever ran before in this process."""
-    document_id.cache_clear()
+    for cached in (ids._simple, ids._composite):
+        cached.cache_clear()
 
 
 @pytest.mark.parametrize(("key", "encoded", "parts"), IDS)

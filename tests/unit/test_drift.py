@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared.aggregation import Aggregation, Count, FieldKey, Sum, TimeKey
+from shared.aggregation import Aggregation, Count, FieldKey, Histogram, Part, Sum, TimeKey
 from shared.drift import Correction, compare, with_archived
 from shared.errors import BucketsStraddle
 from shared.settings import UTC as UTC_ZONE
@@ -180,6 +180,31 @@ def test_every_measure_drifts_by_itself() -> None:
         now=W,
     )
     assert found.drift == {"grams": 10}
+
+
+def test_every_column_of_a_histogram_drifts_by_itself() -> None:
+    """An entry that was lost is missing in one cell; labels name the column."""
+    cells = Aggregation(
+        "cells", FieldKey("ingredient"), measures=(Count(), Histogram("amount", "grams", (10, 100)))
+    )
+    stored = {"key": "Basil", "count": 5, "grams_0": 2, "grams_2": 1} | {
+        "recent": {OPEN.label(): 1, OPEN.label("grams_2"): 1, LAST.label("grams_0"): 1}
+    }
+    exact = {"count": 4, "grams_0": 2, "grams_1": 2}
+    found = compare(cells, "cells/Basil", stored, exact, key="Basil", watermark=W, now=W)
+    assert found.drift == {"grams_1": 2}
+    assert found.closed == (LAST.label("grams_0"),)
+
+
+def test_a_part_of_a_key_that_has_another_type_is_put_right() -> None:
+    """Python takes 1 and True for equal, in a map too."""
+    pair = Aggregation("pair", (FieldKey("name"), FieldKey("is_new", kind=bool)))
+    right: dict[str, Part] = {"name": "a", "is_new": True}
+    for stored, key in (({"name": "a", "is_new": 1}, right), ({"name": "a"}, right), (right, None)):
+        found = compare(
+            pair, "pair/a|true", {"key": stored, "count": 1}, {"count": 1}, key=right, watermark=W, now=W
+        )
+        assert found.key == key
 
 
 def test_a_bucket_cut_in_two_stops_the_run_and_says_when_to_come_back() -> None:

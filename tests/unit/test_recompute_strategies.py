@@ -66,7 +66,7 @@ def test_index_asked_for_where_it_can_not_prove_is_refused(world: World) -> None
     assert (report.strategy, report.drift) == ("scan", 0)
     assert report.why == (
         "index cannot be used: aggregates_grams adds up more than a count, "
-        "and each entry is rounded on its own"
+        "and each entry is measured on its own"
     )
 
 
