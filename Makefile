@@ -62,7 +62,7 @@ mutate: $(STAMP) ## Mutation-test the core (about 30 minutes)
 	$(BIN)/mutmut run
 	$(BIN)/mutmut results
 
-bench: $(STAMP) ## Benchmark Libra against three other designs (NAME=... runs one, QUICK=1 takes a minute)
+bench: $(STAMP) ## Benchmark Libra against three other designs (NAME=... runs one, QUICK=1 takes a minute; NAME=before BEFORE=COMMIT compares commits)
 	$(BIN)/python -m tests.bench $(NAME) $(if $(QUICK),--quick)
 
 check: $(STAMP) $(TOOLS) ## Check format, lint, types, import rules, shell and the GitHub workflow

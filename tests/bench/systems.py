@@ -32,6 +32,8 @@ class System:
     """The file that functions-framework loads, from the repository's root."""
     target: str
     """The entry point in it."""
+    root: Path = ROOT
+    """Where the sources are that are served."""
     counts: bool = True
     """Whether it counts; one that does not shows what a server costs by itself, and has no totals."""
 
@@ -65,10 +67,10 @@ class Server:
         self.meter = Meter(folder / f"{system.name}.meter")
         command = [
             *(sys.executable, "-m", "tests.bench.serve", str(folder / f"{system.name}.meter")),
-            *("--source", str(ROOT / system.source), "--target", system.target),
+            *("--source", str(system.root / system.source), "--target", system.target),
             *("--host", "127.0.0.1", "--port", str(self.port)),
         ]
-        within = {**environment, "PYTHONPATH": str(ROOT)}
+        within = {**environment, "PYTHONPATH": str(system.root), "PYTHONSAFEPATH": "1"}
         self._child = Child(system.name, command, folder / f"{system.name}.log", within)
 
     def __enter__(self) -> Self:
