@@ -53,6 +53,12 @@ class Age(click.ParamType[timedelta]):
     is_flag=True,
     help="Go by when Firestore committed an entry, and read the whole collection.",
 )
+@click.option(
+    "--at-most",
+    type=click.IntRange(1),
+    metavar="ENTRIES",
+    help="End after so many entries; the next archive goes on.  [default: no bound]",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be moved, and write nothing.")
 @as_json
 @real_project
@@ -63,6 +69,7 @@ def command(
     older_than: timedelta | None,
     to: str | None,
     by_commit_time: bool,
+    at_most: int | None,
     dry_run: bool,
     as_json: bool,
     real_project: str | None,
@@ -83,7 +90,7 @@ def command(
     with ending(), store_of as (store, settings), progress_line(quiet=as_json) as progress:
         archive = Archive(store, libra(settings), LIBRA_HOME, where, progress=progress)
         do = archive.dry_run if dry_run else archive.run
-        report = do(begun - older_than, by_commit_time=by_commit_time)
+        report = do(begun - older_than, by_commit_time=by_commit_time, at_most=at_most)
     if as_json:
         print_json(report.as_json())
     else:

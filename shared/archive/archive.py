@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 
 from shared.aggregation import Home, Source
 from shared.archive.destinations import Destination
@@ -68,12 +69,15 @@ class Archive:
 
     # -- for callers
 
-    def run(self, before: datetime, *, by_commit_time: bool = False) -> ArchiveReport:
+    def run(
+        self, before: datetime, *, by_commit_time: bool = False, at_most: int | None = None
+    ) -> ArchiveReport:
         """Move every sealed entry whose event time is older than ``before``.
 
         Args:
             before: the age at which entries are archived.
             by_commit_time: read the whole collection, and go by the time at which an entry was committed.
+            at_most: the entries after which it ends, so that a recompute can run; None: no bound.
 
         Raises:
             ArchiveError: nothing is sealed, there is no event time, or a file cannot be written or read back.
@@ -86,7 +90,7 @@ class Archive:
         old = self._old(before, by_commit_time=by_commit_time)
         run = self._fence.acquire("archive")
         try:
-            self._work(run, old, moved)
+            self._work(run, old, at_most, moved)
             report = self._report(run, old, moved, begun)
             self._fence.commit(run, "complete", record=completed(report, self._clock()), release=True)
         except BaseException as error:
@@ -95,7 +99,9 @@ class Archive:
             raise
         return report
 
-    def dry_run(self, before: datetime, *, by_commit_time: bool = False) -> ArchiveReport:
+    def dry_run(
+        self, before: datetime, *, by_commit_time: bool = False, at_most: int | None = None
+    ) -> ArchiveReport:
         """Say what `run` would move, and write nothing at all. It reads every entry that would be moved.
 
         Raises:
@@ -103,14 +109,14 @@ class Archive:
         """
         begun, moved = self._clock(), Moved()
         old = self._old(before, by_commit_time=by_commit_time)
-        for items in self._pages(old):
+        for items in self._pages(old, at_most):
             file, _ = packed("", (item.line for item in items))
             self._add(moved, Page(0, items, file))
         return self._report(None, old, moved, begun)
 
     # -- the steps
 
-    def _work(self, run: Run, old: Old, moved: Moved) -> None:
+    def _work(self, run: Run, old: Old, at_most: int | None, moved: Moved) -> None:
         old.beat = lambda: self._fence.keep(run)
         why = f"entries whose {old.by} is before {old.before.isoformat()}, to {self._destination.place}"
         self._fence.commit(run, "process", record={"state": "processing", "strategy": "archive", "why": why})
@@ -126,7 +132,7 @@ class Archive:
             clock=self._clock,
             step=self._step,
         )
-        for items in self._pages(old):
+        for items in self._pages(old, at_most):
             for page in mover.move(items):
                 self._add(moved, page)
         moved.changed = mover.changed
@@ -135,8 +141,9 @@ class Archive:
             self._destination.write(NAME, listed, replace=True)
         self._step("manifest written")
 
-    def _pages(self, old: Old) -> Iterator[list[Item]]:
-        return cut(self._home, (Item.of(self._store, self._source, entry, when) for entry, when in old))
+    def _pages(self, old: Old, at_most: int | None) -> Iterator[list[Item]]:
+        found = islice(old, at_most)
+        return cut(self._home, (Item.of(self._store, self._source, entry, when) for entry, when in found))
 
     def _add(self, moved: Moved, page: Page) -> None:
         moved.add(self._home, page)

@@ -180,6 +180,10 @@ def refused(error: grpc.RpcError, what: str) -> NoReturn:
         r"transaction .*(expired|closed|no longer|invalid)|required base version", details, re.IGNORECASE
     ):
         kind = Contention
+    elif code is grpc.StatusCode.NOT_FOUND and re.search(
+        r"no (document|entity) to update", details, re.IGNORECASE
+    ):
+        kind = Contention  # what a write was conditional on is gone
     elif kind is Invalid and re.search(r"snapshot|read.?time", details, re.IGNORECASE):
         kind = SnapshotTooOld
     raise kind(f"{what}: {code.name}: {details}") from error

@@ -130,6 +130,17 @@ def test_by_commit_time_everything_old_is_moved() -> None:
     kept.retained()
 
 
+def test_so_many_entries_at_most() -> None:
+    """A recompute may run then; the next archive goes on with the oldest that are left."""
+    kept = sealed(5)
+    assert kept.archive().dry_run(kept.world.clock.now, at_most=3).moved.entries == 3
+    report = kept.archive().run(kept.world.clock.now, at_most=3)
+    assert (report.moved.entries, report.moved.pages, len(kept.living())) == (3, 2, 2)
+    kept.retained()
+    assert kept.run().moved.entries == 2
+    kept.retained()
+
+
 def test_a_dry_run_says_what_an_archive_would_do() -> None:
     """The same figures, and not one write."""
     kept = sealed(5)
