@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from shared.aggregation import Cell, Deltas, Home, Source, Totals, accumulate, contribution
+from shared.aggregation.bounded import moved
 from shared.archive.files import File, as_fields, line_of
 from shared.ledger import MARKER_LIFE, marker_of
+from shared.registry import Registry
 from shared.store import Create, Delete, Document, FieldPath, Merge, Store, Write
 
 PAGE_ENTRIES = 500
@@ -31,9 +33,13 @@ class Item:
     deltas: Deltas
 
     @classmethod
-    def of(cls, store: Store, source: Source, document: Document, time: datetime) -> "Item":
+    def of(
+        cls, store: Store, source: Source, registry: Registry, document: Document, time: datetime
+    ) -> "Item":
         """What an entry takes into its page."""
-        return cls(document, time, line_of(store, document), contribution(source, document.fields).deltas)
+        deltas = contribution(source, document.fields).deltas
+        placed = moved(deltas, registry.settle(deltas)) if registry else deltas
+        return cls(document, time, line_of(store, document), placed)
 
 
 def cut(home: Home, items: Iterable[Item]) -> Iterator[list[Item]]:

@@ -17,6 +17,7 @@ from shared.recompute.loss import losses, refuse
 from shared.recompute.records import clean
 from shared.recompute.report import Report, completed, log, report_of
 from shared.recompute.standing import FIELD, standings
+from shared.registry import Registry
 from shared.settings import Settings
 from shared.store import Store
 from shared.watermark import check_lag, next_watermark, stored_watermark, unsealed_watermark
@@ -100,7 +101,9 @@ class Recompute:
             watermark, note = unsealed_watermark(
                 self._clock(), before, self._settings.lag, self._settings.bucket
             )
-            snapshot = self._snapshot(watermark, lambda counted: self._progress("counted", counted))
+            snapshot = self._snapshot(
+                watermark, lambda counted: self._progress("counted", counted), writes=False
+            )
             with _window(watermark):
                 counted, how = plan(snapshot, strategy).count(snapshot)
             found = self._compare(watermark, counted)
@@ -199,7 +202,8 @@ class Recompute:
 
     # -- what is read
 
-    def _snapshot(self, watermark: datetime, beat: Callable[[int], None]) -> Snapshot:
+    def _snapshot(self, watermark: datetime, beat: Callable[[int], None], *, writes: bool = True) -> Snapshot:
+        registry = Registry(self._store, self._source, self._home, sleep=self._sleep, writes=writes)
         return Snapshot(
             self._store,
             self._source,
@@ -208,6 +212,7 @@ class Recompute:
             workers=self._workers,
             beat=beat,
             sleep=self._sleep,
+            settle=registry.settle,
         )
 
     def _state(self) -> Mapping[str, object]:
