@@ -30,7 +30,8 @@ from shared.aggregation.entries import Entry, Rejection, Unusable, Version, look
 from shared.aggregation.filters import And, Equals, Exists, In, Leaf, Not, Or, Range, Where
 from shared.aggregation.home import Home
 from shared.aggregation.ids import MAX_ID_BYTES, decode_id, document_id
-from shared.aggregation.keys import MAX_KEY_BYTES, FieldKey, Grain, Key, KeyPart, OneOf, Part, TimeKey
+from shared.aggregation.keys import MAX_KEY_BYTES, FieldKey, Grain, Key, KeyPart, Part, TimeKey
+from shared.aggregation.lists import Bounded, OneOf
 from shared.aggregation.measures import (
     Count,
     Extreme,
@@ -48,6 +49,7 @@ __all__ = [
     "RESERVED_FIELDS",
     "Aggregation",
     "And",
+    "Bounded",
     "Cell",
     "Contribution",
     "Count",

@@ -6,6 +6,7 @@ from functools import cached_property
 
 from shared.aggregation.filters import Where
 from shared.aggregation.keys import Key, KeyPart, Part
+from shared.aggregation.lists import MAX_VALUES, Bounded
 from shared.aggregation.measures import Count, Extreme, Measure, is_column
 from shared.errors import DeclarationError
 
@@ -37,6 +38,11 @@ class Aggregation:
             )
         if isinstance(self.key, tuple) and len(self.key) < 2:
             raise DeclarationError(f"{self.name}: a composite key has two parts or more")
+        bounded = sum(part.most for part in self.parts if isinstance(part, Bounded))
+        if bounded > MAX_VALUES:
+            raise DeclarationError(
+                f"{self.name}: its bounded keys have {bounded} values: expected {MAX_VALUES} at most"
+            )
         parts = [part.name for part in self.parts]
         if len(set(parts)) < len(parts):
             raise DeclarationError(

@@ -8,6 +8,8 @@ from shared.aggregation.deltas import Cell
 from shared.aggregation.ids import document_id
 from shared.errors import DeclarationError
 
+_REGISTRY = "keys-"
+
 
 @dataclass(frozen=True)
 class Home:
@@ -35,6 +37,10 @@ class Home:
     def total(self, cell: Cell) -> str:
         """The path of a total."""
         return f"{self.collection(cell.aggregation)}/{document_id(cell.key)}"
+
+    def registry(self, aggregation: str) -> str:
+        """The path of the document that names the values of an aggregation's bounded keys."""
+        return f"{self.state.rpartition('/')[0]}/{_REGISTRY}{document_id(aggregation)}"
 
     def marker(self, marker_id: str) -> str:
         """The path of an entry's marker."""
@@ -71,6 +77,11 @@ class Home:
         Raises:
             DeclarationError: naming the collections.
         """
+        if self.state.rpartition("/")[2].startswith(_REGISTRY):
+            raise DeclarationError(
+                f"source {source.name}: the id in state={self.state!r} begins with {_REGISTRY!r}, which "
+                "names the documents of bounded keys"
+            )
         used = self.used(source)
         if len(set(used)) < len(used):
             raise DeclarationError(f"source {source.name}: each collection serves one purpose: {used}")

@@ -5,7 +5,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from functools import cached_property
 from typing import Literal, TypeAlias
 from zoneinfo import ZoneInfo
 
@@ -121,64 +120,6 @@ class _Booleans(dict[str, bool]):
 
 
 _BOOLEANS = _Booleans(true=True, false=False)
-
-
-@dataclass(frozen=True)
-class OneOf(KeyPart):
-    """The value of a field if it is one of a list; every other value of the field is ``other``.
-
-    So the number of totals is bounded, whatever devices write, and the count of ``other`` says how many
-    entries had none of the values. What the field's key rejects is still rejected.
-    """
-
-    key: FieldKey
-    values: tuple[Part, ...]
-    """The values that are counted by themselves."""
-    other: Part
-    """What every other value is counted under. It has the key's type, and is none of the values."""
-
-    def __post_init__(self) -> None:
-        everything = (*self.values, self.other)
-        alike = all(type(value) is self.key.kind for value in everything)
-        if not (alike and self.values and len(set(everything)) == len(everything)):
-            raise DeclarationError(
-                f"a key by {self.field}: values {self.values!r} and other {self.other!r}: expected one value "
-                f"or more, all different, each of them {self.key.kind.__name__}"
-            )
-        for value in everything:
-            try:
-                self.key.usable(value)
-            except Unusable as unusable:
-                raise DeclarationError(f"a key by {unusable.field}: {unusable.reason}") from None
-
-    @property
-    def field(self) -> str:  # type: ignore[override]  # read-only, as that of every frozen part
-        return self.key.field
-
-    @property
-    def name(self) -> str:
-        return self.key.name
-
-    @property
-    def kind(self) -> type[Part]:
-        return self.key.kind
-
-    def of(self, fields: Mapping[str, object]) -> Part:
-        return self.place(self.key.of(fields))
-
-    def place(self, value: Part) -> Part:
-        """What a value of the field is counted under."""
-        return value if value in self._listed else self.other
-
-    @cached_property
-    def _listed(self) -> frozenset[Part]:
-        return frozenset(self.values)
-
-    def parse(self, text: str) -> Part:
-        value = self.key.parse(text)
-        if self.place(value) != value:
-            raise ValueError(f"{text!r} is neither one of the values nor {self.other!r}")
-        return value
 
 
 Grain: TypeAlias = Literal["hour", "weekday", "date", "date_hour", "week", "month", "year"]

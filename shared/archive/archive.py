@@ -20,6 +20,7 @@ from shared.recompute import LEASE
 from shared.recompute.comparison import page_of
 from shared.recompute.fence import Fence, Run
 from shared.recompute.lease import fields_of
+from shared.registry import Registry
 from shared.store import Document, Query, Store
 from shared.watermark import stored_watermark
 
@@ -63,6 +64,7 @@ class Archive:
         self._home = home
         self._destination = destination
         self._clock = clock
+        self._sleep = sleep
         self._step = step
         self._progress = progress
         self._fence = Fence(store, home, clock=clock, sleep=sleep, step=step, lease=lease)
@@ -109,7 +111,7 @@ class Archive:
         """
         begun, moved = self._clock(), Moved()
         old = self._old(before, by_commit_time=by_commit_time)
-        for items in self._pages(old, at_most):
+        for items in self._pages(old, at_most, writes=False):
             file, _ = packed("", (item.line for item in items))
             self._add(moved, Page(0, items, file))
         return self._report(None, old, moved, begun)
@@ -141,9 +143,11 @@ class Archive:
             self._destination.write(NAME, listed, replace=True)
         self._step("manifest written")
 
-    def _pages(self, old: Old, at_most: int | None) -> Iterator[list[Item]]:
+    def _pages(self, old: Old, at_most: int | None, *, writes: bool = True) -> Iterator[list[Item]]:
+        registry = Registry(self._store, self._source, self._home, sleep=self._sleep, writes=writes)
         found = islice(old, at_most)
-        return cut(self._home, (Item.of(self._store, self._source, entry, when) for entry, when in found))
+        items = (Item.of(self._store, self._source, registry, entry, when) for entry, when in found)
+        return cut(self._home, items)
 
     def _add(self, moved: Moved, page: Page) -> None:
         moved.add(self._home, page)

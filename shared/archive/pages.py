@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from shared.aggregation import Cell, Deltas, Home, Source, Totals, accumulate, contribution
+from shared.aggregation.bounded import moved
 from shared.archive.files import File, as_fields, line_of
 from shared.ledger import MARKER_LIFE, marker_of
+from shared.registry import Registry
 from shared.store import Create, Delete, Document, FieldPath, Merge, Store, Write
 
 PAGE_ENTRIES = 500
@@ -33,10 +35,14 @@ class Item:
     """Whether something of it could not be counted: its record goes with it."""
 
     @classmethod
-    def of(cls, store: Store, source: Source, document: Document, time: datetime) -> "Item":
+    def of(
+        cls, store: Store, source: Source, registry: Registry, document: Document, time: datetime
+    ) -> "Item":
         """What an entry takes into its page."""
         counted = contribution(source, document.fields)
-        return cls(document, time, line_of(store, document), counted.deltas, bool(counted.rejections))
+        deltas = counted.deltas
+        placed = moved(deltas, registry.settle(deltas)) if registry else deltas
+        return cls(document, time, line_of(store, document), placed, bool(counted.rejections))
 
 
 def cut(home: Home, items: Iterable[Item]) -> Iterator[list[Item]]:

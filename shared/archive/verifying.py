@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from shared.aggregation import Home, Source, fold
+from shared.aggregation.bounded import moved
 from shared.archive import manifest
 from shared.archive.destinations import Destination, destination
 from shared.archive.files import document_of, file_of, unpacked
@@ -21,6 +22,7 @@ from shared.archive.records import (
 from shared.errors import ArchiveError
 from shared.recompute.comparison import deltas_of, page_of
 from shared.recompute.fence import RETRY
+from shared.registry import Registry
 from shared.store import Document, Query, Store
 
 KEPT = 1_000
@@ -95,6 +97,7 @@ class Verification:
         self._place = place
         self._progress = progress
         self._sleep = sleep
+        self._registry = Registry(store, source, home, sleep=sleep, writes=False)
         self._destinations: dict[str, Destination] = {}
         self.found = Verified()
 
@@ -142,6 +145,7 @@ class Verification:
         self._progress("archived entries checked", self.found.entries)
         source = self._as_counted(record.fields.get("counted"), file.entries)
         totals = fold(source, entries) if source else {}
+        totals = moved(totals, self._registry.settle(totals)) if self._registry else totals
         exact = {self._home.total(cell): dict(measures) for cell, measures in totals.items()}
         if without_zeros(exact) != self._declared(deltas_of(record.fields)):
             self.found.fault(

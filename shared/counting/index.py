@@ -21,6 +21,7 @@ from typing import TypeAlias, TypeVar
 from shared.aggregation import (
     Aggregation,
     And,
+    Bounded,
     Cell,
     Count,
     Equals,
@@ -46,7 +47,7 @@ _LONG = timedelta(days=1)
 
 T = TypeVar("T")
 
-ByValue: TypeAlias = FieldKey | OneOf
+ByValue: TypeAlias = FieldKey | OneOf | Bounded
 """Keys that are found by looking for their values."""
 
 
@@ -162,8 +163,10 @@ class _Index:
 
     def _count_key(self, aggregation: Aggregation, key: ByValue, value: Part) -> Step:
         counted = self._count(aggregation.where, (Filter(_path(key.field), "==", value),))
-        place = key.place(value) if isinstance(key, OneOf) else value
-        return Step({Cell(aggregation.name, place): {"count": counted}} if counted else {})
+        if not counted:
+            return Step()
+        cell = Cell(aggregation.name, key.place(value) if isinstance(key, OneOf) else value)
+        return Step({self._snapshot.settle([cell])(cell): {"count": counted}})
 
     # -- grains of time
 
@@ -227,7 +230,7 @@ class _Index:
 
 
 def _of_field(key: ByValue) -> FieldKey:
-    return key.key if isinstance(key, OneOf) else key
+    return key if isinstance(key, FieldKey) else key.key
 
 
 def _time(group: Sequence[Aggregation]) -> TimeKey:

@@ -8,7 +8,7 @@ one entry of a kind is taken through `contribution`, times the number of its kin
 `KINDS` kinds is added up and begun anew: memory does not grow with the collection.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 
 from shared.aggregation import (
     MAX_KEY_BYTES,
+    Cell,
     Extremes,
     Range,
     Source,
@@ -71,7 +72,7 @@ def _page(
 ) -> Step:
     """Read and add up one page of a range; the next page follows from it."""
 
-    tally = Tally(views)
+    tally = Tally(views, settle=snapshot.settle)
     read, last, ended = 0, after, False
 
     def go_on() -> None:
@@ -132,7 +133,13 @@ def _views(source: Source) -> tuple[_View, ...]:
 class Tally:
     """Entries, counted by what the aggregations can see of them."""
 
-    def __init__(self, views: Sequence[_View], most: int = KINDS) -> None:
+    def __init__(
+        self,
+        views: Sequence[_View],
+        most: int = KINDS,
+        settle: Callable[[Iterable[Cell]], Callable[[Cell], Cell]] = lambda _: lambda cell: cell,
+    ) -> None:
+        self._settle = settle
         self._views = views
         self._most = most
         self._kinds: list[dict[tuple[object, ...], int]] = [{} for _ in views]
@@ -167,11 +174,18 @@ class Tally:
 
     def _add_up(self, view: _View, kinds: dict[tuple[object, ...], int]) -> None:
         """Empty a view's kinds into the totals."""
+        totals: Totals = {}
+        found: Extremes = {}
         for kind, number in kinds.items():
             entry = _entry(view, kind)
-            accumulate(self._totals, contribution(view.source, entry).deltas, number)
-            widen(view.source, self.extremes, extremes(view.source, entry))
+            accumulate(totals, contribution(view.source, entry).deltas, number)
+            widen(view.source, found, extremes(view.source, entry))
         kinds.clear()
+        place = self._settle(totals)
+        for cell, added in totals.items():
+            accumulate(self._totals, {place(cell): added})
+        for cell, values in found.items():
+            widen(view.source, self.extremes, {place(cell): values})
 
     def _seen(self, fields: Mapping[str, object], path: tuple[str, ...]) -> object:
         """The value at a path, boxed where equal Python values are different to a declaration."""

@@ -66,12 +66,15 @@ class Snapshot:
         workers: int = 8,
         beat: Callable[[int], None] = lambda _: None,
         sleep: Callable[[float], None] = time.sleep,
+        settle: Callable[[Iterable[Cell]], Callable[[Cell], Cell]] = lambda _: lambda cell: cell,
     ) -> None:
         self.store = store
         self.source = source
         self.home = home
         self.read_time = read_time
         self.workers = workers
+        self.settle = settle
+        """Decides where raw cells belong, and returns what says it: see `shared.registry`."""
         self.reads = 0
         """Documents and index entries read so far, as Firestore bills them; retries are billed too."""
         self._beat = beat

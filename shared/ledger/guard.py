@@ -2,15 +2,18 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from shared.aggregation import Home
+from shared.aggregation.bounded import moved
 from shared.errors import AlreadyExists, Contention, Invalid, Overloaded, StateError, StoreError
 from shared.ledger.outcome import Figures, Member, Outcome
 from shared.ledger.placing import Placing
 from shared.ledger.queue import MAX_WAIT, Pace
 from shared.ledger.writes import Writes
 from shared.log import logger
+from shared.registry import Registry
 from shared.retry import Retry
 from shared.settings import Settings
 from shared.store import Store, Write
@@ -49,6 +52,7 @@ class Guard:
         pace: Pace,
         settings: Settings,
         *,
+        registry: Registry,
         clock: Callable[[], datetime],
         sleep: Callable[[float], None],
     ) -> None:
@@ -57,6 +61,7 @@ class Guard:
         self._writes = writes
         self._pace = pace
         self._lag = settings.lag
+        self._registry = registry
         self._placing = Placing(store, home, settings.bucket)
         self._clock = clock
         self._sleep = sleep
@@ -129,6 +134,7 @@ class Guard:
                 pending = [member for member in members if member.outcome is None]
                 self.figures.retries += attempt.number > 1
                 self._place(pending)
+                self._move(pending)
                 try:
                     self._commit([member for member in pending if member.outcome is None])
                 except AlreadyExists:
@@ -144,6 +150,14 @@ class Guard:
         unplaced = [member for member in pending if member.place is None]
         if unplaced:
             self.figures.reads += self._placing.place(unplaced, self._clock())
+
+    def _move(self, pending: Sequence[Member]) -> None:
+        """Move what is counted under a bounded key to where its value belongs."""
+        if self._registry:
+            place = self._registry.settle(cell for each in pending for cell in each.contribution.deltas)
+            for member in pending:
+                deltas = moved(member.contribution.deltas, place)
+                member.contribution = replace(member.contribution, deltas=deltas)
 
     def _commit(self, pending: Sequence[Member]) -> None:
         """One attempt. Members that a watermark has passed get their outcome; so do all, if it lands."""

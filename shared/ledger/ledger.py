@@ -12,6 +12,8 @@ from shared.ledger.outcome import Figures, Member, Outcome, Place
 from shared.ledger.queue import Pace, Queue
 from shared.ledger.writes import Writes, marker_id
 from shared.log import logger
+from shared.registry import Registry
+from shared.retry import Retry
 from shared.settings import Settings
 from shared.store import Store
 from shared.watermark import check_lag
@@ -67,7 +69,10 @@ class Ledger:
         self._queue = Queue(settings.group_size)
         self._pace = Pace(settings.linger, clock)
         self._writes = Writes(source, home, settings.bucket)
-        self._guard = Guard(store, home, self._writes, self._pace, settings, clock=clock, sleep=sleep)
+        registry = Registry(store, source, home, sleep=sleep, retry=Retry(attempts=3, first=0.05))
+        self._guard = Guard(
+            store, home, self._writes, self._pace, settings, registry=registry, clock=clock, sleep=sleep
+        )
         self._wait_for_company = self._queue.full.wait if sleep is time.sleep else sleep
 
     @property

@@ -80,7 +80,8 @@ def remove(
         assert isinstance(known, Mapping)  # noqa: S101 - tells the type checker what `orphan` made sure of
         left = {other: fields for other, fields in known.items() if other != name}
         done = {"state": "completed", "finished_at": clock(), "removed": deleted}
-        fence.commit(run, "complete", record=done, also={FIELD: left}, release=True)
+        keys = [Delete(home.registry(name))]
+        fence.commit(run, "complete", keys, record=done, also={FIELD: left}, release=True)
     return deleted
 
 

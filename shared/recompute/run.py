@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 from shared.aggregation import Home, Source
 from shared.counting import Counted, Snapshot, Strategy, plan
@@ -17,6 +18,7 @@ from shared.recompute.loss import fallen, losses, refuse
 from shared.recompute.records import clean
 from shared.recompute.report import Report, completed, log, report_of
 from shared.recompute.standing import FIELD, Standings, standings
+from shared.registry import Registry
 from shared.settings import Settings
 from shared.store import Store
 from shared.watermark import check_lag, next_watermark, stored_watermark, unsealed_watermark
@@ -102,7 +104,9 @@ class Recompute:
             watermark, note = unsealed_watermark(
                 self._clock(), before, self._settings.lag, self._settings.bucket
             )
-            snapshot = self._snapshot(watermark, lambda counted: self._progress("counted", counted))
+            snapshot = self._snapshot(
+                watermark, lambda counted: self._progress("counted", counted), writes=False
+            )
             with _window(watermark):
                 counted, how = plan(snapshot, strategy).count(snapshot)
             found = self._compare(watermark, counted)
@@ -121,7 +125,7 @@ class Recompute:
             reads=reads,
             writes=0,
             seconds=seconds,
-            notes=self._notes(note, standing, found),
+            notes=_notes(note, standing, found, self._settings.max_loss),
             lost=losses(found.counts, self._settings.max_loss, standing.expected),
             before=standing,
             after=standing,
@@ -158,7 +162,7 @@ class Recompute:
             reads=run.reads + snapshot.reads + found.reads + 2,  # completing reads two documents,
             writes=run.writes + 2,  # and writes two
             seconds=seconds,
-            notes=self._notes(note, standing, found),
+            notes=_notes(note, standing, found, self._settings.max_loss),
             lost=lost,
             before=standing,
             after=proven,
@@ -167,11 +171,6 @@ class Recompute:
         state = {"proven": watermark, FIELD: proven.as_fields()}
         self._fence.commit(run, "complete", record=record, also=state, release=True)
         return report
-
-    def _notes(self, note: str | None, standing: Standings, found: Comparison) -> tuple[str, ...]:
-        before = {each.name: each.sum for each in standing.declared if each.sum is not None}
-        fell = fallen(before, found.sums, self._settings.max_loss, standing.expected)
-        return (*((note,) if note else ()), *fell)
 
     def _seal(self, run: Run, watermark: datetime) -> None:
         if run.stored_watermark != watermark:
@@ -206,7 +205,8 @@ class Recompute:
 
     # -- what is read
 
-    def _snapshot(self, watermark: datetime, beat: Callable[[int], None]) -> Snapshot:
+    def _snapshot(self, watermark: datetime, beat: Callable[[int], None], *, writes: bool = True) -> Snapshot:
+        registry = Registry(self._store, self._source, self._home, sleep=self._sleep, writes=writes)
         return Snapshot(
             self._store,
             self._source,
@@ -215,11 +215,17 @@ class Recompute:
             workers=self._workers,
             beat=beat,
             sleep=self._sleep,
+            settle=registry.settle,
         )
 
     def _state(self) -> Mapping[str, object]:
         (state,) = self._fence.read(lambda: self._store.get([self._home.state]))
         return fields_of(state)
+
+
+def _notes(note: str | None, standing: Standings, found: Comparison, allowed: Decimal) -> tuple[str, ...]:
+    before = {each.name: each.sum for each in standing.declared if each.sum is not None}
+    return (*((note,) if note else ()), *fallen(before, found.sums, allowed, standing.expected))
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from shared.archive.pages import Item, Page, cut
 from shared.catalog import LIBRA_HOME, libra
 from shared.errors import ArchiveError
 from shared.recompute import comparison
+from shared.registry import Registry
 from shared.settings import Settings
 from shared.store import Create, Document, Query
 from shared.watermark import SAFETY_MARGIN
@@ -32,7 +33,8 @@ def items(entries: Iterable[Mapping[str, object]]) -> list[Item]:
         Document(f"libra/{number:04}", SERVED | dict(changed), BEGIN, BEGIN)
         for number, changed in enumerate(entries)
     ]
-    return [Item.of(STORE, SOURCE, each, BEGIN) for each in found]
+    registry = Registry(STORE, SOURCE, LIBRA_HOME, sleep=lambda _: None)
+    return [Item.of(STORE, SOURCE, registry, each, BEGIN) for each in found]
 
 
 def sizes(entries: Iterable[Mapping[str, object]]) -> list[int]:
