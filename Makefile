@@ -26,7 +26,7 @@ up: $(STAMP) ## Start the local stack: Firestore emulator, function, and the rel
 	$(BIN)/libra up
 
 test: $(STAMP) ## Run the tests of CI
-	$(BIN)/pytest --cov --cov-fail-under=100
+	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-fail-under=100
 
 $(TOOLS): package.json package-lock.json
 	npm ci --no-audit --no-fund --loglevel=error

@@ -6,9 +6,11 @@ from itertools import count
 
 import pytest
 
+from shared.aggregation import Entry, Version
 from shared.archive import pages
 from shared.errors import ArchiveError
-from shared.ledger import marker_of
+from shared.ledger import Outcome, marker_id, marker_of
+from shared.store import Delete
 from tests.support.archiving import Kept, sealed
 from tests.support.memory_seams import Call, Seams
 
@@ -63,6 +65,33 @@ def test_each_deletion_leaves_its_marker() -> None:
 
 
 # --- what is moved --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("expired", [False, True], ids=["marked", "expired"])
+@pytest.mark.parametrize(
+    "late", [timedelta(0), timedelta(hours=2), timedelta(days=1), timedelta(days=8)], ids=str
+)
+def test_the_deletions_of_an_archive_change_nothing(late: timedelta, expired: bool) -> None:
+    """Their events come twice, also a day late; markers expire only where no event can come any more."""
+    kept = sealed(3)
+    world = kept.world
+    gone = [
+        Entry.deleted(world.memory.name(each.path), Version(each.update_time, each.fields))
+        for each in kept.living()
+    ]
+    kept.run()
+    shown = kept.shown()
+    if expired:
+        for entry in gone:
+            world.memory.commit([Delete(world.home.marker(marker_id(entry)))], timeout=10)
+        if late < timedelta(hours=1):
+            return  # a marker outlives every event: docs/correctness.md, A5
+    world.clock.now += late
+    outcomes = {world.ledger().apply(entry) for entry in (*gone, *gone)}
+    assert outcomes == ({Outcome.LEFT} if expired else {Outcome.DUPLICATE})
+    assert kept.shown() == shown
+    assert world.run("scan").drift == 0
+    kept.retained()
 
 
 def test_what_is_young_or_not_sealed_stays() -> None:
