@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from shared.aggregation import Cell, Home, Source, type_name
 from shared.aggregation.bounded import Admitted, Bounds
-from shared.errors import AlreadyExists, StateError, Transient
+from shared.errors import AlreadyExists, Contention, StateError
 from shared.retry import Retry
 from shared.store import Create, Document, FieldPath, Merge, Store, Write
 
@@ -80,16 +80,21 @@ class Registry:
 
     def _decide(self, aggregation: str, wanted: Mapping[str, set[str]]) -> None:
         path = self._home.registry(aggregation)
-        retried = (Transient, AlreadyExists)  # the latter: somebody else has made the document meanwhile
-        for attempt in self._retry.each(self._sleep, retried=retried):
+        for attempt in self._retry.each(self._sleep):
             with attempt:
                 (found,) = self._store.get([path])
                 lists = self._lists(aggregation, found)
                 grown = self._grown(aggregation, lists, wanted)
                 if grown and self._writes:
-                    self._store.commit([_write(path, found, grown)], timeout=COMMIT_TIMEOUT)
+                    self._commit(_write(path, found, grown))
                 self._known[aggregation] = lists | grown
                 return
+
+    def _commit(self, write: Write) -> None:
+        try:
+            self._store.commit([write], timeout=COMMIT_TIMEOUT)
+        except AlreadyExists as error:  # somebody else has made the document meanwhile
+            raise Contention(str(error)) from error
 
     def _lists(self, aggregation: str, found: Document | None) -> dict[str, frozenset[str]]:
         """What is admitted, as it is written down."""

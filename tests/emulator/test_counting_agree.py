@@ -1,6 +1,7 @@
 """Law *agree*: index count = scan count = the pure fold, over collections with every kind of bad entry."""
 
 import random
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -12,6 +13,8 @@ from shared.aggregation import (
     MAX_KEY_BYTES,
     Aggregation,
     And,
+    Bounded,
+    Cell,
     Count,
     Equals,
     FieldKey,
@@ -32,6 +35,7 @@ from shared.counting import Counted, Snapshot
 from shared.counting.index import index
 from shared.counting.scan import scan
 from shared.errors import StrategyUnsupported
+from shared.registry import Registry
 from shared.store import Create, Delete, GeoPoint, Merge, Query, Reference, Write
 from tests.support.kitchen import SERVED, Kitchen
 from tests.support.recomputing import exact_at
@@ -223,6 +227,25 @@ def test_every_kind_of_declaration_is_counted_alike(kitchen: Kitchen) -> None:
     assert index(Snapshot(kitchen.store, source, kitchen.home, at)).totals == exact_at(
         kitchen.store, source, at
     )
+
+
+def test_bounded_keys_are_decided_once(kitchen: Kitchen) -> None:
+    """The list on real documents: two registries, a part with a dot in its name, and both counters."""
+    names = Bounded(FieldKey("device.serialNumber"), 2, other="other")
+    source = Source("libra", (Aggregation("devices", names),))
+    devices = ["Lib1", "Lib/2", "Lib3", "Lib4", "Lib1"]
+    for number, device in enumerate(devices):
+        at = kitchen.write(f"e{number}", device={"serialNumber": device}).time
+    one, other = (Registry(kitchen.store, source, kitchen.home, sleep=time.sleep) for _ in range(2))
+    first = [Cell("devices", device) for device in devices[:1]]
+    assert list(map(one.settle(first), first)) == first
+    counted = scan(Snapshot(kitchen.store, source, kitchen.home, at, settle=other.settle)).totals
+    assert index(Snapshot(kitchen.store, source, kitchen.home, at, settle=one.settle)).totals == counted
+    assert counted[Cell("devices", "Lib1")] == {"count": 2}
+    assert counted[Cell("devices", "other")] == {"count": 2}
+    (stored,) = kitchen.store.get([kitchen.home.registry("devices")])
+    assert stored is not None
+    assert stored.fields == {"admitted": {"device.serialNumber": ["Lib%2F2", "Lib1"]}}
 
 
 @pytest.mark.parametrize("length", [1_500, 1_501, MAX_KEY_BYTES, MAX_KEY_BYTES + 1])

@@ -12,6 +12,7 @@ from shared.aggregation import (
     Entry,
     FieldKey,
     Home,
+    Maximum,
     OneOf,
     Part,
     Source,
@@ -22,11 +23,12 @@ from shared.aggregation import (
 from shared.aggregation.bounded import Bounds, moved, name_of
 from shared.aggregation.lists import MAX_VALUES
 from shared.archive import Verification
-from shared.errors import DeclarationError, StateError, Transient
+from shared.errors import Contention, DeclarationError, StateError, Transient
 from shared.ledger import Ledger, Outcome
 from shared.recompute.removal import remove
 from shared.recompute.standing import OLD_CODE
 from shared.registry import RETRY, Registry
+from shared.retry import Retry
 from shared.store import Create, Delete, Query
 from tests.support.archiving import Kept
 from tests.support.memory_seams import Call, Fault, Seams
@@ -167,6 +169,35 @@ def test_a_list_that_somebody_else_makes_first_is_read_again(world: World) -> No
     assert RETRY.attempts == 10
 
 
+def test_the_last_place_is_given_once(world: World) -> None:
+    """Who read the list before another took it is put among the others."""
+    registry = Registry(world.memory, world.source, world.home, sleep=world.clock.sleep)
+    registry.settle([Cell("simple", "Rice")])
+    late = Registry(
+        Seams(world.memory, lambda call: _first(registry, call)),
+        world.source,
+        world.home,
+        sleep=world.clock.sleep,
+    )
+    cell = Cell("simple", "Corn")
+    assert late.settle([cell])(cell) == Cell("simple", "other")
+    assert admitted(world) == {"ingredient": ["Peas", "Rice"]}
+
+
+def test_who_gives_up_says_that_the_event_may_come_again(world: World) -> None:
+    """That another made the list first is contention, and no sign that the entry is counted."""
+    registry = Registry(world.memory, world.source, world.home, sleep=world.clock.sleep)
+    late = Registry(
+        Seams(world.memory, lambda call: _first(registry, call)),
+        world.source,
+        world.home,
+        sleep=world.clock.sleep,
+        retry=Retry(attempts=1, first=0.1),
+    )
+    with pytest.raises(Contention):
+        late.settle([Cell("simple", "Corn")])
+
+
 def _first(registry: Registry, call: Call) -> None:
     if call.method == "commit":
         registry.settle([Cell("simple", "Rice"), Cell("simple", "Peas")])
@@ -205,6 +236,18 @@ def test_an_archive_keeps_values_where_they_are_counted() -> None:
     assert found.run().faults == 0
     world.later(hours=1)
     assert world.run().drift == 0
+
+
+def test_an_extreme_of_the_others_is_kept_with_them(world: World) -> None:
+    """Of all values that are counted under `other`."""
+    measures = (Count(), Maximum("amount", "most"))
+    world.source = Source("libra", (Aggregation("simple", NAMES, measures=measures),))
+    for number, value in enumerate(["Rice", "Peas", "Beans", "Corn"]):
+        world.serve(1, f"e{number}-", ingredient=value, amount=10 * number)
+    world.later(hours=1)
+    world.run("scan")
+    found = {each.fields["key"]: each.fields["most"] for each in world.memory.query(Query("simple"))}
+    assert found == {"Rice": 0, "Peas": 10, "other": 30}
 
 
 def test_a_removed_aggregation_takes_its_list_with_it(world: World) -> None:
