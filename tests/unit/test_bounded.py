@@ -23,15 +23,12 @@ from shared.aggregation import (
 from shared.aggregation.bounded import Bounds, moved, name_of
 from shared.aggregation.lists import MAX_VALUES
 from shared.archive import Verification
-from shared.errors import Contention, DeclarationError, StateError, Transient
-from shared.ledger import Ledger, Outcome
+from shared.errors import DeclarationError
+from shared.ledger import Outcome
 from shared.recompute.removal import remove
 from shared.recompute.standing import OLD_CODE
-from shared.registry import RETRY, Registry
-from shared.retry import Retry
-from shared.store import Create, Delete, Query
+from shared.store import Delete, Query
 from tests.support.archiving import Kept
-from tests.support.memory_seams import Call, Fault, Seams
 from tests.support.recomputing import World
 
 NAMES = Bounded(FieldKey("ingredient"), 2, other="other")
@@ -64,34 +61,6 @@ def test_the_first_values_have_totals_of_their_own(world: World) -> None:
     assert admitted(world) == {"ingredient": ["Peas", "Rice"]}
 
 
-def test_a_ledger_asks_no_more_once_the_list_is_full(world: World) -> None:
-    """Both facts, admitted and full, are kept for ever: no read for any value that comes later."""
-    asked: list[object] = []
-
-    def note(call: Call) -> None:
-        asked.extend(one for one in call.about if getattr(one, "path", one) == KEYS)
-
-    world.store = Seams(world.memory, note)
-    ledger = Ledger(world.store, world.source, world.home, world.settings, clock=world.clock)
-    for number, value in enumerate(["Rice", "Rice", "Peas"]):
-        ledger.apply(world.write(f"e{number}", ingredient=value))
-    assert len(asked) == 4  # two values, each read and written
-    for number, value in enumerate(["Beans", "Rice", "Peas", "Corn"]):
-        ledger.apply(world.write(f"m{number}", ingredient=value))
-    assert len(asked) == 4
-
-
-def test_a_source_without_bounded_keys_asks_nothing() -> None:
-    """It has no list, and nothing is moved."""
-    world = World()
-    registry = Registry(world.memory, world.source, world.home, sleep=world.clock.sleep)
-    assert not registry
-    world.serve(3)
-    world.later(hours=1)
-    world.run()
-    assert [each.path for each in world.memory.query(Query("aggregates"))] == ["aggregates/last_processed"]
-
-
 def test_an_edit_among_the_others_changes_no_total(world: World) -> None:
     """What is taken back and what is added meet in one total; an edit to an admitted value does not."""
     for number, value in enumerate(["Rice", "Peas", "Beans"]):
@@ -111,24 +80,6 @@ def test_an_edit_among_the_others_changes_no_total(world: World) -> None:
         assert counts(world) == expected
 
 
-def test_who_dies_between_admission_and_commit_has_done_no_harm(world: World) -> None:
-    """The value has a place and no total; the event is delivered again."""
-
-    def fails(call: Call) -> Fault | None:
-        lost = call.method == "commit" and not any(getattr(each, "path", "") == KEYS for each in call.about)
-        return "request lost" if lost else None
-
-    entry = world.write("e", ingredient="Rice")
-    clock = {"clock": world.clock, "sleep": world.clock.sleep}
-    dying = Ledger(Seams(world.memory, fails), world.source, world.home, world.settings, **clock)  # type: ignore[arg-type]  # as named
-    with pytest.raises(Transient):
-        dying.apply(entry)
-    assert (admitted(world), counts(world)) == ({"ingredient": ["Rice"]}, {})
-    world.later(hours=1)
-    assert world.run().drift == 13  # the entry, and 12 grams
-    assert counts(world) == {"Rice": 1}
-
-
 def test_a_dry_run_admits_nothing(world: World) -> None:
     """It compares as if it had: what nobody has counted is drift, and no value gets a place."""
     for number, value in enumerate(["Rice", "Peas", "Beans", "Corn"]):
@@ -137,70 +88,6 @@ def test_a_dry_run_admits_nothing(world: World) -> None:
     report = world.recompute().verify()
     assert {each.document for each in report.corrections} == {"simple/Beans", "simple/Corn", "simple/other"}
     assert (admitted(world), counts(world)) == (None, {})
-
-
-@pytest.mark.parametrize("damage", ["Rice", {"ingredient": "Rice"}, {"ingredient": [1]}])
-def test_a_damaged_list_is_named_and_never_overwritten(world: World, damage: object) -> None:
-    """To take it for empty would give the places away a second time."""
-    world.memory.commit([Create(KEYS, {"admitted": damage})], timeout=10)
-    entry = world.write("e", ingredient="Rice")
-    why = r"aggregates/keys-simple holds a.* in admitted.*: expected a map of lists of strings"
-    with pytest.raises(StateError, match=why):
-        world.ledger().apply(entry)
-    world.later(hours=1)
-    with pytest.raises(StateError, match=why):
-        world.run()
-    assert (admitted(world), counts(world)) == (damage, {})
-
-
-def test_a_list_that_somebody_else_makes_first_is_read_again(world: World) -> None:
-    """Also where it is made between the read and the commit; the last failure is raised."""
-    registry = Registry(world.memory, world.source, world.home, sleep=world.clock.sleep)
-    raced = Seams(world.memory, lambda call: _first(registry, call))
-    late = Registry(raced, world.source, world.home, sleep=world.clock.sleep)
-    cells = [Cell("simple", value) for value in ("Corn", "Beans")]
-    assert list(map(late.settle(cells), cells)) == [Cell("simple", "other"), Cell("simple", "other")]
-    assert admitted(world) == {"ingredient": ["Peas", "Rice"]}
-    down = Registry(
-        Seams(world.memory, lambda _: "request lost"), world.source, world.home, sleep=world.clock.sleep
-    )
-    with pytest.raises(Transient):
-        down.settle(cells)
-    assert RETRY.attempts == 10
-
-
-def test_the_last_place_is_given_once(world: World) -> None:
-    """Who read the list before another took it is put among the others."""
-    registry = Registry(world.memory, world.source, world.home, sleep=world.clock.sleep)
-    registry.settle([Cell("simple", "Rice")])
-    late = Registry(
-        Seams(world.memory, lambda call: _first(registry, call)),
-        world.source,
-        world.home,
-        sleep=world.clock.sleep,
-    )
-    cell = Cell("simple", "Corn")
-    assert late.settle([cell])(cell) == Cell("simple", "other")
-    assert admitted(world) == {"ingredient": ["Peas", "Rice"]}
-
-
-def test_who_gives_up_says_that_the_event_may_come_again(world: World) -> None:
-    """That another made the list first is contention, and no sign that the entry is counted."""
-    registry = Registry(world.memory, world.source, world.home, sleep=world.clock.sleep)
-    late = Registry(
-        Seams(world.memory, lambda call: _first(registry, call)),
-        world.source,
-        world.home,
-        sleep=world.clock.sleep,
-        retry=Retry(attempts=1, first=0.1),
-    )
-    with pytest.raises(Contention):
-        late.settle([Cell("simple", "Corn")])
-
-
-def _first(registry: Registry, call: Call) -> None:
-    if call.method == "commit":
-        registry.settle([Cell("simple", "Rice"), Cell("simple", "Peas")])
 
 
 def test_a_bound_that_is_lowered_takes_no_place_away(world: World) -> None:
