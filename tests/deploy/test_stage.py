@@ -87,8 +87,8 @@ def test_the_fingerprint_follows_the_sources(monkeypatch: pytest.MonkeyPatch) ->
 def test_an_entry_point_that_is_missing_is_named(staged: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A `functions.yaml` that names what `main.py` has not would deploy a function that never starts."""
     assert staged.is_dir()
-    monkeypatch.setattr(stage, "entry_points", lambda: ["on_libra_created", "on_libra_deleted"])
-    with pytest.raises(stage.StageError, match="no entry point on_libra_deleted"):
+    monkeypatch.setattr(stage, "entry_points", lambda: ["on_libra_created", "on_libra_moved"])
+    with pytest.raises(stage.StageError, match="no entry point on_libra_moved"):
         stage.check(stage.make_venv())
 
 

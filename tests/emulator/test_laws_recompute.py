@@ -249,8 +249,11 @@ def test_law_survive_kill_9_at_every_step(quick: Kitchen, step: str) -> None:
     ledger = Ledger(quick.store, quick.source, quick.home, quick.settings)
     for number in range(4):
         ledger.apply(quick.write(f"e{number}"))
+    ledger.apply(quick.write("bad", ingredient=None))  # recorded as rejected, and deleted without an event
     quick.write("lost", ingredient="Basil")
-    quick.store.commit([Delete("libra/e0"), Merge(CATEGORY, {("count",): 2.5})], timeout=10)
+    quick.store.commit(
+        [Delete("libra/e0"), Delete("libra/bad"), Merge(CATEGORY, {("count",): 2.5})], timeout=10
+    )
     next_second()
     assert _killed_at(quick, step) == -9
     ledger.apply(quick.write("meanwhile"))
@@ -265,6 +268,7 @@ def test_law_survive_kill_9_at_every_step(quick: Kitchen, step: str) -> None:
         ]
     next_second()
     assert recompute(quick).run().drift == 0
+    assert quick.documents(quick.home.rejected) == []
     converged(quick.store, quick.source)
 
 

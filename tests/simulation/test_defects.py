@@ -10,12 +10,21 @@ WITHIN = 5_000
 """Schedules in which a defect must be found. Most are found within ten, the rarest so far in 269."""
 
 
+KNOWN = {
+    "an archive moves an entry that has been edited since": (1277,),
+    "the clocks' margin is forgotten for a deletion": (805,),
+    "the margin is forgotten": (326,),
+    "the record of a version that a superseded edit replaced is kept": (3190,),
+}
+"""Schedules that were seen to find the rarer ones: tried first, as a thousand others take minutes."""
+
+
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", DEFECTS)
 def test_the_simulation_finds(name: str) -> None:
-    """A ledger or a recompute with this defect breaks a law within some thousand schedules."""
+    """A ledger, a recompute or an archive with this defect breaks a law within some thousand schedules."""
     parts = DEFECTS[name]()
-    for number in range(WITHIN):
+    for number in (*KNOWN.get(name, ()), *range(WITHIN)):
         if found := violation(draw(str(number)), parts):
             print(f"found in schedule {number + 1:5} of at most {WITHIN}: {name}: {found}")
             return
