@@ -5,25 +5,43 @@ Nothing in here knows HTTP or a terminal. A question that has no answer raises a
 what was found and what is allowed.
 """
 
+from shared.windows.entries import StoredEntry, distinct, entries
+from shared.windows.entry_status import EntryStatus, entry_status
+from shared.windows.explanations import Explanation, Piece, explain
 from shared.windows.paging import LONGEST, Page
 from shared.windows.proof import Freshness, Proof, freshness, proof
 from shared.windows.questions import named, parse_key
+from shared.windows.rejected import Rejected, Retried, rejected, retry
 from shared.windows.runs import Run, run, runs
+from shared.windows.series import series
 from shared.windows.totals import Total, total, totals
 
 __all__ = [
     "LONGEST",
+    "EntryStatus",
+    "Explanation",
     "Freshness",
     "Page",
+    "Piece",
     "Proof",
+    "Rejected",
+    "Retried",
     "Run",
+    "StoredEntry",
     "Total",
+    "distinct",
+    "entries",
+    "entry_status",
+    "explain",
     "freshness",
     "named",
     "parse_key",
     "proof",
+    "rejected",
+    "retry",
     "run",
     "runs",
+    "series",
     "total",
     "totals",
 ]

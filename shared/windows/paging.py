@@ -11,6 +11,9 @@ from typing import Generic, TypeVar
 from shared.aggregation.keys import MAX_INTEGER, MIN_INTEGER
 from shared.errors import Unanswerable
 
+FIRST = datetime.min.replace(tzinfo=UTC)
+"""The least Timestamp: a comparison with it finds Timestamps only."""
+
 LONGEST = 1_000
 """The most that a page may hold."""
 
@@ -59,9 +62,7 @@ def position(of: str, after: str, *kinds: type | tuple[type, ...]) -> list[objec
     except (binascii.Error, ValueError, OverflowError):
         raise Unanswerable(f"after={after[:40]!r} is no cursor: use the one that a page came with") from None
     if not isinstance(found, list) or found[:1] != [of] or not _fits(found[1:], kinds):
-        raise Unanswerable(
-            f"after={after[:40]!r} is the cursor of another list, or of another order: expected one of {of}"
-        )
+        raise Unanswerable(f"after={after[:40]!r} is the cursor of another list, or of another order")
     return found[1:]
 
 
@@ -74,6 +75,8 @@ def _fits(values: Sequence[object], kinds: Sequence[type | tuple[type, ...]]) ->
 
 def _storable(value: object) -> bool:
     """Whether Firestore could hold it: JSON can spell more."""
+    if isinstance(value, dict):
+        return all(type(each) is int and _storable(each) for each in value.values())
     if isinstance(value, str):
         return value.isascii() or value == value.encode(errors="ignore").decode()
     return not isinstance(value, int) or MIN_INTEGER <= value <= MAX_INTEGER

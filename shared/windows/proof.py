@@ -71,8 +71,8 @@ class Freshness:
         return self.proof.at - self.proof.watermark if self.proof.watermark else None
 
 
-def proof(store: Store, source: Source, home: Home) -> Proof:
-    """Read how far the totals are proven. It costs one read.
+def proof(store: Store, source: Source, home: Home, *, at: datetime | None = None) -> Proof:
+    """Read how far the totals are proven now, or were ``at`` a time. It costs one read.
 
     Where the state document does not note what is proven, it costs a read for each of the last ten runs too.
 
@@ -80,7 +80,10 @@ def proof(store: Store, source: Source, home: Home) -> Proof:
         StateError: the state document is damaged.
         StoreError: Firestore cannot be read.
     """
-    at, (found,) = store.now([home.state])
+    if at is None:
+        at, (found,) = store.now([home.state])
+    else:
+        (found,) = store.get([home.state], read_time=at)
     state = found.fields if found else {}
     lease, sealed = Lease.of(state), stored_watermark(state)
     held = lease if lease and lease.left(at) > timedelta(0) else None

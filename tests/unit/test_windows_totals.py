@@ -122,7 +122,7 @@ def test_a_cursor_of_another_list_is_refused() -> None:
     for order, after in (("key", by_count), ("count", by_count), ("-count", by_key)):
         with pytest.raises(Unanswerable, match="cursor of another list, or of another order"):
             page(one, "foods", order, after)
-    with pytest.raises(Unanswerable, match="expected one of totals of staples by key"):
+    with pytest.raises(Unanswerable, match="cursor of another list"):
         page(one, "staples", "key", by_key)
     for after in ("", "x", by_key[:-3], "é", "bnVsbA", f"{by_key}!", "8J-mhA"):
         with pytest.raises(Unanswerable, match="after="):
