@@ -219,7 +219,7 @@ def _reasons(
             f"{waiting['count']:,} entries are not counted yet: their events are on the way, late or lost. "
             "The next run counts those that it proves"
         )
-    if now.sealed and now.sealed != now.watermark:
+    if now.sealed and not now.settled:
         reasons.append(
             f"a run sealed {now.sealed.isoformat()} and has not completed: the triggers leave late entries "
             "up to then to it, and it may have corrected this total already"

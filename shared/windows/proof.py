@@ -45,16 +45,15 @@ class Proof:
         """What a total's open buckets hold since the watermark, by column."""
         return open_amounts(total.get("recent"), self.watermark, self.at + FAR)
 
-    def settled(self, total: Mapping[str, object]) -> bool:
-        """Whether what a total says of the entries up to the watermark is what was true then.
+    @property
+    def settled(self) -> bool:
+        """Whether no run is behind its seal. What a total says up to the watermark was true at the watermark.
 
-        Not certain once a run has sealed a later watermark and has not completed. It may have corrected the
-        total already, which then says what was true at the sealed one. A run that corrects a total removes
-        the buckets before its seal. So a total that still has one is as it was.
+        Else a run has sealed a later watermark and has not completed. It may have corrected a total already,
+        or not, and so may a run before it that failed: the total then says what was true at a watermark that
+        was sealed since. Nothing in a total tells which.
         """
-        if self.sealed == self.watermark or not (self.sealed and self.watermark):
-            return True
-        return bool(open_amounts(total.get("recent"), self.watermark, self.sealed))
+        return self.sealed == self.watermark
 
 
 @dataclass(frozen=True, slots=True)

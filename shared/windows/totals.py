@@ -50,8 +50,8 @@ class Total:
     """``values`` less ``pending`` is exact for the entries committed at or before this, archived entries
     included; None: nothing is proven."""
     settled: bool = True
-    """False: a run is behind its seal and has not completed. ``values`` less ``pending`` may be exact at the
-    watermark that it sealed instead (`Proof.settled`)."""
+    """False: a run is behind its seal and has not completed. ``values`` less ``pending`` may be exact at a
+    watermark that was sealed since instead, and is again at `exact_through` once a run has completed."""
 
 
 class Order(NamedTuple):
@@ -182,7 +182,7 @@ def total_of(aggregation: Aggregation, document: Document, proven: Proof) -> Tot
         {each.name: whole(fields[each.name]) for each in aggregation.extremes if each.name in fields},
         updated if isinstance(updated, datetime) else None,
         proven.exact_through(aggregation.name),
-        proven.settled(fields),
+        proven.settled,
     )
 
 
