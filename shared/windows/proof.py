@@ -1,7 +1,7 @@
 """How far the totals are proven at one instant; every answer about totals is read as of that instant."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from shared.aggregation import Home, Source
@@ -9,7 +9,7 @@ from shared.drift import FAR
 from shared.recompute import Lease
 from shared.recompute.standing import Standing, Standings, standings
 from shared.status import RUNS, newest, pending_counts, proven, run_of
-from shared.store import Store
+from shared.store import Document, Store
 from shared.watermark import open_amounts, stored_watermark
 
 
@@ -83,15 +83,24 @@ def proof(store: Store, source: Source, home: Home, *, at: datetime | None = Non
         at, (found,) = store.now([home.state])
     else:
         (found,) = store.get([home.state], read_time=at)
-    state = found.fields if found else {}
-    lease, sealed = Lease.of(state), stored_watermark(state)
+    now = proof_of(source, home, at, found)
+    if now.watermark is None and now.sealed and found:
+        records = store.query(newest(home, RUNS), read_time=at)
+        runs = [run_of(record, now.lease) for record in records]
+        return replace(now, watermark=proven(found.fields, runs))
+    return now
+
+
+def proof_of(source: Source, home: Home, at: datetime, state: Document | None) -> Proof:
+    """How far the totals are proven, by the state document as it is ``at`` a time; None: it is not there.
+
+    Raises:
+        StateError: the state document is damaged.
+    """
+    fields = state.fields if state else {}
+    lease = Lease.of(fields)
     held = lease if lease and lease.left(at) > timedelta(0) else None
-    watermark = proven(state)
-    if watermark is None and sealed:
-        watermark = proven(
-            state, [run_of(each, held) for each in store.query(newest(home, RUNS), read_time=at)]
-        )
-    return Proof(at, watermark, sealed, held, standings(source, home, state))
+    return Proof(at, proven(fields), stored_watermark(fields), held, standings(source, home, fields))
 
 
 def freshness(store: Store, source: Source, home: Home) -> Freshness:
