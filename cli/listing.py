@@ -8,7 +8,9 @@ from typing import Any, TypeVar
 import click
 
 from shared.aggregation import Aggregation, Key, Part
+from shared.catalog import libra
 from shared.errors import Unanswerable
+from shared.settings import Settings
 from shared.windows import LONGEST, Page
 
 AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
@@ -17,6 +19,13 @@ T = TypeVar("T")
 SHOWN = 20
 """How many rows a list has, unless the operator says otherwise."""
 
+
+def _names(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    """What a shell completes the name of an aggregation to."""
+    return [each.name for each in libra(Settings()).aggregations if each.name.startswith(incomplete)]
+
+
+aggregation_name = click.argument("aggregation", shell_complete=_names)
 as_csv = click.option("--csv", "as_csv", is_flag=True, help="Print only CSV.")
 
 

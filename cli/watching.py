@@ -135,9 +135,9 @@ def _view(aggregation: Aggregation, *, as_json: bool) -> Iterator[Callable[[list
     """In a terminal a table; in a pipe, and as JSON, a line for each total that changed."""
     console = page()
     if console.is_terminal and not as_json:
-        with Live(console=console, screen=False) as live:
+        with Live(console=console, auto_refresh=False) as live:
             yield lambda found, now: live.update(
-                Group(proven_line(aggregation, now), totals_table(aggregation, found))
+                Group(proven_line(aggregation, now), totals_table(aggregation, found)), refresh=True
             )
         return
     before: dict[str, Total] = {}

@@ -6,7 +6,16 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.comparison import as_json, iso, print_json
-from cli.listing import collect, key_text, listed, one_format, print_csv, say_more, typed_key
+from cli.listing import (
+    aggregation_name,
+    collect,
+    key_text,
+    listed,
+    one_format,
+    print_csv,
+    say_more,
+    typed_key,
+)
 from cli.report import figures_table, page, shown
 from cli.totals import COLUMNS, plain
 from cli.writing import connected
@@ -16,7 +25,7 @@ from shared.windows import Explanation, Page, Piece, explain, named
 
 
 @click.command("explain")
-@click.argument("aggregation")
+@aggregation_name
 @click.argument("key", nargs=-1, required=True)
 @listed
 @as_json

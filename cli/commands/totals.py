@@ -7,7 +7,16 @@ from rich.text import Text
 
 from cli.commands.options import Ended, ending
 from cli.comparison import as_json, iso, print_json
-from cli.listing import collect, key_text, listed, one_format, print_csv, say_more, typed_key
+from cli.listing import (
+    aggregation_name,
+    collect,
+    key_text,
+    listed,
+    one_format,
+    print_csv,
+    say_more,
+    typed_key,
+)
 from cli.report import figures_table, page, shown
 from cli.totals import csv_header, csv_row, default_order, plain, proven_line, proven_plain, totals_table
 from cli.watching import watch_totals
@@ -19,7 +28,7 @@ from shared.windows import Proof, Total, named, proof, total, totals
 
 
 @click.command("totals")
-@click.argument("aggregation")
+@aggregation_name
 @click.argument("key", nargs=-1)
 @click.option(
     "--order", help="key, or a column such as count; - in front descends.  [default: -count; key for times]"

@@ -215,9 +215,11 @@ def _reasons(
 ) -> list[str]:
     reasons = []
     if any(waiting.values()):
+        number = waiting["count"]
+        what = "1 entry is" if number == 1 else f"{number:,} entries are"
         reasons.append(
-            f"{waiting['count']:,} entries are not counted yet: their events are on the way, late or lost. "
-            "The next run counts those that it proves"
+            f"{what} not counted yet: no event came, or it is on its way. The next run whose watermark is "
+            "later counts that"
         )
     if now.sealed and not now.settled:
         reasons.append(

@@ -115,7 +115,7 @@ def test_what_is_pending_and_not_counted_is_told(kitchen: Kitchen) -> None:
     assert "3 (+1 pending)" in shown
     told = libra(kitchen, "explain", "aggregates_categories", "Rice")
     assert "The entries do not explain the total:" in told.stdout
-    assert "1 entries are not counted yet" in told.stdout
+    assert "1 entry is not counted yet" in told.stdout
     states = [as_json(kitchen, "entry", entry)["state"] for entry in ("e0", "since", "lost")]
     assert states == ["verified", "applied", "received"]
     assert "received: it is there and not counted yet" in libra(kitchen, "entry", "lost").stdout
@@ -201,6 +201,7 @@ def watching(kitchen: Kitchen, *arguments: str) -> Iterator[tuple[subprocess.Pop
         line, env=environment(kitchen), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout
+        # A deque of no length runs through what it is given.
         reader = threading.Thread(target=deque, args=(map(lines.put, process.stdout), 0))
         reader.start()
         try:

@@ -3,8 +3,10 @@
 from zoneinfo import ZoneInfo
 
 import pytest
+from click.testing import CliRunner
 
 from cli.listing import collect, key_text, typed_key
+from cli.main import main
 from shared.aggregation import Aggregation, FieldKey, TimeKey
 from shared.errors import Unanswerable
 from shared.windows import Page, parse_key
@@ -68,3 +70,23 @@ def test_a_list_is_collected_from_pages(limit: int, everything: bool, expected: 
         return Page(tuple(range(begin, end)), str(end) if end < 2_500 else None)
 
     assert collect(page, limit=limit, everything=everything) == (list(range(expected)), more)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("libra tot", ["totals"]),
+        ("libra totals aggregates_time", ["aggregates_time_hours", "aggregates_time_dates"]),
+        ("libra explain aggregates_c", ["aggregates_categories"]),
+        ("libra runs --a", ["--all"]),
+    ],
+)
+def test_a_shell_completes_commands_options_and_aggregations(words: str, expected: list[str]) -> None:
+    """By click's own completion."""
+    environment = {
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(words.count(" ")),
+        "_LIBRA_COMPLETE": "bash_complete",
+    }
+    run = CliRunner().invoke(main, prog_name="libra", env=environment)
+    assert [line.partition(",")[2] for line in run.output.splitlines()] == expected

@@ -14,7 +14,7 @@ from tests.support.archiving import sealed
 from tests.support.reading import Counting
 from tests.support.recomputing import BEGIN, Died, World, dying_at
 
-REST = ": their events are on the way, late or lost. The next run counts those that it proves"
+REST = ": no event came, or it is on its way. The next run whose watermark is later counts that"
 
 ZURICH = ZoneInfo("Europe/Zurich")
 
@@ -80,7 +80,7 @@ def test_an_entry_that_is_not_counted_is_told() -> None:
     found = explained(world, "aggregates_actions", "Served")
     assert [each.state for each in found.entries] == ["verified", "applied", "received"]
     assert (found.waiting, found.unexplained) == ({"count": 1}, {"count": -1})
-    assert found.reasons == (f"1 entries are not counted yet{REST}",)
+    assert found.reasons == (f"1 entry is not counted yet{REST}",)
 
 
 def test_what_nothing_explains_is_told_as_the_rest() -> None:
