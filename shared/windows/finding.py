@@ -84,7 +84,7 @@ class Search:
             IndexMissing: naming the index.
             StoreError: Firestore cannot be read.
         """
-        return self._by_time(place, limit) if place.time else self._by_id(place, limit)
+        return self._by_time(place, limit) if self.times else self._by_id(place, limit)
 
     def _by_id(self, place: Place, limit: int) -> Found:
         after = (f"{self.home.entries}/{place.entry}",) if place.entry else ()
@@ -92,14 +92,15 @@ class Search:
         return Found(found, self.behind(found[-1]) if len(found) == limit else None, max(1, len(found)))
 
     def _by_time(self, place: Place, limit: int) -> Found:
-        assert place.time  # noqa: S101 - the only caller has looked
-        stretch = next(self._stretches(place.time), None)
+        first = self._span()[0]
+        begin = max(place.time or first, first)
+        stretch = next(self._stretches(begin), None)
         if stretch is None:
             return Found([], None, 0)
         start, end = stretch
         field = self.times[0][0].field
         order = (field_path(field), DOCUMENT_ID)
-        after = (place.time, f"{self.home.entries}/{place.entry}") if place.entry else ()
+        after = (begin, f"{self.home.entries}/{place.entry}") if place.entry else ()
         where = (*self.equal, *between(field, start, end))
         found = self._ask(Query(self.home.entries, where, order, after, limit))
         reads = max(1, len(found))

@@ -176,6 +176,19 @@ def test_a_missing_index_is_named() -> None:
     ) in str(caught.value)
 
 
+def test_another_refusal_is_no_missing_index() -> None:
+    """It is passed on as it is."""
+
+    class Refusing(Counting):
+        def query(self, query: Query, *, read_time: datetime | None = None) -> Iterator[Document]:
+            raise Invalid(f"query of {query.collection} at {read_time}: INVALID_ARGUMENT: no")
+
+    world = World()
+    world.store = Refusing(world.memory)
+    with pytest.raises(Invalid, match="INVALID_ARGUMENT: no"):
+        explained(world, "aggregates_actions", "Served")
+
+
 def test_what_has_no_explanation_is_refused() -> None:
     """An unknown aggregation, what is no key, a cursor of another total."""
     world = World()
