@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import click
 
-from shared.errors import LibraError, SettingError
+from shared.errors import LibraError, SettingError, Unanswerable
 
 COMMANDS = {  # in the order of the help: name, module of cli.commands
     "up": "up",
@@ -17,6 +17,11 @@ COMMANDS = {  # in the order of the help: name, module of cli.commands
     "recompute": "recompute",
     "verify": "verify",
     "status": "status",
+    "totals": "totals",
+    "explain": "explain",
+    "entry": "entry",
+    "runs": "runs",
+    "rejected": "rejected",
     "archive": "archive",
     "aggregation": "aggregation",
     "cost": "cost",
@@ -38,10 +43,10 @@ class Registry(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run a command; a wrong setting ends it with status 2, any other expected error with 1."""
+        """Run a command; a wrong setting or question ends it with status 2, other expected errors with 1."""
         try:
             return super().invoke(ctx)
-        except SettingError as error:
+        except (SettingError, Unanswerable) as error:
             _fail(str(error), 2)
         except LibraError as error:
             _fail(str(error), 1)

@@ -181,7 +181,7 @@ def with_archived(
     for measure, value in archived.items():
         if not _is_whole(value):
             notes.append(_never(document, f"archived.{measure}", value))
-        exact[measure] = exact.get(measure, 0) + _whole(value) - later.get(measure, 0)
+        exact[measure] = exact.get(measure, 0) + whole(value) - later.get(measure, 0)
     return exact, tuple(notes)
 
 
@@ -254,7 +254,7 @@ class _Reading:
         if not _is_whole(value):
             self._note(field, value)
             self.broken |= isinstance(value, float)  # an increment would leave it a floating-point number
-        return _whole(value)
+        return whole(value)
 
     def _note(self, field: str, value: object) -> None:
         self.notes.append(_never(self.document, field, value))
@@ -264,7 +264,7 @@ def _is_whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _whole(value: object) -> int:
+def whole(value: object) -> int:
     """What an increment would add to, rounded: 0 for what is no number."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return 0

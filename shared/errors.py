@@ -16,6 +16,9 @@
     │       ├── Contention      aborted: another transaction came first; nothing was applied
     │       └── Overloaded      refused before anything was sent: this instance's queue is full
     ├── ArchiveError            a file of an archive cannot be written or read, or is not what was written
+    ├── WindowError             a question about the totals that has no answer
+    │   ├── NotFound            what it names is not there
+    │   └── Unanswerable        it is not understood, or has no exact answer; the message says what is allowed
     └── RecomputeError
         ├── LeaseHeld           another run is under way
         ├── LeaseLost           this run's lease was taken over or ran out: it may write no more
@@ -92,6 +95,18 @@ class Overloaded(Transient):
 
 class ArchiveError(LibraError):
     """A file of an archive cannot be written or read, or is not what was written; or nothing is sealed."""
+
+
+class WindowError(LibraError):
+    """A question about the totals, the entries or the runs that has no answer."""
+
+
+class NotFound(WindowError):  # noqa: N818 - names the status
+    """What the question names is not there; the message names what is."""
+
+
+class Unanswerable(WindowError):  # noqa: N818 - says what it is
+    """The question is not understood, or it has no exact answer. The message says what is allowed."""
 
 
 class RecomputeError(LibraError):

@@ -6,10 +6,11 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from shared.aggregation import Home, Source
+from shared.drift import FAR
 from shared.recompute import Lease, under_way
 from shared.recompute.standing import Standings, standings
-from shared.store import Document, Query, Store
-from shared.watermark import parse_label, stored_watermark
+from shared.store import DOCUMENT_ID, Document, Query, Store
+from shared.watermark import open_amounts, stored_watermark
 
 RUNS = 10
 
@@ -70,26 +71,59 @@ def status(store: Store, source: Source, home: Home, now: datetime, *, runs: int
     state = found.fields if found else {}
     sealed, lease = stored_watermark(state), Lease.of(state)
     held = lease if lease and lease.left(now) > timedelta(0) else None
-    records = store.query(Query(home.runs, order_by=("-queued_at",), limit=runs))
-    shown = tuple(_run(record, held) for record in records)
-    watermark = _proven(state, sealed, shown)
-    pending = {
-        each.name: sum(_open(total, watermark) for total in store.query(Query(home.collection(each.name))))
-        for each in source.aggregations
-    }
+    shown = tuple(run_of(record, held) for record in store.query(newest(home, runs)))
+    watermark = proven(state, shown)
+    pending = pending_counts(store, source, home, watermark, now)
     return Status(now, watermark, sealed, held, shown, pending, standings(source, home, state))
 
 
-def _proven(
-    state: Mapping[str, object], sealed: datetime | None, runs: Sequence[RunStatus]
-) -> datetime | None:
-    """The watermark of the last completed run; where no run has noted it yet, from the runs' records."""
+def newest(home: Home, runs: int) -> Query:
+    """The records of the last ``runs`` runs, the newest first."""
+    return Query(home.runs, order_by=("-queued_at", f"-{DOCUMENT_ID}"), limit=runs)
+
+
+def proven(state: Mapping[str, object], runs: Sequence[RunStatus] = ()) -> datetime | None:
+    """The watermark of the last completed run, which the state document notes.
+
+    Args:
+        state: the fields of the state document.
+        runs: the last ones, the newest first: their records tell it where no run has noted it yet.
+
+    Raises:
+        StateError: the state document is damaged.
+    """
+    sealed = stored_watermark(state)
     completed = (run.watermark for run in runs if run.state == "completed" and run.watermark)
-    proven = _as(datetime, state.get("proven")) or next(completed, None)
-    return min(proven, sealed) if proven and sealed else None
+    noted = _as(datetime, state.get("proven")) or next(completed, None)
+    return min(noted, sealed) if noted and sealed else None
 
 
-def _run(record: Document, held: Lease | None) -> RunStatus:
+def pending_counts(
+    store: Store,
+    source: Source,
+    home: Home,
+    watermark: datetime | None,
+    now: datetime,
+    *,
+    read_time: datetime | None = None,
+) -> dict[str, int]:
+    """What the triggers counted after ``watermark``, by aggregation; everything, if that is None.
+
+    It costs a read for each total.
+    """
+    return {
+        each.name: sum(
+            open_amounts(total.fields.get("recent"), watermark, now + FAR).get("count", 0)
+            for total in store.query(
+                Query(home.collection(each.name), select=("recent",)), read_time=read_time
+            )
+        )
+        for each in source.aggregations
+    }
+
+
+def run_of(record: Document, held: Lease | None) -> RunStatus:
+    """A run as its record and the lease that is held now tell."""
     fields, run_id = record.fields, record.path.rpartition("/")[2]
     state, error = _as(str, fields.get("state")) or "unknown", _as(str, fields.get("error"))
     if under_way(fields) and (held is None or held.run_id != run_id):
@@ -110,17 +144,3 @@ def _run(record: Document, held: Lease | None) -> RunStatus:
 
 def _as(kind: type[T], value: object) -> T | None:
     return value if isinstance(value, kind) else None
-
-
-def _open(total: Document, watermark: datetime | None) -> int:
-    """What a total's open buckets hold; all of them before the first run."""
-    recent = total.fields.get("recent")
-    filed = 0
-    for label, amount in recent.items() if isinstance(recent, Mapping) else ():
-        try:
-            bucket, measure = parse_label(label)
-        except (ValueError, OverflowError):
-            continue
-        if measure == "count" and isinstance(amount, int) and (watermark is None or bucket.end > watermark):
-            filed += amount
-    return filed

@@ -25,6 +25,8 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 """What Firestore's commit times and Timestamps are accurate to."""
 
+_FIRST = datetime.min.replace(tzinfo=UTC)
+
 _LABEL = re.compile(
     r"t(\d{4})(\d{2})(\d{2})T(\d{2})(\d{2})(\d{2})Z_([1-9]\d{0,5})(?:_([A-Za-z_]\w*))?", re.ASCII
 )
@@ -99,6 +101,27 @@ def parse_label(label: str) -> tuple[Bucket, str]:
         raise ValueError(f"{label!r} is not a bucket's label such as t20250904T191000Z_600")
     *end, length = map(int, match.groups()[:-1])
     return Bucket(datetime(*end, tzinfo=UTC), timedelta(seconds=length)), match[8] or "count"  # type: ignore[arg-type,misc]  # six numbers
+
+
+def open_amounts(recent: object, watermark: datetime | None, until: datetime) -> dict[str, int]:
+    """What the open buckets of a total hold, by measure: what was added after a watermark.
+
+    What Libra never writes into ``recent`` counts for nothing here. A run makes a note of it.
+
+    Args:
+        recent: what the total's field of that name holds.
+        watermark: a bucket that ends at or before it is closed; None: every bucket is open.
+        until: a bucket that ends after this holds no commit.
+    """
+    filed: dict[str, int] = {}
+    for label, amount in recent.items() if isinstance(recent, Mapping) else ():
+        try:
+            bucket, measure = parse_label(label)
+        except (ValueError, OverflowError):
+            continue
+        if type(amount) is int and (watermark or _FIRST) < bucket.end <= until:
+            filed[measure] = filed.get(measure, 0) + amount
+    return filed
 
 
 def choose_watermark(now: datetime, lag: timedelta, length: timedelta) -> datetime:

@@ -1,5 +1,6 @@
 """`libra status`: the watermark and its age, the last runs, and what is not yet proven."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 
@@ -8,10 +9,10 @@ from rich.console import Console
 from rich.table import Table
 
 from cli.comparison import ago, as_json, iso, print_json
-from cli.report import figures_table, page
+from cli.report import figures_table, page, shown
 from cli.writing import connected
 from shared.catalog import LIBRA_HOME, libra
-from shared.status import RUNS, Status, status
+from shared.status import RUNS, RunStatus, Status, status
 
 
 @click.command("status")
@@ -66,20 +67,22 @@ def _show(console: Console, found: Status) -> None:
     console.print(figures_table("", pending))
     if found.runs:
         console.print("\nLast runs:")
-        console.print(_runs(found))
+        console.print(runs_table(found.runs))
     for run in found.runs:
         if run.error:
             console.print(f"\n{run.run_id} failed: {run.error}", style="yellow", markup=False)
 
 
-def _runs(found: Status) -> Table:
+def runs_table(runs: Sequence[RunStatus], *, ids: bool = False) -> Table:
+    """Runs, with what each of them found."""
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("started", "state", "strategy"):
+    for name in (*(("run",) if ids else ("started",)), "state", "strategy"):
         table.add_column(name, no_wrap=True)
     for name in ("entries", "drift", "seconds"):
         table.add_column(name, justify="right", no_wrap=True)
-    for run in found.runs:
+    for run in runs:
         numbers = [f"{each:,}" if each is not None else "" for each in (run.entries, run.drift)]
         seconds = f"{run.seconds:.1f}" if run.seconds is not None else ""
-        table.add_row(f"{run.started:%Y-%m-%d %H:%M:%S}", run.state, run.strategy or "", *numbers, seconds)
+        first = shown(run.run_id) if ids else f"{run.started:%Y-%m-%d %H:%M:%S}"
+        table.add_row(first, run.state, run.strategy or "", *numbers, seconds)
     return table

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from shared.aggregation.filters import Where
-from shared.aggregation.keys import Key, KeyPart, Part
+from shared.aggregation.keys import Key, KeyPart, Part, TimeKey
 from shared.aggregation.lists import MAX_VALUES, Bounded
 from shared.aggregation.measures import Count, Extreme, Measure, is_column
 from shared.errors import DeclarationError
@@ -122,6 +122,12 @@ class Source:
     def top_fields(self) -> frozenset[str]:
         """The top-level fields that hold `fields`."""
         return frozenset(path.partition(".")[0] for path in self.fields)
+
+    @cached_property
+    def event_time(self) -> str | None:
+        """The field of the entries' event time: the first that a `TimeKey` reads. None if none does."""
+        parts = (part for aggregation in self.aggregations for part in aggregation.parts)
+        return next((part.field for part in parts if isinstance(part, TimeKey)), None)
 
     def aggregation(self, name: str) -> Aggregation:
         """The aggregation of this name; raises KeyError."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from shared.aggregation import Home, Source, TimeKey, look_up
+from shared.aggregation import Home, Source, look_up
 from shared.errors import ArchiveError
 from shared.store import DOCUMENT_ID, Document, Filter, Query, Store
 
@@ -22,10 +22,8 @@ def event_time(source: Source) -> str:
     Raises:
         ArchiveError: it declares none.
     """
-    for aggregation in source.aggregations:
-        for part in aggregation.parts:
-            if isinstance(part, TimeKey):
-                return part.field
+    if source.event_time:
+        return source.event_time
     raise ArchiveError(
         f"source {source.name}: no aggregation has a TimeKey, so it has no event time: use --by-commit-time, "
         "which reads every entry"

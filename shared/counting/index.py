@@ -146,9 +146,9 @@ class _Index:
     def _next_key(self, aggregation: Aggregation, key: ByValue, after: str | None) -> Step:
         # A comparison with a string matches strings only: no other type is met.
         bound = (
-            Filter(_path(key.field), ">", after or "")
+            Filter(field_path(key.field), ">", after or "")
             if after is not None or not _of_field(key).allow_empty
-            else Filter(_path(key.field), ">=", "")
+            else Filter(field_path(key.field), ">=", "")
         )
         value = self._first(aggregation.where, (bound,), key.field)
         if not isinstance(value, str):
@@ -162,7 +162,7 @@ class _Index:
         return Step(more=(counted, partial(self._next_key, aggregation, key, value)))
 
     def _count_key(self, aggregation: Aggregation, key: ByValue, value: Part) -> Step:
-        counted = self._count(aggregation.where, (Filter(_path(key.field), "==", value),))
+        counted = self._count(aggregation.where, (Filter(field_path(key.field), "==", value),))
         if not counted:
             return Step()
         cell = Cell(aggregation.name, key.place(value) if isinstance(key, OneOf) else value)
@@ -177,12 +177,12 @@ class _Index:
         """
         key = _time(group)
         if not near:
-            found = self._first(group[0].where, _between(key.field, start, end), key.field)
+            found = self._first(group[0].where, between(key.field, start, end), key.field)
             if not isinstance(found, datetime):
                 return Step()
             start = found
         last = min(end, cell_last(start, _stretch(group), key.zone))
-        counted = self._count(group[0].where, _between(key.field, start, last))
+        counted = self._count(group[0].where, between(key.field, start, last))
         more = list(self._rest(group, last + MICROSECOND, end, near=counted > 0)) if last < end else []
         if not counted:
             return Step(more=more)
@@ -204,13 +204,17 @@ class _Index:
     def _first(self, where: Where | None, filters: Sequence[Filter], field: str) -> object:
         """The lowest value of ``field`` among the documents that match; None if there is none."""
         query = Query(
-            self._collection, (*_equal(where), *filters), (_path(field),), limit=1, select=(_path(field),)
+            self._collection,
+            (*equalities(where), *filters),
+            (field_path(field),),
+            limit=1,
+            select=(field_path(field),),
         )
         found = self._ask(query, lambda: self._snapshot.first(query))
         return look_up(found.fields, field) if found else None
 
     def _count(self, where: Where | None, filters: Sequence[Filter]) -> int:
-        query = Query(self._collection, (*_equal(where), *filters))
+        query = Query(self._collection, (*equalities(where), *filters))
         return self._ask(query, lambda: self._snapshot.count(query))
 
     def _ask(self, query: Query, ask: Callable[[], T]) -> T:
@@ -242,17 +246,22 @@ def _stretch(group: Sequence[Aggregation]) -> Stretch:
     return "hour" if "hour" in kinds else "date"
 
 
-def _equal(where: Where | None) -> tuple[Filter, ...]:
+def equalities(where: Where | None) -> tuple[Filter, ...]:
+    """What every entry that ``where`` admits is equal to."""
     return tuple(
-        Filter(_path(leaf.field), "==", leaf.value) for leaf in _all_of(where) if isinstance(leaf, Equals)
+        Filter(field_path(leaf.field), "==", leaf.value)
+        for leaf in _all_of(where)
+        if isinstance(leaf, Equals)
     )
 
 
-def _between(field: str, start: datetime, end: datetime) -> tuple[Filter, Filter]:
-    return Filter(_path(field), ">=", start), Filter(_path(field), "<=", end)
+def between(field: str, start: datetime, end: datetime) -> tuple[Filter, Filter]:
+    """From ``start`` to ``end``, both included."""
+    return Filter(field_path(field), ">=", start), Filter(field_path(field), "<=", end)
 
 
-def _path(field: str) -> str:
+def field_path(field: str) -> str:
+    """A dotted path as Firestore spells it."""
     return quote(tuple(field.split(".")))
 
 

@@ -19,6 +19,8 @@ PURE = (
     "shared/recompute/standing",
     "shared/settings",
     "shared/watermark",
+    "shared/windows/paging",
+    "shared/windows/questions",
 )
 """Modules, or packages of which every module is pure."""
 PLATFORM = {"google", "grpc", "firebase_admin", "functions_framework", "cloudevents", "starlette", "fastapi"}

@@ -13,6 +13,7 @@ from shared.watermark import (
     choose_watermark,
     is_fresh,
     next_watermark,
+    open_amounts,
     parse_label,
     stored_watermark,
 )
@@ -158,3 +159,19 @@ def test_a_lag_within_the_safety_margin_is_for_tests_only(seconds: int) -> None:
         check_lag(lag, test=False)
     check_lag(lag, test=True)
     check_lag(timedelta(seconds=301), test=False)
+
+
+def test_open_buckets_are_those_that_end_after_the_watermark() -> None:
+    """By measure; without a watermark all are open; what Libra never writes counts for nothing."""
+    before, after, far = Bucket(W, TEN_MINUTES), Bucket(W + TEN_MINUTES, TEN_MINUTES), W + timedelta(days=1)
+    recent = {
+        before.label(): 1,
+        after.label(): 20,
+        after.label("grams"): -300,
+        bucket_of(far, TEN_MINUTES).label(): 5,
+    }
+    assert open_amounts(recent, W, far) == {"count": 25, "grams": -300}
+    assert open_amounts(recent, W, far - MICROSECOND) == {"count": 20, "grams": -300}
+    assert open_amounts(recent, None, far) == {"count": 26, "grams": -300}
+    odd = {"junk": 7, "t99991231T235959Z_999999": 7, after.label("bool"): True, after.label("half"): 0.5}
+    assert open_amounts(odd, W, far) == open_amounts("none", W, far) == open_amounts(None, None, far) == {}
