@@ -146,6 +146,24 @@ def test_a_page_costs_what_it_looks_at() -> None:
     assert cost("dates", "2025-08-03") == (6, 10)
 
 
+@pytest.mark.parametrize(("size", "filters"), [(1_499, 1), (1_500, 0)])
+def test_a_string_that_an_index_cuts_off_is_not_looked_up_by_it(size: int, filters: int) -> None:
+    """Firestore may not find it: all entries are looked at instead."""
+    world = World(source=Source("libra", (Aggregation("foods", FieldKey("ingredient")),)))
+    world.serve(2, ingredient="x" * size)
+    world.serve(1, "other")
+    asked: list[Query] = []
+
+    class Noting(Counting):
+        def query(self, query: Query, *, read_time: datetime | None = None) -> Iterator[Document]:
+            asked.append(query)
+            return super().query(query, read_time=read_time)
+
+    world.store = Noting(world.memory)
+    assert len(explained(world, "foods", "x" * size).entries) == 2
+    assert [len(query.where) for query in asked] == [filters]
+
+
 def test_a_page_ends_after_so_many_reads() -> None:
     """The next one goes on: a filter that admits few entries makes no page endless."""
     world = World(source=times_source())
