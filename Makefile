@@ -8,7 +8,7 @@ TOOLS := node_modules/.package-lock.json
 FUZZER := $(VENV)/.fuzzer
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check format lock clean stage emulate test-firebase simulate bench faults fuzz soak mutate
+.PHONY: help demo up test check format lock clean stage emulate test-firebase simulate bench faults fuzz soak mutate swagger
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -22,7 +22,7 @@ $(STAMP): requirements/dev.txt pyproject.toml
 demo: $(STAMP) ## Run the main job: two weeks of a restaurant chain through the real trigger, checked to be exact
 	$(BIN)/libra demo
 
-up: $(STAMP) ## Start the local stack: Firestore emulator, function, and the relay between them
+up: $(STAMP) ## Start the local stack: Firestore emulator, functions, the relay between them, and the API
 	$(BIN)/libra up
 
 test: $(STAMP) ## Run the tests of CI
@@ -79,8 +79,12 @@ format: $(STAMP) ## Format the code and apply safe lint fixes
 
 lock: $(STAMP) ## Resolve the pinned dependencies again, with hashes
 	$(BIN)/uv pip compile pyproject.toml --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o functions/requirements.txt
-	$(BIN)/uv pip compile pyproject.toml --extra cli --extra dev -c functions/requirements.txt --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o requirements/dev.txt
+	$(BIN)/uv pip compile --group pyproject.toml:api -c functions/requirements.txt --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o services/api/requirements.txt
+	$(BIN)/uv pip compile pyproject.toml --extra cli --extra dev --group api -c functions/requirements.txt --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o requirements/dev.txt
 	$(BIN)/uv pip compile requirements/fuzz.in --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o requirements/fuzz.txt
+
+swagger: $(STAMP) ## Fetch Swagger UI for the API's /docs again, from npm
+	$(BIN)/python -m deploy.swagger
 
 clean: ## Remove what was built
 	rm -rf build $(VENV) node_modules

@@ -13,7 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 ABSENT = re.compile(
-    r"NOT_FOUND|status=\[404\]|not found|could not be found|SERVICE_DISABLED|has not been used", re.IGNORECASE
+    r"NOT_FOUND|status=\[404\]|not found|could not be found|cannot find|SERVICE_DISABLED|has not been used",
+    re.IGNORECASE,
 )
 """What gcloud says of a thing that is not there, or whose service is off."""
 UNSETTLED = re.compile(

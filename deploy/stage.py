@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from deploy import swagger
 from deploy.closure import Closure, closure, finder
 from deploy.parameters import PARAMETERS
 
@@ -47,6 +48,8 @@ class Artefact:
     """The requirements file with hashes, relative to the root; staged as `requirements.txt`."""
     extra: tuple[str, ...] = ()
     """Other files in `folder` that the platform reads."""
+    served: tuple[str, ...] = ()
+    """What the platform calls in the first entry module, where no file of the platform names it."""
 
     def closure(self) -> Closure:
         """The modules of ours that the entry modules import, and the packages that are not ours.
@@ -60,15 +63,23 @@ class Artefact:
 FUNCTIONS = Artefact(
     "functions", "functions", ("main",), "functions/requirements.txt", extra=("functions.yaml",)
 )
-ARTEFACTS = (FUNCTIONS,)
+API = Artefact(
+    "api",
+    ".",
+    ("services.api.main",),
+    "services/api/requirements.txt",
+    extra=tuple(f"services/api/swagger/{name}" for name in swagger.FILES),
+    served=("app",),
+)
+ARTEFACTS = (FUNCTIONS, API)
 """Every artefact. To add a service, add its line here and its files to tests/deploy/artefacts/NAME.txt."""
 
 IMPORT = """
 import importlib, json, sys
 sys.path.insert(0, sys.argv[1])
-main = importlib.import_module("main")
-missing = [name for name in json.loads(sys.argv[2]) if not callable(getattr(main, name, None))]
-sys.exit(f"main.py has no entry point {', '.join(missing)}" if missing else 0)
+main = importlib.import_module(sys.argv[2])
+missing = [name for name in json.loads(sys.argv[3]) if not callable(getattr(main, name, None))]
+sys.exit(f"{sys.argv[2].replace('.', '/')}.py has no entry point {', '.join(missing)}" if missing else 0)
 """
 
 
@@ -129,31 +140,33 @@ def configure(values: Mapping[str, str]) -> None:
     (CONFIG / ".env.local").write_text("\n".join(local) + "\n", encoding="utf-8")
 
 
-def make_venv() -> Path:
+def make_venv(artefact: Artefact = FUNCTIONS) -> Path:
     """An interpreter with nothing but the deployed requirements; kept until they change.
 
     Raises:
         StageError: the requirements cannot be installed.
     """
-    requirements = ROOT / "functions" / "requirements.txt"
+    requirements = ROOT / artefact.requirements
+    folder = VENV if artefact == FUNCTIONS else VENV.with_name(f"venv-{artefact.name}")
     wanted = hashlib.sha256(sys.version.encode() + requirements.read_bytes()).hexdigest()
-    stamp, python = VENV / ".requirements", VENV / "bin" / "python"
+    stamp, python = folder / ".requirements", folder / "bin" / "python"
     if stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
         return python
-    _run(sys.executable, "-m", "venv", "--clear", str(VENV))
+    _run(sys.executable, "-m", "venv", "--clear", str(folder))
     quietly = ("--quiet", "--disable-pip-version-check", "--no-input")
     _run(str(python), "-m", "pip", "install", *quietly, "--require-hashes", "-r", str(requirements))
     stamp.write_text(wanted, encoding="utf-8")
     return python
 
 
-def check(python: Path) -> None:
+def check(python: Path, artefact: Artefact = FUNCTIONS) -> None:
     """Import every entry point as the platform would: only the folder, only its requirements.
 
     Raises:
         StageError: one cannot be imported or is not there.
     """
-    _run(str(python), "-I", "-B", "-c", IMPORT, str(STAGED), json.dumps(entry_points()))
+    folder, names = STAGED.with_name(artefact.name), list(artefact.served) or entry_points()
+    _run(str(python), "-I", "-B", "-c", IMPORT, str(folder), artefact.entries[0], json.dumps(names))
 
 
 def entry_points() -> list[str]:
@@ -179,7 +192,7 @@ def _run(*command: str) -> None:
 
 
 def build(values: Mapping[str, str]) -> str:
-    """Stage the functions, write the parameters for Firebase, and import every entry point.
+    """Stage what is wanted, write the parameters for Firebase, and import every entry point.
 
     Args:
         values: every parameter's value.
@@ -191,14 +204,18 @@ def build(values: Mapping[str, str]) -> str:
         StageError: what is staged would not start.
         ClosureError: a module cannot be followed.
     """
-    stage()
     configure(values)
-    check(make_venv())
-    size = sum(len(content) for _, content in sources())
-    done = f"staged {STAGED.relative_to(ROOT)}: {size / 1024:.0f} KiB, every entry point imports"
+    done = [_built(each) for each in (FUNCTIONS, API) if each == FUNCTIONS or values["LIBRA_API"] != "off"]
     notes = [
         f"note: `firebase deploy` does not read {it.flag}: {it.not_by_firebase}"
         for it in PARAMETERS
         if it.not_by_firebase and values[it.variable] not in {it.default, values["LIBRA_REGION"]}
     ]
-    return "\n".join((done, *notes))
+    return "\n".join((*done, *notes))
+
+
+def _built(artefact: Artefact) -> str:
+    stage(artefact)
+    check(make_venv(artefact), artefact)
+    size = sum(len(content) for _, content in sources(artefact))
+    return f"staged build/{artefact.name}: {size / 1024:.0f} KiB, every entry point imports"

@@ -1,32 +1,48 @@
-"""A function under functions-framework, as the platform serves it."""
+"""A function under functions-framework, or a service under uvicorn, as the platform serves it."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Self
 
 import httpx
+import jwt
 
 from local.process import Child, free_port
 
 SOURCE = Path(__file__).resolve().parent.parent / "functions" / "main.py"
 START_SECONDS = 60
+NO_EMULATOR = "127.0.0.1:9099"
+"""Where Firebase's auth emulator usually is. Its tokens are taken without asking it: it need not run."""
 
 
 class Served:
-    """A function served by functions-framework in a process of its own, always on the same port."""
+    """A function or a service in a process of its own, always on the same port."""
 
-    def __init__(self, target: str, signature: str, log: Path, environment: Mapping[str, str]) -> None:
-        """Nothing is started yet."""
+    def __init__(self, name: str, command: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
+        """Nothing is started yet. The command is Python's, without its host and port."""
         self.port = free_port()
-        self._name = f"the function {target}"
+        self._name = name
         self._log = log
         self._environment = environment
-        self._command = [
-            *(sys.executable, "-m", "functions_framework", "--source", str(SOURCE), "--target", target),
-            *("--signature-type", signature, "--host", "127.0.0.1", "--port", str(self.port)),
-        ]
+        self._command = [sys.executable, "-m", *command, "--host", "127.0.0.1", "--port", str(self.port)]
         self._child: Child | None = None
+
+    @classmethod
+    def function(cls, target: str, signature: str, log: Path, environment: Mapping[str, str]) -> Self:
+        """A function of `functions/main.py`."""
+        command = ("functions_framework", "--source", str(SOURCE), "--target", target)
+        return cls(f"the function {target}", (*command, "--signature-type", signature), log, environment)
+
+    @classmethod
+    def api(cls, recompute: str, log: Path, environment: Mapping[str, str]) -> Self:
+        """The API, which takes tokens that nobody signed, as firebase-admin does where it is told so."""
+        own = {
+            "LIBRA_API_RECOMPUTE_URL": f"http://{recompute}",
+            "FIREBASE_AUTH_EMULATOR_HOST": environment.get("FIREBASE_AUTH_EMULATOR_HOST", NO_EMULATOR),
+        }
+        return cls("the API", ("uvicorn", "services.api.main:app"), log, {**environment, **own})
 
     @property
     def address(self) -> str:
@@ -80,3 +96,15 @@ def answers(url: str) -> bool:
         httpx.get(url, timeout=5)
         return True
     return False
+
+
+def unsigned_token(project: str, role: str) -> str:
+    """An ID token as Firebase's auth emulator makes them: nobody signs it, and it never expires.
+
+    Args:
+        project: whose token it is.
+        role: its claim `libra`.
+    """
+    issuer = f"https://securetoken.google.com/{project}"
+    claims = {"iss": issuer, "aud": project, "sub": "somebody", "libra": role}
+    return jwt.encode(claims, key="", algorithm="none")

@@ -49,6 +49,7 @@ class LocalStack:
         function: the function of the trigger for creations.
         changes: those for edits and deletions, by what happens; none without `edits`.
         recompute: the recompute's function.
+        api: the API.
         relay: the address of the relay, `host:port`.
         folder: where the logs are; it goes with the stack, unless it was given or a start failed.
     """
@@ -65,6 +66,7 @@ class LocalStack:
         rules: Path | None = None,
         java: Sequence[str] = QUICK,
         recompute: bool = False,
+        api: bool = False,
         edits: bool = False,
         folder: Path | None = None,
         environment: Mapping[str, str] = os.environ,
@@ -82,6 +84,7 @@ class LocalStack:
             rules: the security rules the emulator applies.
             java: options for the emulator's Java.
             recompute: whether the recompute is served from the start; `recompute.start()` does it later.
+            api: whether the API is, likewise.
             edits: whether edits and deletions have their triggers too, as when deployed.
             folder: where logs go; a temporary one by default.
             environment: the variables the processes are given.
@@ -110,11 +113,12 @@ class LocalStack:
         self.settings = Settings.from_environment(self._environment)
         self.function = self._trigger("created", self._log("function"))
         self.changes = {happens: self._trigger(happens, self._log(happens)) for happens in CHANGES if edits}
-        self.recompute = Served("recompute", "http", self._log("recompute"), self._environment)
-        self._recomputes = recompute
+        self.recompute = Served.function("recompute", "http", self._log("recompute"), self._environment)
+        self.api = Served.api(self.recompute.address, self._log("api"), self._environment)
+        self._from_the_start = [it for it, wanted in ((self.recompute, recompute), (self.api, api)) if wanted]
 
     def _trigger(self, happens: str, log: Path) -> Served:
-        return Served(f"on_libra_{happens}", "cloudevent", log, self._environment)
+        return Served.function(f"on_libra_{happens}", "cloudevent", log, self._environment)
 
     def _find_emulator(self, port: int | None, rules: Path | None, java: Sequence[str]) -> Emulator:
         if address := self._environment.get("FIRESTORE_EMULATOR_HOST"):
@@ -139,14 +143,16 @@ class LocalStack:
                 trigger.launch()
                 started.callback(trigger.stop)
             started.callback(self.recompute.stop)
-            if self._recomputes:
-                self.recompute.launch()
+            started.callback(self.api.stop)
+            for served in self._from_the_start:
+                served.launch()
             relay = self._relay = self._launch_relay()
             started.callback(relay.stop, seconds=DRAIN_SECONDS + 5)
             self.emulator.start()
             for trigger in self._triggers:
                 trigger.wait_healthy()
-            self.recompute.wait_healthy()
+            for served in self._from_the_start:
+                served.wait_healthy()
             relay.wait_healthy(lambda: answers(f"http://{self.relay}/relay"), seconds=START_SECONDS)
             self._register()
             self._stop = started.pop_all()
@@ -160,7 +166,7 @@ class LocalStack:
 
     def ended(self) -> str | None:
         """What to say if one of the processes ended by itself, None while all run."""
-        served = [*self._triggers, self.recompute]
+        served = [*self._triggers, self.recompute, self.api]
         said = [each.ended for each in served] + [self._relay.ended if self._relay else None]
         return next(filter(None, [*said, self.emulator.ended]), None)
 

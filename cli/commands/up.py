@@ -12,6 +12,7 @@ from cli.commands.options import Ended, ending, faulty
 from deploy.parameters import default
 from local.errors import StackError
 from local.faults import Faults
+from local.served import unsigned_token
 from local.stack import LocalStack
 
 USUAL_PORT = 8080
@@ -45,7 +46,7 @@ def command(
     edits: bool,
     **faults: float,
 ) -> None:
-    """Start the Firestore emulator, the functions and the relay between them; Ctrl-C stops them."""
+    """Start the Firestore emulator, the functions, the relay between them, and the API; Ctrl-C stops them."""
     attached = bool(os.environ.get("FIRESTORE_EMULATOR_HOST"))
     with suppress(KeyboardInterrupt, Ended), ending():
         click.echo("Starting …")
@@ -58,6 +59,7 @@ def command(
             rules=rules,
             java=(),
             recompute=True,
+            api=True,
             edits=edits,
             say=click.echo,
         ) as stack:
@@ -80,6 +82,7 @@ def _where(stack: LocalStack) -> str:
   Firestore   {stack.emulator.address}   project {stack.project}
   function    {stack.function.address}   creations{_changes(stack)}
   recompute   {stack.recompute.address}   POST {{}} to run it
+  API         http://{stack.api.address}   read it: /docs
   relay       {stack.relay}   counters: GET /relay, faults: PUT /relay/faults
   logs        {stack.folder}
 
@@ -87,6 +90,8 @@ In another terminal:
 
   export FIRESTORE_EMULATOR_HOST={stack.emulator.address} GOOGLE_CLOUD_PROJECT={stack.project}
   libra generate
+  export LIBRA_API=http://{stack.api.address} LIBRA_TOKEN={unsigned_token(stack.project, "operator")}
+  curl -H "Authorization: Bearer $LIBRA_TOKEN" $LIBRA_API/v1/totals/aggregates_categories
 
 Ctrl-C stops everything; the documents go with it."""
 

@@ -5,6 +5,7 @@ docs/operations.md, and let the recorder of tests/deploy answer for what it asks
 """
 
 from deploy.steps.accounts import Accounts, Invokers
+from deploy.steps.api import Api
 from deploy.steps.base import Deployment, Step
 from deploy.steps.functions import Functions, Stage
 from deploy.steps.project import Backup, Database, Indexes, Preflight, Rules, Services
@@ -20,6 +21,7 @@ STEPS: tuple[type[Step], ...] = (
     Rules,
     Functions,
     Invokers,
+    Api,
     Schedule,
     Backup,
 )

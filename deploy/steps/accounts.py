@@ -21,6 +21,57 @@ def caller(deployment: Deployment) -> str:
     return RUNTIME if deployment.for_firebase else "libra-scheduler"
 
 
+Grants = list[tuple[str, str]]
+"""Roles in the project, and the account that has each."""
+
+
+def granting(deployment: Deployment, accounts: list[str], grants: Grants) -> Iterator[Change]:
+    """Create the accounts and grant the roles that are not there."""
+    for account in accounts:
+        if not _exists(deployment, account):
+            name = f"--display-name=Libra: {account.removeprefix('libra-')}"
+            yield gcloud("iam", "service-accounts", "create", account, name, deployment.in_project)
+    granted = _granted(deployment)
+    for role, account in grants:
+        if (role, deployment.member(account)) not in granted:
+            yield gcloud(*_binding("add", deployment, role, account), patient=True)
+
+
+def revoking(deployment: Deployment, accounts: list[str], grants: Grants) -> Iterator[Change]:
+    """Take the roles away and remove the accounts that are there."""
+    granted = _granted(deployment)
+    for role, account in grants:
+        if (role, deployment.member(account)) in granted:
+            yield gcloud(*_binding("remove", deployment, role, account))
+    for account in accounts:
+        if _exists(deployment, account):
+            email = deployment.email(account)
+            yield gcloud("iam", "service-accounts", "delete", email, deployment.in_project)
+
+
+def _exists(deployment: Deployment, account: str) -> bool:
+    email = deployment.email(account)
+    describe = ("iam", "service-accounts", "describe", email, deployment.in_project)
+    return bool(deployment.gcloud.look(*describe, "--format=value(email)"))
+
+
+def _granted(deployment: Deployment) -> set[tuple[str, str]]:
+    return deployment.bindings("projects", "get-iam-policy", deployment.project)
+
+
+def _binding(verb: str, deployment: Deployment, role: str, account: str) -> tuple[str, ...]:
+    words = ("projects", f"{verb}-iam-policy-binding", deployment.project)
+    return (*words, f"--member={deployment.member(account)}", f"--role={role}", "--condition=None")
+
+
+def invoking(deployment: Deployment, service: str, account: str) -> Iterator[Change]:
+    """Let an account call a private service, if it may not yet."""
+    role, member, where = "roles/run.invoker", deployment.member(account), (service, *deployment.in_region)
+    if (role, member) not in deployment.bindings("run", "services", "get-iam-policy", *where):
+        grant = (f"--member={member}", f"--role={role}")
+        yield gcloud("run", "services", "add-iam-policy-binding", *where, *grant, patient=True)
+
+
 class Accounts(Step):
     """Service accounts, their roles in the project, and the secrets that the functions read."""
 
@@ -34,7 +85,7 @@ class Accounts(Step):
         return list(dict.fromkeys((RUNTIME, BUILDER, deliverer(self.deployment), caller(self.deployment))))
 
     @property
-    def _grants(self) -> list[tuple[str, str]]:
+    def _grants(self) -> Grants:
         return [
             ("roles/datastore.user", RUNTIME),
             ("roles/eventarc.eventReceiver", deliverer(self.deployment)),
@@ -43,45 +94,12 @@ class Accounts(Step):
 
     def missing(self) -> Iterator[Change]:
         """Accounts, then grants."""
-        deployment = self.deployment
-        for account in self._accounts:
-            if not self._exists(account):
-                name = f"--display-name=Libra: {account.removeprefix('libra-')}"
-                yield gcloud("iam", "service-accounts", "create", account, name, deployment.in_project)
-        granted = self._granted()
-        for role, account in self._grants:
-            member = deployment.member(account)
-            if (role, member) not in granted:
-                yield gcloud(
-                    *("projects", "add-iam-policy-binding", deployment.project),
-                    *(f"--member={member}", f"--role={role}", "--condition=None"),
-                    patient=True,
-                )
+        yield from granting(self.deployment, self._accounts, self._grants)
         yield from self._secrets()
 
     def surplus(self) -> Iterator[Change]:
         """Grants, then accounts."""
-        deployment = self.deployment
-        granted = self._granted()
-        for role, account in self._grants:
-            member = deployment.member(account)
-            if (role, member) in granted:
-                yield gcloud(
-                    *("projects", "remove-iam-policy-binding", deployment.project),
-                    *(f"--member={member}", f"--role={role}", "--condition=None"),
-                )
-        for account in self._accounts:
-            if self._exists(account):
-                email = deployment.email(account)
-                yield gcloud("iam", "service-accounts", "delete", email, deployment.in_project)
-
-    def _exists(self, account: str) -> bool:
-        email = self.deployment.email(account)
-        describe = ("iam", "service-accounts", "describe", email, self.deployment.in_project)
-        return bool(self.gcloud.look(*describe, "--format=value(email)"))
-
-    def _granted(self) -> set[tuple[str, str]]:
-        return self.deployment.bindings("projects", "get-iam-policy", self.deployment.project)
+        yield from revoking(self.deployment, self._accounts, self._grants)
 
     def _secrets(self) -> Iterator[Change]:
         member, role = self.deployment.member(RUNTIME), "roles/secretmanager.secretAccessor"
@@ -101,10 +119,7 @@ class Invokers(Step):
 
     def missing(self) -> Iterator[Change]:
         """One grant for each function."""
-        deployment, role = self.deployment, "roles/run.invoker"
+        deployment = self.deployment
         called = dict.fromkeys(deployment.triggers, deliverer(deployment)) | {RECOMPUTE: caller(deployment)}
         for service, account in called.items():
-            member, where = deployment.member(account), (service, *deployment.in_region)
-            if (role, member) not in deployment.bindings("run", "services", "get-iam-policy", *where):
-                grant = (f"--member={member}", f"--role={role}")
-                yield gcloud("run", "services", "add-iam-policy-binding", *where, *grant, patient=True)
+            yield from invoking(deployment, service, account)

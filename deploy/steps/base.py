@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from deploy.gcloud import Change, Gcloud
+from deploy.gcloud import Change, DeployError, Gcloud
 
 TRIGGER = "libra-on-created"
 RECOMPUTE = "libra-recompute"
@@ -81,6 +81,21 @@ class Deployment:
             *words, "--flatten=bindings[].members", "--format=value(bindings.role,bindings.members)"
         )
         return {(role, member) for role, _, member in (line.partition("\t") for line in listed.splitlines())}
+
+    def recompute_url(self) -> str:
+        """Where the recompute is called.
+
+        Raises:
+            DeployError: it is not deployed.
+        """
+        if self.gcloud.planning:
+            return f"https://THE-URL-OF-{RECOMPUTE}.run.app"
+        form = "--format=value(serviceConfig.uri)"
+        if url := self.gcloud.look("functions", "describe", RECOMPUTE, "--gen2", *self.in_region, form):
+            return url
+        raise DeployError(
+            f"the recompute {RECOMPUTE} is not deployed in {self.region}: run ./deploy.sh up without --only"
+        )
 
     def google(self) -> dict[str, str]:
         """The environment with a token, for what gcloud has no command for.

@@ -17,12 +17,14 @@ class Stage(Step):
 
     name = "stage"
     needs = "no role"
-    title = "Build build/functions from functions/ and shared/, and import every entry point"
+    title = "Build build/functions, and build/api if it is wanted, and import every entry point"
     always = True
 
     def missing(self) -> Iterator[Change]:
         """One change, on this machine."""
-        yield Change(("./deploy.sh", "stage"), call=self.build)
+        mode = self.deployment.values["LIBRA_API"]
+        api = (f"--api={mode}",) if mode != "off" else ()
+        yield Change(("./deploy.sh", "stage", *api), call=self.build)
 
     def build(self) -> str:
         """Stage; what was built.
@@ -132,6 +134,13 @@ class Functions(Step):
         where = self.deployment.in_region
         return self.gcloud.look("functions", "describe", name, "--gen2", *where, f"--format={form}")
 
+    def _ingress(self, name: str) -> str:
+        """From where a function may be called. The API calls the recompute, and what comes from Cloud Run is
+        internal only through a VPC network. Whoever calls needs the role to call it in either case."""
+        return (
+            "all" if name == RECOMPUTE and self.deployment.values["LIBRA_API"] != "off" else "internal-only"
+        )
+
     def _function(self, name: str, what: str, safe: timedelta, *own: str) -> Iterator[Change]:
         deployment, values = self.deployment, self.deployment.values
         secrets = values["LIBRA_SECRETS"]
@@ -149,7 +158,7 @@ class Functions(Step):
             f"--service-account={deployment.email(RUNTIME)}",
             f"--build-service-account=projects/{deployment.project}/serviceAccounts/{deployment.email(BUILDER)}",
             f"--cpu={values['LIBRA_CPU']}",
-            "--ingress-settings=internal-only",
+            f"--ingress-settings={self._ingress(name)}",
             "--no-allow-unauthenticated",
             *own,
             f"--set-secrets={secrets}" if secrets else "--clear-secrets",

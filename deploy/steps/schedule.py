@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from deploy.gcloud import Change, DeployError, gcloud, say
+from deploy.gcloud import Change, gcloud, say
 from deploy.steps.accounts import caller
-from deploy.steps.base import RECOMPUTE, Step
+from deploy.steps.base import Step
 
 JOB = "libra-recompute"
 ATTEMPTS = {"attempt-deadline": "1800s", "max-retry-attempts": "3", "min-backoff": "300s"} | {
@@ -33,7 +33,7 @@ class Schedule(Step):
 
     def missing(self) -> Iterator[Change]:
         """The job, or a change of it."""
-        values, url = self.deployment.values, self._url()
+        values, url = self.deployment.values, self.deployment.recompute_url()
         email = self.deployment.email(caller(self.deployment))
         when = (values["LIBRA_SCHEDULE"], values["LIBRA_TIME_ZONE"])
         wanted = "|".join((*when, f"{url}/", "POST", email, url, *ATTEMPTS.values()))
@@ -65,15 +65,3 @@ class Schedule(Step):
 
     def _describe(self, form: str) -> str:
         return self.gcloud.look("scheduler", "jobs", "describe", JOB, *self._where, f"--format={form}")
-
-    def _url(self) -> str:
-        where = self.deployment.in_region
-        if self.gcloud.planning:
-            return f"https://THE-URL-OF-{RECOMPUTE}.run.app"
-        form = "--format=value(serviceConfig.uri)"
-        if url := self.gcloud.look("functions", "describe", RECOMPUTE, "--gen2", *where, form):
-            return url
-        raise DeployError(
-            f"the recompute {RECOMPUTE} is not deployed in {self.deployment.region}: "
-            "run ./deploy.sh up without --only"
-        )

@@ -30,13 +30,14 @@ def gcloud() -> str:
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sources as they are now, apart: what is edited meanwhile, or staged, is not in the way."""
     copied = tmp_path_factory.mktemp("tree")
-    for name in ("deploy", "functions", "shared"):
+    for name in ("deploy", "functions", "services", "shared"):
         shutil.copytree(ROOT / name, copied / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("deploy.sh", "firestore.rules", "firestore.indexes.json"):
         shutil.copy2(ROOT / name, copied)
-    stage.make_venv()
     (copied / "build").mkdir()
-    (copied / "build" / "venv").symlink_to(stage.VENV, target_is_directory=True)
+    for artefact in stage.ARTEFACTS:
+        venv = stage.make_venv(artefact).parent.parent
+        (copied / "build" / venv.name).symlink_to(venv, target_is_directory=True)
     return copied
 
 

@@ -124,7 +124,9 @@ class GoogleApis:
 
     def environment(self) -> dict[str, str]:
         """What points gcloud here."""
-        return {f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{api.upper()}": f"{self.url}/{api}/" for api in APIS}
+        overrides = {f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{api.upper()}": f"{self.url}/{api}/" for api in APIS}
+        # gcloud puts the region in front of Cloud Run's host: a proxy is asked for any host.
+        return overrides | {"http_proxy": self.url}
 
     def changes(self) -> list[Request]:
         """The requests that asked for a change."""
@@ -161,6 +163,7 @@ class GoogleApis:
 
     def _routes(self) -> dict[tuple[str, str], Callable[[Request, re.Match[str]], Json]]:
         return {
+            ("GET", r"cloudbuild/v1/.*/operations/[^/]+"): lambda *_: self._built(),
             ("GET", r"(.*)/operations/[^/]+"): lambda _, match: self._done(match[1]),
             ("POST", r"(.*):getIamPolicy"): lambda _, match: self._policy(match[1]),
             ("GET", r"(.*):getIamPolicy"): lambda _, match: self._policy(match[1]),
@@ -207,6 +210,13 @@ class GoogleApis:
             ("POST", r"(firebaserules/v1/projects/[^/]+/rulesets)"): self._create_ruleset,
             ("POST", r"(firebaserules/v1/projects/[^/]+/releases)"): self._create_release,
             ("POST", r"(firestore/v1/.*/backupSchedules)"): self._create_backup_schedule,
+            ("GET", r"(storage/b)"): lambda _, match: {"items": self._under(match[1], "")},
+            ("POST", r"upload/storage/.*"): self._upload_object,
+            ("POST", r"run/v2/(projects/[^/]+/locations/[^/]+)/builds:submit"): lambda *_: {
+                "buildOperation": self._built()
+            },
+            ("POST", r"(run/apis/serving.knative.dev/v1/namespaces/[^/]+/services)"): self._put_service,
+            ("PUT", r"(run/apis/serving.knative.dev/v1/namespaces/[^/]+/services)/[^/]+"): self._put_service,
         }
 
     def _generic(self, request: Request, target: str) -> Json:
@@ -385,6 +395,49 @@ class GoogleApis:
         target = f"{match[1]}/1"
         self.resources[target] = request.body | {"name": self._name(target)}
         return self.resources[target]
+
+    def _upload_object(self, request: Request, _: re.Match[str]) -> Json:
+        """The last of several parts is the object; its boundary is the first line."""
+        boundary = request.raw.partition(b"\r\n" if b"\r\n" in request.raw[:200] else b"\n")[0]
+        part = request.raw.split(b"\n" + boundary)[1].replace(b"\r\n\r\n", b"\n\n", 1).partition(b"\n\n")[2]
+        self.uploads.append(part)
+        return {"bucket": "run-sources", "name": "source.zip", "generation": "1", "size": str(len(part))}
+
+    def _built(self) -> Json:
+        """A build that has ended."""
+        image = {"name": "image", "digest": "sha256:0"}
+        build = {
+            "id": "1",
+            "projectId": self.project,
+            "logUrl": "https://logs",
+            "status": "SUCCESS",
+            "name": "projects/1/locations/europe-west6/builds/1",
+            "results": {"images": [image]},
+        }
+        kind = "type.googleapis.com/google.devtools.cloudbuild.v1."
+        return {
+            "name": f"projects/{self.project}/locations/europe-west6/operations/1",
+            "done": True,
+            "metadata": {"@type": f"{kind}BuildOperationMetadata", "build": build},
+            "response": {"@type": f"{kind}Build", **build},
+        }
+
+    def _put_service(self, request: Request, match: re.Match[str]) -> Json:
+        """A service that is ready at once."""
+        metadata = request.body["metadata"]
+        name, generation = metadata["name"], metadata.get("generation", 0) + 1
+        url, revision = f"https://{name}-abc123-oa.a.run.app", f"{name}-{generation:05}-abc"
+        status = {
+            "conditions": [{"type": it, "status": "True"} for it in ("Ready", "RoutesReady")],
+            "observedGeneration": generation,
+            "url": url,
+            "latestReadyRevisionName": revision,
+            "latestCreatedRevisionName": revision,
+            "traffic": [{"revisionName": revision, "percent": 100, "latestRevision": True}],
+        }
+        body = request.body | {"metadata": metadata | {"generation": generation}, "status": status}
+        self.resources[f"{match[1]}/{name}"] = body
+        return body
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         apis = self

@@ -13,8 +13,14 @@ from deploy.closure import ClosureError, closure, finder
 from deploy.stage import ARTEFACTS, FUNCTIONS, ROOT, Artefact
 
 LISTS = Path(__file__).parent / "artefacts"
-PACKAGES = {"functions": {"cloudevents", "functions_framework", "google", "grpc", "starlette"}}
-LATE: dict[str, set[str]] = {"functions": set()}
+PACKAGES = {
+    "functions": {"cloudevents", "functions_framework", "google", "grpc", "starlette"},
+    "api": {
+        *("cachecontrol", "fastapi", "firebase_admin", "google", "grpc", "httpx", "jwt", "pydantic"),
+        *("requests", "starlette"),
+    },
+}
+LATE: dict[str, set[str]] = {"functions": set(), "api": set()}
 """Modules of ours that are deployed, and that importing the entry modules does not load."""
 LOADED = """
 import importlib, json, sys

@@ -114,3 +114,13 @@ def test_it_runs_where_only_the_deployed_requirements_are(staged: Path) -> None:
     )
     assert "No module named 'pytest'" in done.stderr
     assert sys.version_info >= (3, 11)
+
+
+def test_the_api_starts_where_only_its_own_requirements_are() -> None:
+    """Its staged folder is imported by an interpreter that has neither tools nor what functions need."""
+    stage.stage(stage.API)
+    python = stage.make_venv(stage.API)
+    stage.check(python, stage.API)
+    for absent in ("functions_framework", "pytest"):
+        done = subprocess.run([python, "-I", "-c", f"import {absent}"], capture_output=True, check=False)
+        assert done.returncode == 1

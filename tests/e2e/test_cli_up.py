@@ -73,17 +73,23 @@ def up(project: str, *arguments: str) -> Iterator[tuple["subprocess.Popen[str]",
 def test_up_tells_where_it_listens_and_ends_cleanly(project: str, number: signal.Signals) -> None:
     """Ctrl-C, as a terminal sends it to the whole group, and SIGTERM: all goes in order, status 0."""
     with up(project) as (process, printed):
-        firestore, function, recompute, relay = (
+        firestore, function, recompute, api, relay = (
             re.search(rf"^  {name} +(\S+)", printed, re.MULTILINE)
-            for name in ("Firestore", "function", "recompute", "relay")
+            for name in ("Firestore", "function", "recompute", "API", "relay")
         )
         assert firestore
         assert function
         assert recompute
+        assert api
         assert relay
         assert httpx.get(f"http://{firestore[1]}").text.strip() == "Ok"
         assert httpx.get(f"http://{relay[1]}/relay").json()["received"] == 0
         assert httpx.get(f"http://{recompute[1]}").status_code == 405
+        token = re.search(r"export LIBRA_API=\S+ LIBRA_TOKEN=(\S+)", printed)
+        assert token
+        headers = {"Authorization": f"Bearer {token[1]}"}
+        assert httpx.get(f"{api[1]}/v1/runs", headers=headers).json() == {"runs": [], "next": None}
+        assert httpx.get(f"{api[1]}/v1/runs").status_code == 401
         assert f"export FIRESTORE_EMULATOR_HOST={firestore[1]} GOOGLE_CLOUD_PROJECT={project}" in printed
         assert len(of_project(project)) >= 4
         os.killpg(process.pid, number)

@@ -6,36 +6,23 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from local.emulator import Emulator
 from shared.archive import STEPS, Archive, ArchiveReport, Folder, Verification
 from shared.archive.files import document_of, line_of
 from shared.errors import LeaseHeld
 from shared.ledger import Ledger
 from shared.recompute import Recompute, Report, under_way
 from shared.store import Create, GeoPoint, Merge, Query, Reference
-from shared.store.client import FirestoreStore
 from tests.support.kitchen import SERVED, Kitchen
-from tests.support.recomputing import QUICK, totals
+from tests.support.recomputing import next_second, totals
 
 ROOT = Path(__file__).parents[2]
 CATEGORY = "aggregates_categories/Kettle Chips"
 ENTRIES = 2_000
-
-
-@pytest.fixture
-def quick(emulator: Emulator, project: str) -> Iterator[Kitchen]:
-    """A kitchen whose watermark trails the clock by a second at most."""
-    settings = replace(QUICK, project=project, emulator_host=f"{emulator.host}:{emulator.port}")
-    store = FirestoreStore.connect(settings)
-    yield Kitchen(store, settings)
-    store.close()
 
 
 def recompute(kitchen: Kitchen) -> Recompute:
@@ -50,9 +37,7 @@ def archive(kitchen: Kitchen, folder: Path, **options: object) -> Archive:
 
 def proven(kitchen: Kitchen) -> Report:
     """Wait until a watermark can be behind everything committed so far, and run."""
-    until = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=1)
-    while (left := (until - datetime.now(UTC)).total_seconds()) > 0:
-        time.sleep(left)
+    next_second()
     return recompute(kitchen).run("scan")
 
 

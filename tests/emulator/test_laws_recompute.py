@@ -12,47 +12,29 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from local.emulator import Emulator
 from shared.aggregation import Entry
 from shared.errors import LeaseHeld, LeaseLost, Transient
 from shared.ledger import Ledger
 from shared.recompute import STEPS, Recompute, Report, under_way
 from shared.store import Create, Delete, Merge, Query
-from shared.store.client import FirestoreStore
 from tests.support.kitchen import SERVED, Kitchen
-from tests.support.recomputing import QUICK, converged, exact_at, fence_holds, totals
+from tests.support.recomputing import converged, exact_at, fence_holds, next_second, totals
 
 ROOT = Path(__file__).parents[2]
 CATEGORY = "aggregates_categories/Kettle Chips"
 LEASE = timedelta(seconds=3)
 
 
-@pytest.fixture
-def quick(emulator: Emulator, project: str) -> Iterator[Kitchen]:
-    """A kitchen whose watermark trails the clock by a second at most."""
-    settings = replace(QUICK, project=project, emulator_host=f"{emulator.host}:{emulator.port}")
-    store = FirestoreStore.connect(settings)
-    yield Kitchen(store, settings)
-    store.close()
-
-
 def recompute(kitchen: Kitchen, **options: object) -> Recompute:
     """A recompute of the kitchen."""
     options = {"lease": LEASE, "workers": 4} | options
     return Recompute(kitchen.store, kitchen.source, kitchen.home, kitchen.settings, **options)  # type: ignore[arg-type]  # as named
-
-
-def next_second() -> None:
-    """Wait until a watermark can be behind everything committed so far."""
-    until = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=1)
-    while (left := (until - datetime.now(UTC)).total_seconds()) > 0:
-        time.sleep(left)
 
 
 def run_when_free(kitchen: Kitchen, seconds: float = 60) -> Report:

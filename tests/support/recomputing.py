@@ -1,5 +1,6 @@
 """What the tests of the recompute share: a world with a clock of its own, and what must hold in any world."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,13 @@ from tests.support.memory_store import MemoryStore
 BEGIN = datetime(2025, 9, 4, 19, 0, tzinfo=UTC)
 QUICK = Settings(test=True, lag=timedelta(0), bucket=timedelta(seconds=1))
 """No entry is fresh, and a watermark is at most a second old: what a test on the emulator can wait for."""
+
+
+def next_second() -> None:
+    """Wait until a watermark can be behind everything committed so far."""
+    until = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=1)
+    while (left := (until - datetime.now(UTC)).total_seconds()) > 0:
+        time.sleep(left)
 
 
 @dataclass

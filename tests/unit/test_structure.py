@@ -12,6 +12,7 @@ BESIDE = {"build", "node_modules", "mutants"}
 TOP = (
     "functions",
     "shared",
+    "libra",
     "local",
     "cli",
     "deploy",
@@ -22,7 +23,7 @@ TOP = (
     "tests",
 )
 
-CODE = ("functions", "shared", "local", "cli", "deploy", "services", "pipelines", "tests")
+CODE = ("functions", "shared", "libra", "local", "cli", "deploy", "services", "pipelines", "tests")
 
 
 def shown() -> set[str]:
@@ -58,8 +59,9 @@ def test_every_package_has_a_layer() -> None:
         for each in (ROOT / "shared").iterdir()
         if each.suffix == ".py" or (each / "__init__.py").is_file()
     }
-    services = {f"services.{each.name}" for each in (ROOT / "services").glob("*/")}
+    services = {f"services.{each.parent.name}" for each in (ROOT / "services").glob("*/__init__.py")}
     packages = {each.name for each in ROOT.iterdir() if (each / "__init__.py").is_file()} - {
+        "services",
         "shared",
         "tests",
     }

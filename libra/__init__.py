@@ -1,0 +1,1 @@
+"""What an application installs to read Libra's totals: `libra.client`."""

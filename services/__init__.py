@@ -1,0 +1,1 @@
+"""Long-running processes. Each service is a package with its own requirements."""
