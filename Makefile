@@ -10,7 +10,7 @@ BROWSER := $(VENV)/.browser
 BOARD := build/board/index.html
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check format lock clean stage emulate test-firebase board test-board screenshots simulate bench faults fuzz soak mutate
+.PHONY: help demo up test check format lock clean stage emulate test-firebase board test-board screenshots measure-board simulate bench faults fuzz soak mutate
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -52,6 +52,9 @@ test-board: $(BROWSER) $(BOARD) ## Run the end-to-end tests of the live page in 
 
 screenshots: $(BROWSER) $(BOARD) ## Take the pictures in docs/board again
 	LIBRA_SCREENSHOTS=docs/board $(BIN)/pytest tests/board/test_screenshots.py
+
+measure-board: $(BROWSER) $(BOARD) ## Measure what a tab that listens receives (two minutes)
+	LIBRA_MEASURE=docs/benchmarks/board.md $(BIN)/pytest tests/board/test_listener.py
 
 emulate: $(STAMP) $(BOARD) stage ## Start the whole Firebase suite with the staged functions
 	$(BIN)/python -m local.suite

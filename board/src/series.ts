@@ -20,12 +20,11 @@ function hours(): string[] {
   return Array.from({ length: 24 }, (_, hour) => String(hour));
 }
 
-/** Every date from the first to the last; of a wider range, its end. */
+/** Every date from the first to the last; of a wider range, what lies at its end. */
 function dates(keys: readonly string[], longest: number): string[] {
-  const found = keys.filter((key) => DATE.test(key)).sort();
-  const [first, last] = [found[0], found.at(-1)];
-  if (!first || !last) return [];
-  const end = Date.parse(last);
-  const days = Math.min(longest, Math.round((end - Date.parse(first)) / DAY) + 1);
-  return Array.from({ length: days }, (_, at) => new Date(end - (days - 1 - at) * DAY).toISOString().slice(0, 10));
+  const found = keys.filter((key) => DATE.test(key)).map((key) => Date.parse(key));
+  const last = Math.max(...found);
+  const first = Math.min(...found.filter((date) => last - date < longest * DAY));
+  const days = found.length ? Math.round((last - first) / DAY) + 1 : 0;
+  return Array.from({ length: days }, (_, at) => new Date(first + at * DAY).toISOString().slice(0, 10));
 }
