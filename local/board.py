@@ -28,7 +28,8 @@ WATCH_SECONDS = 0.5
 
 def main() -> None:
     """Start everything, say where it is, and stop everything at Ctrl-C."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for ending in (signal.SIGINT, signal.SIGTERM):  # a shell that starts it with & has SIGINT ignored
+        signal.signal(ending, signal.default_int_handler)
     try:
         show()
     except KeyboardInterrupt:

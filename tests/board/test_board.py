@@ -260,3 +260,40 @@ def test_signing_out_takes_the_totals_away(fresh: Suite, board: Board) -> None:
     expect(board.page.get_by_role("table")).to_have_count(0)
     expect(board.page.get_by_text("Kettle Chips")).to_have_count(0)
     expect(board.page.locator("#notices")).to_be_empty()
+
+
+def test_a_panel_says_that_it_is_loading(fresh: Suite, board: Board) -> None:
+    """Until Firestore has answered, nothing is shown as empty."""
+    write(store_of(fresh), "slow", entries(1))
+    fresh.wait_for({"aggregates_categories/Kettle Chips": 1})
+    board.page.route(re.compile("/Listen/channel"), lambda _: None)  # no answer yet
+    board.open().sign_in(VIEWER)
+    expect(board.page.get_by_text("Loading …")).to_be_visible()
+    expect(board.page.get_by_text("No entry has been counted here yet")).to_have_count(0)
+    board.page.unroute_all(behavior="ignoreErrors")
+    board.expect_totals({"Kettle Chips": 1})
+
+
+def test_a_tab_that_nobody_looks_at_stops_listening(fresh: Suite, board: Board) -> None:
+    """After a minute in the background it costs nothing; it catches up when somebody looks again."""
+    store, (first, *_) = store_of(fresh), entries(1)
+    write(store, "seen", [first])
+    board.page.clock.install()
+    board.open().sign_in(VIEWER)
+    board.expect_totals({"Kettle Chips": 1})
+    looked_at = Board(board.page.context.new_page(), fresh).open()
+    looked_at.expect_totals({"Kettle Chips": 1})
+    board.page.evaluate(LOOK, False)
+    board.page.clock.fast_forward(61_000)
+    write(store, "unseen", [first])
+    looked_at.expect_totals({"Kettle Chips": 2})
+    assert board.totals() == {"Kettle Chips": "1"}
+    board.page.evaluate(LOOK, True)
+    board.expect_totals({"Kettle Chips": 2})
+
+
+LOOK = """(looks) => {
+  Object.defineProperty(document, "hidden", { value: !looks, configurable: true });
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
+"""What the browser does when a tab goes to the background, or comes back."""
