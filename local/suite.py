@@ -16,24 +16,30 @@ import socket
 import subprocess
 import sys
 import zipfile
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deploy.stage import ROOT, STAGED, VENV
+from deploy.stage import EMULATOR_REGION, ROOT, STAGED, VENV
 from local.errors import StackError
 from local.jar import MAIN_CLASS, find_jar
 from local.java import find_java
+from local.process import Child
 
 FIREBASE = ROOT / "node_modules" / ".bin" / "firebase"
+BOARD = ROOT / "build" / "board" / "index.html"
 WORK = ROOT / "build" / "suite"
 SETTINGS = ("singleProjectMode", "ui")  # in the `emulators` of firebase.json, but no emulator
 WEBSOCKET = "firestore.websocketPort"  # the one emulator that listens twice
 EMULATORS = ("auth", "firestore", "functions", "hosting", "pubsub")
+BOARD_USES = ("auth", "firestore")  # what the page connects to, beside the host that serves it
 PROJECT = "demo-libra"  # a name that begins with demo- is never looked for in the cloud
 OLDEST_JAVA = 21  # what firebase-tools 15 takes
+READY = "All emulators ready"  # what the suite says when it is
+START_SECONDS = 120
+STOP_SECONDS = 60
 NAMESPACE = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
 LINE = 70  # a manifest's lines hold 72 bytes at most; a continued one begins with a space
 
@@ -50,6 +56,20 @@ class Ports:
         emulators = _firebase_json()["emulators"]
         listening = {name: it["port"] for name, it in emulators.items() if name not in SETTINGS}
         return cls(listening | {WEBSOCKET: emulators["firestore"]["websocketPort"]})
+
+    @classmethod
+    def usual(cls) -> "Ports":
+        """Those in `firebase.json` if all of them are free, else free ones."""
+        configured = cls.configured()
+        with ExitStack() as held:
+            try:
+                for port in configured.by_name.values():
+                    probe = held.enter_context(socket.socket())
+                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    probe.bind(("127.0.0.1", port))
+            except OSError:
+                return cls.free()
+        return configured
 
     @classmethod
     def free(cls) -> "Ports":
@@ -72,6 +92,8 @@ def _firebase_json() -> dict[str, Any]:
 def write_config(ports: Ports) -> Path:
     """A `firebase.json` with those ports, beside the original: its paths are relative to the folder.
 
+    The board may connect to the emulators it uses, where the original allows Google's addresses alone.
+
     Returns:
         the file, which is the caller's to remove.
     """
@@ -79,6 +101,9 @@ def write_config(ports: Ports) -> Path:
     for name, port in ports.by_name.items():
         emulator, _, kind = name.partition(".")
         config["emulators"][emulator][kind or "port"] = port
+    addresses = " ".join(f"http://{ports.address(name)}" for name in BOARD_USES)
+    for header in (header for group in config["hosting"]["headers"] for header in group["headers"]):
+        header["value"] = header["value"].replace("connect-src 'self'", f"connect-src 'self' {addresses}")
     file = ROOT / f"firebase.{ports.by_name['hub']}.json"
     file.write_text(json.dumps(config, indent=2), encoding="utf-8")
     return file
@@ -146,10 +171,12 @@ def command(config: Path, project: str) -> list[str]:
     """What starts the suite; the staged folder must be there.
 
     Raises:
-        StackError: the tools are not installed.
+        StackError: the tools are not installed, or the board is not built.
     """
     if not FIREBASE.exists():
         raise StackError("the Firebase tools are not installed: npm ci")
+    if not BOARD.exists():
+        raise StackError("the board is not built: npm run board")
     link_interpreter()
     own = namespace()
     if not own:
@@ -159,6 +186,58 @@ def command(config: Path, project: str) -> list[str]:
         )
     firebase = [str(FIREBASE), "emulators:start", "--config", str(config), "--project", project]
     return [*own, *firebase, "--only", ",".join(EMULATORS)]
+
+
+@contextmanager
+def running(ports: Ports, outside: Mapping[str, str], log: Path) -> Iterator[Child]:
+    """The suite from the staged folder, up inside and gone after.
+
+    Args:
+        ports: where its emulators listen.
+        outside: the variables that its processes are given.
+        log: what it says is appended to this file.
+
+    Raises:
+        StackError: it did not start.
+    """
+    config = write_config(ports)
+    try:
+        words = command(config, PROJECT)
+        child = Child("the Firebase suite", [*_leash(words), *words], log, environment(outside, PROJECT))
+        try:
+            child.wait_healthy(lambda: READY in log.read_text(encoding="utf-8"), seconds=START_SECONDS)
+            yield child
+        finally:
+            _stop(child, words)
+    finally:
+        config.unlink()
+
+
+def _leash(words: Sequence[str]) -> Sequence[str]:
+    """What ends `unshare`, which takes no SIGTERM, when its parent is killed."""
+    return ("setpriv", "--pdeathsig", "KILL") if _namespaced(words) and shutil.which("setpriv") else ()
+
+
+def _stop(child: Child, words: Sequence[str]) -> None:
+    """The end of a PID namespace ends all that is in it; without one, the suite must end its own."""
+    if _namespaced(words):
+        child.kill()
+    else:
+        child.stop(seconds=STOP_SECONDS)
+
+
+def _namespaced(words: Sequence[str]) -> bool:
+    """Whether the suite has a PID namespace of its own."""
+    return words[0] == NAMESPACE[0]
+
+
+def recompute_url(ports: Ports, generation: int = 0) -> str:
+    """Where a POST does what the clock would do: the suite has none.
+
+    ``generation``: how often its triggers were registered anew; their names end with it.
+    """
+    trigger = f"{EMULATOR_REGION}-libra-recompute-{generation}"
+    return f"http://{ports.address('functions')}/functions/projects/{PROJECT}/triggers/{trigger}"
 
 
 def link_interpreter() -> None:
@@ -173,12 +252,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="local.suite")
     parser.add_argument("--project", default=PROJECT)
     project = parser.parse_args().project
+    ports = Ports.configured()
     try:
-        words = command(ROOT / "firebase.json", project)
+        words = command(write_config(ports), project)
         inside = environment(os.environ, project)
     except StackError as error:
         sys.exit(f"make emulate: {error}")
-    address = Ports.configured().address("firestore")
+    address = ports.address("firestore")
     _say(
         f"when it is ready, in another terminal: export FIRESTORE_EMULATOR_HOST={address} "
         f"GOOGLE_CLOUD_PROJECT={project}, and then libra as usual"

@@ -1,7 +1,6 @@
 """The whole Firebase suite, from the staged folder, for the tests of this folder."""
 
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import pytest
 
 from deploy.stage import ROOT
 from local import suite
-from local.process import Child, wait_until
+from local.process import wait_until
 
 Json = dict[str, Any]
 
@@ -21,8 +20,6 @@ OWNER = {"Authorization": "Bearer owner"}
 """Past the rules, as the functions are."""
 QUICK = {"LIBRA_LAG_SECONDS": "1", "LIBRA_BUCKET_SECONDS": "1"}
 """A watermark that trails the clock by a second."""
-READY = "All emulators ready"
-START_SECONDS = 120
 PATIENCE = 60
 """Seconds until a worker has started and its event is counted."""
 
@@ -80,8 +77,7 @@ class Suite:
 
     def tick(self) -> Json:
         """Do what the clock would do at two in the night; the recompute's report."""
-        trigger = f"{suite.PROJECT}/triggers/us-central1-libra-recompute-{self.generation}"
-        url = f"http://{self.ports.address('functions')}/functions/projects/{trigger}"
+        url = suite.recompute_url(self.ports, self.generation)
         return dict(httpx.post(url, json={}, timeout=PATIENCE).raise_for_status().json())
 
     def triggers(self, *, on: bool) -> None:
@@ -105,35 +101,7 @@ def firebase(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
     folder = tmp_path_factory.mktemp("suite")
     outside = dict(os.environ) | QUICK
     subprocess.run([ROOT / "deploy.sh", "stage"], env=outside, check=True, timeout=170)
+    subprocess.run(["npm", "run", "--silent", "board"], cwd=ROOT, check=True, timeout=60)
     ports, log = suite.Ports.free(), folder / "suite.txt"
-    config = suite.write_config(ports)
-    try:
-        words = suite.command(config, suite.PROJECT)
-        child = Child(
-            "the Firebase suite", [*on_leash(words), *words], log, suite.environment(outside, suite.PROJECT)
-        )
-        try:
-            child.wait_healthy(lambda: READY in log.read_text(encoding="utf-8"), seconds=START_SECONDS)
-            yield Suite(ports, log)
-        finally:
-            stop(child, words)
-    finally:
-        config.unlink()
-
-
-def on_leash(words: list[str]) -> list[str]:
-    """The leash that `unshare`, which takes no SIGTERM, does feel when the tests are killed."""
-    return ["setpriv", "--pdeathsig", "KILL"] if namespaced(words) and shutil.which("setpriv") else []
-
-
-def stop(child: Child, words: list[str]) -> None:
-    """The end of a PID namespace ends all that is in it; without one, the suite must end its own."""
-    if namespaced(words):
-        child.kill()
-    else:
-        child.stop(seconds=PATIENCE)
-
-
-def namespaced(words: list[str]) -> bool:
-    """Whether the suite has a PID namespace of its own."""
-    return words[0] == suite.NAMESPACE[0]
+    with suite.running(ports, outside, log):
+        yield Suite(ports, log)

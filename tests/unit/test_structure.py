@@ -10,6 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 BESIDE = {"build", "node_modules", "mutants"}
 """Folders that tools make."""
 TOP = (
+    "board",
     "functions",
     "shared",
     "libra",
