@@ -78,7 +78,7 @@ def deployer(apis: GoogleApis, gcloud: str, tree: Path, folder: Path) -> Deploy:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=170,
+            timeout=570,
             check=False,
         )
 

@@ -22,14 +22,12 @@ from shared.settings import Settings
 from tests.deploy.conftest import ROOT, WHERE, Deploy
 from tests.deploy.google_apis import GoogleApis, Json, Refusal
 
-pytestmark = pytest.mark.timeout(600)
-"""The first `up` runs some fifty commands of gcloud, each of which takes a second or two of CPU."""
-
 FUNCTIONS = "cloudfunctions/v2/projects/kitchen-1/locations/europe-west6/functions"
 DATABASE = r"firestore/v1/projects/kitchen-1/databases/\(default\)"
 URL = "https://libra-recompute-abc123-oa.a.run.app"
 
-pytestmark = pytest.mark.usefixtures("deployed")
+# The first `up` runs some fifty commands of gcloud, each of which takes a second or two of CPU.
+pytestmark = [pytest.mark.usefixtures("deployed"), pytest.mark.timeout(600)]
 
 
 def account(name: str) -> str:
