@@ -1,6 +1,7 @@
 """The ledger's bounds and its pace, in virtual time and in memory: counts, never the clock of a machine."""
 
 import asyncio
+import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,7 +16,6 @@ from shared.errors import Contention, Overloaded, StateError, Transient
 from shared.ledger import COMMIT_TIMEOUT, Ledger, Outcome
 from shared.ledger.guard import COMMIT_BUDGET, RETRY
 from shared.ledger.queue import LONGEST_PACE, MAX_WAIT, MAX_WRITES
-from shared.log import logger
 from shared.settings import Settings
 from shared.store import Create, Merge, Write
 from shared.watermark import SAFETY_MARGIN
@@ -245,15 +245,14 @@ def test_a_request_given_up_takes_nobody_with_it(clock: Clock) -> None:
 
 
 def test_a_crash_in_a_group_is_logged_and_the_next_is_led(
-    clock: Clock, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    clock: Clock, logged: list[logging.LogRecord]
 ) -> None:
     """An unforeseen error: its members are redelivered, those who wait are not stuck."""
     store = Scripted(clock, RuntimeError("unforeseen"))
     ledger = make(clock, store, group_size=1)
-    monkeypatch.setattr(logger, "propagate", True)
     outcomes = apply_all(ledger, store, [entry(clock, number) for number in range(3)])
     assert [type(outcome) for outcome in outcomes] == [Transient, Outcome, Outcome]
-    assert [record.getMessage() for record in caplog.records] == ["A group was interrupted"]
+    assert [record.getMessage() for record in logged] == ["A group was interrupted"]
 
 
 def test_a_damaged_watermark_is_told_to_every_member(clock: Clock) -> None:
