@@ -1,5 +1,6 @@
 """What a caller of the recompute may say, and what is answered."""
 
+import logging
 from typing import cast
 
 import pytest
