@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from local.process import wait_until
 from shared.archive import STEPS, Archive, ArchiveReport, Folder, Verification
 from shared.archive.files import document_of, line_of
 from shared.errors import LeaseHeld
@@ -48,10 +49,14 @@ def shown(kitchen: Kitchen) -> dict[str, object]:
 
 
 def retained(kitchen: Kitchen) -> None:
-    """Law *retain*, now: files, records and totals agree, and no total drifts."""
+    """Law *retain*, now: files, records and totals agree, and no total drifts.
+
+    A dry run shows an entry that is written and not applied yet as drift, where the machine is that slow. So
+    it is asked again: what an archive gets wrong stays wrong.
+    """
     found = Verification(kitchen.store, kitchen.source, kitchen.home).run()
     assert (found.faults, found.wrong) == (0, [])
-    assert recompute(kitchen).verify("scan").drift == 0
+    wait_until(lambda: recompute(kitchen).verify("scan").drift == 0, seconds=30, what="no drift")
 
 
 def fill(kitchen: Kitchen, entries: int) -> None:
