@@ -258,7 +258,7 @@ DEFECTS: dict[str, Callable[[], Parts]] = {
         (_STILL, "pass"),
     ),
     "corrections are not numbered": lambda: recompute(
-        ('fields_of(recorded).get("step") != run.step + 1', "True"),
+        ("if not landed:", "if True:"),
     ),
     "corrections don't depend on the state document that was read": lambda: recompute(
         ("            if_updated=found.update_time,\n", ""),
