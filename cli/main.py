@@ -23,6 +23,7 @@ COMMANDS = {  # in the order of the help: name, module of cli.commands
     "runs": "runs",
     "rejected": "rejected",
     "archive": "archive",
+    "compact": "compact",
     "aggregation": "aggregation",
     "cost": "cost",
 }

@@ -186,6 +186,15 @@ PARAMETERS = (
         ("schedule",),
     ),
     Parameter(
+        "LIBRA_COMPACT_SCHEDULE",
+        "--compact-schedule",
+        "30 * * * *",
+        r"off|\S+( \S+){4}",
+        "when old buckets of totals are merged, as in cron; or off",
+        ("schedule",),
+        not_by_firebase='have Cloud Scheduler POST {"compact": true} to libra-recompute every hour',
+    ),
+    Parameter(
         "LIBRA_SCHEDULER_REGION",
         "--scheduler-region",
         "",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from shared.counting import STRATEGIES, Strategy
 from shared.errors import LeaseHeld, LibraError, StrategyUnsupported
 from shared.log import logger
-from shared.recompute import Recompute, Report
+from shared.recompute import Compaction, Recompute, Report
 
 MAX_BODY = 10_000
 """Bytes; options take a few dozen."""
@@ -27,6 +27,7 @@ class Options:
     dry_run: bool = False
     strategy: Strategy = "auto"
     accept_loss: bool = False
+    compact: bool = False
 
 
 def parse(body: bytes) -> Options:
@@ -36,11 +37,15 @@ def parse(body: bytes) -> Options:
         BadRequest: it holds something else.
     """
     given = _object(body)
-    unknown = sorted(given.keys() - {"dry_run", "strategy", "accept_loss"})
+    unknown = sorted(given.keys() - {"dry_run", "strategy", "accept_loss", "compact"})
     if unknown:
         raise BadRequest(
-            f"unknown options {unknown}: expected dry_run, strategy and accept_loss, all optional"
+            f"unknown options {unknown}: expected dry_run, strategy, accept_loss and compact, all optional"
         )
+    if _flag(given, "compact"):
+        if len(given) > 1:
+            raise BadRequest(f"compact: it goes with no other option, found {sorted(given)}")
+        return Options(compact=True)
     dry_run, accept_loss = _flag(given, "dry_run"), _flag(given, "accept_loss")
     strategy = given.get("strategy", "auto")
     if strategy not in STRATEGIES:
@@ -81,7 +86,9 @@ def answer(body: bytes, recompute: Callable[[], Recompute]) -> Answer:
         return _failed(error), 500
 
 
-def _run(options: Options, recompute: Recompute) -> Report:
+def _run(options: Options, recompute: Recompute) -> Report | Compaction:
+    if options.compact:
+        return recompute.compact()
     if options.dry_run:
         return recompute.verify(options.strategy)
     return recompute.run(options.strategy, accept_loss=options.accept_loss)

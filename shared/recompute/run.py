@@ -10,6 +10,7 @@ from shared.aggregation import Home, Source
 from shared.counting import Counted, Snapshot, Strategy, plan
 from shared.drift import Correction
 from shared.errors import SnapshotTooOld
+from shared.recompute.compaction import Compaction, compact
 from shared.recompute.comparison import Comparison, compare_all
 from shared.recompute.corrections import batches, correcting
 from shared.recompute.fence import Fence, Run
@@ -96,14 +97,11 @@ class Recompute:
             BucketsStraddle, StrategyUnsupported, IndexMissing, SnapshotTooOld, ArchiveError, StateError,
                 StoreError: as `run`.
         """
-        begun = self._clock()
-        reads = 0
+        begun, settings, reads = self._clock(), self._settings, 0
         while True:
             state = self._state()
             before = stored_watermark(state)
-            watermark, note = unsealed_watermark(
-                self._clock(), before, self._settings.lag, self._settings.bucket
-            )
+            watermark, note = unsealed_watermark(self._clock(), before, settings.lag, settings.bucket)
             snapshot = self._snapshot(
                 watermark, lambda counted: self._progress("counted", counted), writes=False
             )
@@ -125,10 +123,16 @@ class Recompute:
             reads=reads,
             writes=0,
             seconds=seconds,
-            notes=_notes(note, standing, found, self._settings.max_loss),
-            lost=losses(found.counts, self._settings.max_loss, standing.expected),
+            notes=_notes(note, standing, found, settings.max_loss),
+            lost=losses(found.counts, settings.max_loss, standing.expected),
             before=standing,
             after=standing,
+        )
+
+    def compact(self) -> Compaction:
+        """Keep totals small between two runs; raises as `compaction.compact`."""
+        return compact(
+            self._store, self._source, self._home, self._settings, sleep=self._sleep, progress=self._progress
         )
 
     # -- the steps

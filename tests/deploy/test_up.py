@@ -145,7 +145,7 @@ def test_one_account_may_call_each_function(apis: GoogleApis, service: str, call
 
 def test_the_schedule_calls_the_recompute_with_its_own_token(apis: GoogleApis) -> None:
     """Nightly at two in the configured zone, with an OIDC token for exactly that service, and retries."""
-    job = apis.change("POST", "cloudscheduler/.*/locations/europe-west6/jobs").body
+    job = apis.resources["cloudscheduler/v1/projects/kitchen-1/locations/europe-west6/jobs/libra-recompute"]
     assert (job["schedule"], job["timeZone"]) == ("0 2 * * *", "Europe/Zurich")
     target = job["httpTarget"]
     assert (target["httpMethod"], target["uri"]) == ("POST", f"{URL}/")
@@ -154,6 +154,19 @@ def test_the_schedule_calls_the_recompute_with_its_own_token(apis: GoogleApis) -
     assert target["headers"]["Content-Type"] == "application/json"
     assert job["attemptDeadline"] == "1800s"
     assert job["retryConfig"]["retryCount"] == 3
+
+
+def test_the_compaction_is_scheduled_each_hour_until_it_is_off(deploy: Deploy, apis: GoogleApis) -> None:
+    """It asks the recompute, with the same token; `--compact-schedule=off` removes its job, and no other."""
+    jobs = "cloudscheduler/v1/projects/kitchen-1/locations/europe-west6/jobs"
+    job = apis.resources[f"{jobs}/libra-compact"]
+    assert job["schedule"] == "30 * * * *"
+    assert json.loads(base64.b64decode(job["httpTarget"]["body"])) == {"compact": True}
+    assert job["httpTarget"]["uri"] == f"{URL}/"
+    done = deploy("up", *WHERE, "--compact-schedule=off", "--only=schedule")
+    assert done.returncode == 0, done.stderr
+    assert [path for path in apis.resources if path.startswith(jobs)] == [f"{jobs}/libra-recompute"]
+    assert deploy("up", *WHERE, "--only=schedule").returncode == 0
 
 
 def test_the_database_is_created_in_native_mode_and_protected(apis: GoogleApis) -> None:

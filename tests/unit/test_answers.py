@@ -19,6 +19,8 @@ from tests.support.recomputing import BEGIN, World
         (b'{"dry_run": true}', Options(dry_run=True)),
         (b' {"strategy": "index", "dry_run": false} ', Options(strategy="index")),
         (b'{"accept_loss": true}', Options(accept_loss=True)),
+        (b'{"compact": true}', Options(compact=True)),
+        (b'{"compact": false, "dry_run": true}', Options(dry_run=True)),
     ],
 )
 def test_every_option_may_be_left_out(body: bytes, options: Options) -> None:
@@ -35,9 +37,11 @@ def test_every_option_may_be_left_out(body: bytes, options: Options) -> None:
         (b"[]", "no JSON object"),
         (b"null", "no JSON object"),
         (b'{"dry_run": 1}', "dry_run: expected true or false, found 1"),
-        (b'{"dryrun": true}', "unknown options ['dryrun']: expected dry_run, strategy and accept_loss"),
+        (b'{"dryrun": true}', "unknown options ['dryrun']: expected dry_run, strategy, accept_loss and"),
         (b'{"accept_loss": "yes"}', "accept_loss: expected true or false, found 'yes'"),
         (b'{"accept_loss": null}', "accept_loss: expected true or false, found None"),
+        (b'{"compact": 1}', "compact: expected true or false, found 1"),
+        (b'{"compact": true, "dry_run": true}', "compact: it goes with no other option"),
         (b'{"strategy": "fast"}', "strategy: expected one of auto, index, scan, found 'fast'"),
         (b'{"strategy": ["scan"]}', "found ['scan']"),
         (b" " * 10_001, "more than 10000 bytes"),
@@ -47,6 +51,14 @@ def test_what_can_not_be_used_is_named(body: bytes, says: str) -> None:
     """400, with what was found and what is allowed; nothing runs."""
     reply, status = answer(body, never)
     assert (status, reply["error"], says in str(reply["reason"])) == (400, "BadRequest", True)
+
+
+def test_a_compaction_is_answered_with_what_it_did() -> None:
+    """Cloud Scheduler asks the recompute for it every hour."""
+    world = World()
+    world.serve(1)
+    reply, status = answer(b'{"compact": true}', world.recompute)
+    assert (status, reply["reads"], reply["writes"], reply["left"]) == (200, 5, 0, 0)
 
 
 def never() -> Recompute:
