@@ -22,6 +22,7 @@ BUCKET = "run-sources-kitchen-1-europe-west6"
 RUN = "run/apis/serving.knative.dev/v1/namespaces/kitchen-1/services/libra-api"
 URL = "https://libra-recompute-abc123-oa.a.run.app"
 MEMBER = "serviceAccount:libra-api@kitchen-1.iam.gserviceaccount.com"
+SCHEDULER = "serviceAccount:libra-scheduler@kitchen-1.iam.gserviceaccount.com"
 API = (*WHERE, "--only=api")
 
 
@@ -40,6 +41,9 @@ def apis() -> Iterator[GoogleApis]:
         f"artifactregistry/v1/{REGION}/repositories/cloud-run-source-deploy": {"format": "DOCKER"},
         f"storage/b/{BUCKET}": {"id": BUCKET, "name": BUCKET},
         f"iam/accounts/{build}": {"email": build, "uniqueId": "1"},
+    }
+    made.policies[f"run/v1/{REGION}/services/libra-recompute"] = {
+        "bindings": [{"role": "roles/run.invoker", "members": [SCHEDULER]}]
     }
     made.enabled |= {f"{name}.googleapis.com" for name in ("run", "cloudbuild", "artifactregistry")}
     with made.serving() as started:
@@ -60,6 +64,13 @@ def roles(apis: GoogleApis) -> list[str]:
     return [it["role"] for it in bindings if MEMBER in it["members"]]
 
 
+def callers(apis: GoogleApis) -> set[str]:
+    """Who may call the recompute."""
+    (binding,) = apis.policies[f"run/v1/{REGION}/services/libra-recompute"]["bindings"]
+    assert binding["role"] == "roles/run.invoker"
+    return set(binding["members"])
+
+
 def test_without_being_asked_for_it_is_not_deployed(deploy: Deploy, apis: GoogleApis) -> None:
     """Nothing becomes public by default."""
     before = len(apis.changes())
@@ -74,8 +85,7 @@ def test_it_runs_as_an_account_of_its_own_that_may_read_and_call_the_recompute(
     """Nothing else: it cannot write a document."""
     assert service["spec"]["template"]["spec"]["serviceAccountName"] == MEMBER.partition(":")[2]
     assert roles(apis) == ["roles/datastore.viewer"]
-    policy = apis.policies[f"run/v1/{REGION}/services/libra-recompute"]
-    assert [(it["role"], it["members"]) for it in policy["bindings"]] == [("roles/run.invoker", [MEMBER])]
+    assert callers(apis) == {SCHEDULER, MEMBER}
 
 
 def test_it_starts_with_the_settings_that_it_is_given(service: dict[str, Any]) -> None:
@@ -121,13 +131,19 @@ def test_a_writer_has_another_role_and_only_that(deploy: Deploy, apis: GoogleApi
     assert roles(apis) == ["roles/datastore.user"]
 
 
-def test_who_wants_it_no_more_has_nothing_left(deploy: Deploy, apis: GoogleApis) -> None:
-    """`up` with --api=off takes the service, its role and its account away; so does `down`."""
-    done = deploy("up", *API)
+@pytest.mark.parametrize("command", ["up", "down"])
+def test_who_wants_it_no_more_has_nothing_left(deploy: Deploy, apis: GoogleApis, command: str) -> None:
+    """`up` with --api=off takes the service, its roles, its call of the recompute and its account away; so does
+    `down`. The schedule may call the recompute as before. A second time, nothing is left to do."""
+    made = deploy("up", *API, "--api=reader", "--api-operators=ann@example.com")
+    assert made.returncode == 0, made.stderr
+    assert callers(apis) == {SCHEDULER, MEMBER}
+    done = deploy(command, *API)
     assert done.returncode == 0, done.stderr
     assert RUN not in apis.resources
     assert roles(apis) == []
+    assert callers(apis) == {SCHEDULER}
     assert "iam/accounts/libra-api@kitchen-1.iam.gserviceaccount.com" not in apis.resources
     before = len(apis.changes())
-    assert deploy("down", *API).returncode == 0
+    assert deploy(command, *API).returncode == 0
     assert len(apis.changes()) == before
