@@ -133,8 +133,8 @@ def test_a_writer_has_another_role_and_only_that(deploy: Deploy, apis: GoogleApi
 
 @pytest.mark.parametrize("command", ["up", "down"])
 def test_who_wants_it_no_more_has_nothing_left(deploy: Deploy, apis: GoogleApis, command: str) -> None:
-    """`up` with --api=off takes the service, its roles, its call of the recompute and its account away; so does
-    `down`. The schedule may call the recompute as before. A second time, nothing is left to do."""
+    """`up` with --api=off takes the service, its roles, its call of the recompute and its account away, and so
+    does `down`. The schedule may call the recompute as before. A second time, nothing is left to do."""
     made = deploy("up", *API, "--api=reader", "--api-operators=ann@example.com")
     assert made.returncode == 0, made.stderr
     assert callers(apis) == {SCHEDULER, MEMBER}

@@ -59,7 +59,7 @@ def left(folder: Path) -> set[str]:
 def test_ended_from_outside_it_takes_its_configuration_and_the_suite_along(
     folder: Path, number: signal.Signals, project: str
 ) -> None:
-    """Ctrl-C reaches the whole group of a terminal; a closed terminal and a service manager say it otherwise."""
+    """Ctrl-C, a service manager's SIGTERM, a terminal that is closed: each reaches the whole group here."""
     with emulate(folder, project) as process:
         wait_until((folder / "running").exists, seconds=60, what="the tools are started")
         assert left(folder) == {"firebase.json", "firebase.4400.json"}
