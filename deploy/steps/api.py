@@ -74,6 +74,7 @@ class Api(Step):
             "LIBRA_API_RECOMPUTE_URL": deployment.recompute_url(),
             "LIBRA_API_AUDIENCE": self._audience(),
             "LIBRA_API_OPERATORS": values["LIBRA_API_OPERATORS"],
+            "LIBRA_API_ORIGINS": values["LIBRA_API_ORIGINS"],
             "LIBRA_API_DEADLINE_SECONDS": values["LIBRA_API_DEADLINE_SECONDS"],
         }
         variables = SEPARATOR.join(f"{variable}={value}" for variable, value in environment.items())

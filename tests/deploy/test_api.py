@@ -24,6 +24,7 @@ URL = "https://libra-recompute-abc123-oa.a.run.app"
 MEMBER = "serviceAccount:libra-api@kitchen-1.iam.gserviceaccount.com"
 SCHEDULER = "serviceAccount:libra-scheduler@kitchen-1.iam.gserviceaccount.com"
 API = (*WHERE, "--only=api")
+CALLERS = ("--api-operators=ann@example.com", "--api-origins=https://shop.example,http://localhost:5173")
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,7 @@ def apis() -> Iterator[GoogleApis]:
 @pytest.fixture(scope="module")
 def service(deploy: Deploy, apis: GoogleApis) -> dict[str, Any]:
     """The service that the first `up` asked for."""
-    done = deploy("up", *API, "--api=reader", "--api-operators=ann@example.com")
+    done = deploy("up", *API, "--api=reader", *CALLERS)
     assert done.returncode == 0, done.stderr
     return apis.change("POST", RUN.rpartition("/")[0]).body
 
@@ -98,6 +99,7 @@ def test_it_starts_with_the_settings_that_it_is_given(service: dict[str, Any]) -
     assert settings.recompute_url == URL
     assert settings.audience == "https://libra-api-1234567890.europe-west6.run.app"
     assert settings.operators == {"ann@example.com"}
+    assert settings.origins == {"https://shop.example", "http://localhost:5173"}
     assert not settings.emulated
 
 
@@ -116,7 +118,7 @@ def test_a_second_run_changes_nothing(deploy: Deploy, apis: GoogleApis, service:
     """The same sources and flags: not even a build."""
     assert service
     before = len(apis.changes())
-    done = deploy("up", *API, "--api=reader", "--api-operators=ann@example.com")
+    done = deploy("up", *API, "--api=reader", *CALLERS)
     assert done.returncode == 0, done.stderr
     assert "libra-api is up to date" in done.stderr
     assert len(apis.changes()) == before
@@ -126,16 +128,16 @@ def test_a_second_run_changes_nothing(deploy: Deploy, apis: GoogleApis, service:
 
 def test_a_writer_has_another_role_and_only_that(deploy: Deploy, apis: GoogleApis) -> None:
     """It may remove a rejected record; the role of a reader is gone."""
-    done = deploy("up", *API, "--api=writer", "--api-operators=ann@example.com")
+    done = deploy("up", *API, "--api=writer", *CALLERS)
     assert done.returncode == 0, done.stderr
     assert roles(apis) == ["roles/datastore.user"]
 
 
 @pytest.mark.parametrize("command", ["up", "down"])
 def test_who_wants_it_no_more_has_nothing_left(deploy: Deploy, apis: GoogleApis, command: str) -> None:
-    """`up` with --api=off takes the service, its roles, its call of the recompute and its account away, and so
+    """`up` with --api=off takes the service, its roles, its call of the recompute and its account away. So
     does `down`. The schedule may call the recompute as before. A second time, nothing is left to do."""
-    made = deploy("up", *API, "--api=reader", "--api-operators=ann@example.com")
+    made = deploy("up", *API, "--api=reader", *CALLERS)
     assert made.returncode == 0, made.stderr
     assert callers(apis) == {SCHEDULER, MEMBER}
     done = deploy(command, *API)

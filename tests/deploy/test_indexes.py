@@ -1,7 +1,7 @@
 """Every query of entries has its index in `firestore.indexes.json`, by Firestore's rules.
 
-Firestore joins indexes: equalities with an order need, for each of their fields, an index of the field and the
-order (https://cloud.google.com/firestore/docs/query-data/index-overview, "Taking advantage of index merging",
+Firestore joins indexes. Equalities with an order need an index of each of their fields and the order
+(https://cloud.google.com/firestore/docs/query-data/index-overview, "Taking advantage of index merging",
 2026-11). It walks an index one way only, so the other order has indexes of its own.
 """
 
