@@ -7,6 +7,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 
 from services.api import documentation, problems
 from services.api.books import Books
@@ -39,6 +40,14 @@ def application(
         starter: what starts a run.
     """
     project, deadline = settings.books.project, settings.deadline
+    allowed = Middleware(
+        CORSMiddleware,
+        allow_origins=sorted(settings.origins),
+        allow_methods=["GET", "POST"],
+        allow_headers=["Authorization", "Content-Type"],
+        max_age=3_600,
+    )
+    outside = [allowed] if settings.origins else []
     app = FastAPI(
         title="Libra API",
         version="1",
@@ -46,7 +55,7 @@ def application(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        middleware=[Middleware(Edge, deadline=deadline, project=project)],
+        middleware=[*outside, Middleware(Edge, deadline=deadline, project=project)],
         exception_handlers={
             HTTPException: problems.http,
             RequestValidationError: problems.invalid,

@@ -1,11 +1,15 @@
 """The API's own environment, read once into one frozen object."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
 from shared.errors import SettingError
 from shared.settings import Settings
+
+ORIGIN = r"(https://(?!\S*:443$)|http://(?!\S*:80$))[a-z0-9.-]+(:\d{1,5})?|[a-z]+-extension://[a-z0-9-]+"
+"""What a browser sends as `Origin` for a page with a host, or for an extension (RFC 6454, 6.2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +24,8 @@ class ApiSettings:
     """`LIBRA_API_AUDIENCE`: the audience of Google's ID tokens: this API's URL; None: none is taken."""
     operators: frozenset[str] = frozenset()
     """`LIBRA_API_OPERATORS`: addresses of Google accounts whose ID tokens have the role operator."""
+    origins: frozenset[str] = frozenset()
+    """`LIBRA_API_ORIGINS`: the origins whose web pages may ask from a browser."""
     deadline: timedelta = timedelta(seconds=20)
     """`LIBRA_API_DEADLINE_SECONDS`: how long a request may take before it is answered with 504."""
     emulated: bool = False
@@ -41,6 +47,7 @@ class ApiSettings:
             recompute_url=_url("LIBRA_API_RECOMPUTE_URL", read("LIBRA_API_RECOMPUTE_URL")),
             audience=_url("LIBRA_API_AUDIENCE", read("LIBRA_API_AUDIENCE")),
             operators=_addresses("LIBRA_API_OPERATORS", read("LIBRA_API_OPERATORS")),
+            origins=_origins("LIBRA_API_ORIGINS", read("LIBRA_API_ORIGINS")),
             deadline=_seconds("LIBRA_API_DEADLINE_SECONDS", read("LIBRA_API_DEADLINE_SECONDS") or "20"),
             emulated=_emulated(read("FIREBASE_AUTH_EMULATOR_HOST"), read("K_SERVICE")),
         )
@@ -63,8 +70,26 @@ def _url(variable: str, value: str) -> str | None:
     return value.rstrip("/") or None
 
 
+def _listed(value: str) -> frozenset[str]:
+    return frozenset(filter(None, (each.strip() for each in value.split(","))))
+
+
+def _origins(variable: str, value: str) -> frozenset[str]:
+    """`*` is none: a page that nobody named could ask with a token that its visitor gave it."""
+    found = _listed(value)
+    for each in found:
+        if not re.fullmatch(ORIGIN, each):
+            raise SettingError(
+                variable,
+                value,
+                "origins as browsers send them, separated by commas, such as https://shop.example: a scheme "
+                "and a host in small letters, a port only where it is not the usual one, no path, no *",
+            )
+    return found
+
+
 def _addresses(variable: str, value: str) -> frozenset[str]:
-    found = frozenset(filter(None, (each.strip() for each in value.split(","))))
+    found = _listed(value)
     for each in found:
         if not all(each.partition("@")) or " " in each:
             raise SettingError(variable, value, "addresses of Google accounts, separated by commas")
