@@ -56,6 +56,6 @@ def _has(answer: Any, name: str) -> bool:
 def counted_store(host: str, project: str) -> tuple[FirestoreStore, Counted, grpc.Channel]:
     """A store whose calls are counted, and its channel, which the caller closes."""
     wire, channel = Counted(), grpc.insecure_channel(host)
-    administrator = {"token": "owner"}  # the emulator's word for one whom no rules bind
-    store = FirestoreStore(grpc.intercept_channel(channel, wire), project, "(default)", **administrator)
+    counted = grpc.intercept_channel(channel, wire)
+    store = FirestoreStore(counted, project, "(default)", token="owner")  # noqa: S106 - the emulator's word
     return store, wire, channel
