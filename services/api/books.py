@@ -7,11 +7,12 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from services.api.edge import left
 from services.api.settings import ApiSettings
 from shared.aggregation import Home, Source
 from shared.catalog import LIBRA_HOME, libra
 from shared.store import Store
-from shared.store.client import FirestoreStore
+from shared.store.client import READ_TIMEOUT, FirestoreStore
 
 
 class Books:
@@ -36,7 +37,9 @@ class Books:
         """
         with self._lock:
             if self._store is None:
-                self._store = FirestoreStore.connect(self._settings)
+                self._store = FirestoreStore.connect(
+                    self._settings, patience=lambda: min(READ_TIMEOUT, left())
+                )
             return self._store
 
     def ready(self) -> None:

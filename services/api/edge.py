@@ -5,8 +5,10 @@ decodes what it takes (`services.api.parameters`).
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Mapping
+from contextvars import ContextVar
 from datetime import timedelta
 from urllib.parse import quote
 
@@ -19,10 +21,20 @@ MAX_BODY = 10_000
 """Bytes of a body; options take a few dozen."""
 MAX_TARGET = 32_768
 """Bytes of a path with its query: a key of 1,400 characters and a cursor of another, percent-encoded."""
+GRACE = 0.5
+"""Seconds that a read goes on after its request's deadline, so that it is the deadline that answers."""
 HEADERS = (
     (b"cache-control", b"private, no-store"),
     (b"x-content-type-options", b"nosniff"),
 )
+
+_ends: ContextVar[float] = ContextVar("ends", default=math.inf)
+"""When the deadline of this request is over, by the monotonic clock."""
+
+
+def left() -> float:
+    """Seconds that a read of this request may take: after that nobody waits for it."""
+    return max(0.0, _ends.get() - time.monotonic()) + GRACE
 
 
 class Edge:
@@ -55,7 +67,8 @@ class Edge:
         self._log(scope, answer.status, time.monotonic() - started)
 
     async def _within_deadline(self, scope: Scope, receive: "Body", answer: "Answer") -> None:
-        """A thread that reads Firestore cannot be interrupted: it goes on, and its answer is dropped."""
+        """A thread that reads Firestore cannot be interrupted: it goes on until its read ends (`left`)."""
+        _ends.set(time.monotonic() + self._deadline)
         task = asyncio.create_task(self._guarded(scope, receive, answer))
         done, _ = await asyncio.wait({task}, timeout=self._deadline)
         if not done:
