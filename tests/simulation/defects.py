@@ -284,7 +284,10 @@ DEFECTS: dict[str, Callable[[], Parts]] = {
         ),
     ),
     "the watermark does not trail the clock": lambda: recompute(
-        ("settings.lag, settings.bucket)", "settings.lag * 0, settings.bucket)")
+        (
+            "(run.started, run.stored_watermark, self._lag,",
+            "(run.started, run.stored_watermark, self._lag * 0,",
+        )
     ),
     "the snapshot is not read at the watermark": lambda: recompute(
         (
