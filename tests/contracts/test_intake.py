@@ -92,6 +92,18 @@ def test_events_that_came_together_ride_in_one_commit(desk: Desk) -> None:
     assert desk.agrees()
 
 
+def test_each_of_a_group_is_compared_with_what_is_stored(desk: Desk) -> None:
+    """Not with the first one of its id in the group, which may differ from the entry itself."""
+    intake = desk.intake()
+    intake.admit(click(1))
+
+    async def together() -> Sequence[Verdict]:
+        events = [click(1, n=2), click(1), click(1, n=2)]
+        return await asyncio.gather(*(intake.admit_async(each) for each in events))
+
+    assert [each.differs for each in asyncio.run(together())] == [True, False, True]
+
+
 def test_threads_share_an_intake(desk: Desk) -> None:
     """Sixty events, each sent twice, over two intakes: each is counted once, and told so once."""
     intakes = [desk.intake(group_size=8), desk.intake(group_size=8)]

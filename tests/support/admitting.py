@@ -30,7 +30,6 @@ from shared.recompute import Recompute, Report
 from shared.settings import UTC as UTC_ZONE
 from shared.settings import Settings
 from shared.store import Query, Store
-from tests.support.kitchen import as_int, without_zeros
 
 HOME = Home(
     entries="clicks",
@@ -122,7 +121,7 @@ class Desk:
     def exact(self, at: datetime | None = None) -> dict[Cell, dict[str, int]]:
         """What the totals must be: the pure fold over the entries, now or at an instant."""
         entries = self.store.query(Query(self.home.entries), read_time=at)
-        return fold(self.source, (entry.fields for entry in entries))
+        return _without_zeros(fold(self.source, (entry.fields for entry in entries)))
 
     def totals(self, at: datetime | None = None) -> dict[Cell, dict[str, int]]:
         """What the totals say, now or at an instant; each has its document where its key says."""
@@ -134,12 +133,24 @@ class Desk:
                 cell = Cell(aggregation.name, key)
                 assert self.home.total(cell) == document.path
                 found[cell] = {
-                    name: as_int(document.fields[name])
+                    name: _said(document.fields[name])
                     for name in aggregation.columns
                     if name in document.fields
                 }
-        return without_zeros(found)
+        return _without_zeros(found)
 
     def agrees(self, at: datetime | None = None) -> bool:
         """Whether the totals are what the entries add up to."""
         return self.totals(at) == self.exact(at)
+
+
+def _said(value: object) -> int:
+    """What a total says: what somebody else wrote counts as 0, as it does for an increment."""
+    assert not isinstance(value, float)
+    return value if isinstance(value, int) else 0
+
+
+def _without_zeros(totals: Mapping[Cell, Mapping[str, int]]) -> dict[Cell, dict[str, int]]:
+    """Without the columns, and the totals, that say nothing: a correction does not write a 0."""
+    kept = {cell: {name: n for name, n in amounts.items() if n} for cell, amounts in totals.items()}
+    return {cell: amounts for cell, amounts in kept.items() if amounts}
