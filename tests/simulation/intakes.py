@@ -1,32 +1,35 @@
-"""Intakes and recomputes of a self-written source in one world, and the law held at every commit.
-
-The law is one: at every instant a total is what its entries add up to, plus what somebody else has done to
-either since the watermark of the last run that corrected it. The observer knows what somebody else did. So
-it can say after each commit by how much each total may be off, and raises `Violation` at the commit that
-makes it another number.
-"""
+"""Intakes and recomputes of a self-written source in one world, lived through as a story says."""
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import ModuleType, SimpleNamespace
-from typing import Any, Literal, TypeAlias
+from typing import Any
 from unittest.mock import patch
 
 import shared.grouping
 import shared.intake
 import shared.recompute
-from shared.aggregation import Aggregation, Field, FieldKey, Integer, Schema, Source, Sum, Text, fold
-from shared.aggregation.measures import Count
-from shared.drift import whole
 from shared.errors import LibraError, Transient
 from shared.log import logger
 from shared.settings import Settings
-from shared.store import Create, Delete, Merge, Query, Store, Write
-from shared.watermark import stored_watermark
+from shared.store import Query, Store
+from tests.simulation.intake_law import Observer
+from tests.simulation.intake_story import (
+    INSTANCES,
+    SOURCE,
+    Kill,
+    Meddle,
+    Operation,
+    Run,
+    Send,
+    Story,
+    event,
+    meddling,
+)
 from tests.simulation.laws import WatchedStore
 from tests.simulation.loop import Loop, drive
 from tests.simulation.schedule import WEATHERS, seconds
@@ -34,28 +37,8 @@ from tests.simulation.wire import CALM, Wire
 from tests.simulation.world import BEGINNING, Died, Process, Violation, World
 from tests.support.admitting import HOME
 
-INSTANCES = ("one", "two", "three")
 PATIENCE = 60
 """How often an event is sent before its sender gives up."""
-
-SOURCE = Source(
-    "clicks",
-    aggregations=(
-        Aggregation("by_type", FieldKey("type"), measures=(Count(), Sum("n", "n"))),
-        Aggregation("by_user", (FieldKey("user"), FieldKey("type"))),
-    ),
-    schema=Schema(
-        id="id",
-        fields=(
-            Field("id", Text()),
-            Field("type", Text()),
-            Field("user", Text()),
-            Field("n", Integer(0, 9)),
-        ),
-    ),
-)
-
-TOTALS = SOURCE.aggregations
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,196 +50,6 @@ class Doors:
     recompute: ModuleType = shared.recompute
     tap: Callable[[Store], Any] = lambda store: store
     """Put between a component and its wire."""
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """A sender sends an event, until it is answered; perhaps with other content under the same id."""
-
-    at: float
-    event: int
-    instance: str
-    other: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A recompute begins."""
-
-    at: float
-    skew: float
-    weather: str
-
-
-@dataclass(frozen=True, slots=True)
-class Kill:
-    """A process is killed."""
-
-    at: float
-    victim: str
-
-
-@dataclass(frozen=True, slots=True)
-class Meddle:
-    """Somebody else writes."""
-
-    at: float
-    what: Literal["raise", "spoil", "split", "drop", "delete entry", "create entry"]
-    number: int
-
-
-Operation: TypeAlias = Send | Run | Kill | Meddle
-
-
-@dataclass(frozen=True, slots=True)
-class Story:
-    """What happens in one world, drawn from a seed."""
-
-    seed: str
-    lease: float
-    group_size: int
-    weather: str
-    skews: tuple[float, ...]
-    loop: bool
-    operations: tuple[Operation, ...]
-
-
-def draw(seed: str) -> Story:
-    """A story in which things happen close to each other, most of them close to a run."""
-    rng = random.Random(f"{seed}/intakes")
-    lease = rng.choice((20.0, 120.0))
-    runs = [
-        Run(rng.choice((1.0, 1.05, 5.0, 30.0)), rng.uniform(-60, 60), rng.choice(tuple(WEATHERS)))
-        for _ in range(rng.randint(1, 3))
-    ]
-    if rng.random() < 0.5:  # one that follows on another, or finds its lease run out
-        after = rng.choice(runs).at + rng.choice((0.1, 0.5, 2.0, lease * rng.uniform(0.8, 1.5)))
-        runs.append(Run(after, rng.uniform(-60, 60), rng.choice(tuple(WEATHERS))))
-
-    def close() -> float:
-        return max(0.0, rng.choice(runs).at + rng.choice((-1.0, -0.1, 0.0, 0.01, 0.03, 0.05, 0.1, 0.3, 1.0)))
-
-    operations: list[Operation] = list(runs)
-    for event in range(rng.randint(1, 6)):
-        for _ in range(rng.randint(1, 5)):
-            operations.append(Send(close(), event, rng.choice(INSTANCES), rng.random() < 0.2))
-    kinds = ("raise", "raise", "spoil", "split", "drop", "delete entry", "create entry")
-    for _ in range(rng.choice((0, 1, 2, 4))):
-        operations.append(Meddle(close(), rng.choice(kinds), rng.randrange(6)))  # type: ignore[arg-type]  # one of them
-    for _ in range(rng.choice((0, 0, 1, 2))):
-        operations.append(Kill(close(), rng.choice((*INSTANCES, "run"))))
-    return Story(
-        seed,
-        lease,
-        rng.choice((1, 2, 300)),
-        rng.choice(tuple(WEATHERS)),
-        tuple(rng.uniform(-60, 60) for _ in INSTANCES),
-        rng.random() < 0.5,
-        tuple(sorted(operations, key=lambda each: each.at)),
-    )
-
-
-def event(number: int, *, other: bool = False) -> dict[str, object]:
-    """What a sender sends."""
-    return {
-        "id": f"e{number}",
-        "type": "ab"[(number + other) % 2],
-        "user": f"u{number % 3}",
-        "n": number + other,
-    }
-
-
-@dataclass(slots=True)
-class Observer:
-    """Holds the database to the law. See the module."""
-
-    store: WatchedStore
-    meddling: bool = False
-    """Whether somebody else is writing right now."""
-    off: dict[str, int] = field(default_factory=dict)
-    """By how much each column of each total is more than its entries add up to."""
-    meddled: list[tuple[datetime, dict[str, int]]] = field(default_factory=list)
-    """When somebody else wrote, and what that put off."""
-    removed: set[str] = field(default_factory=set)
-    """Entries that somebody else deleted or changed."""
-    writes: int = 0
-    """Commits that wrote to a total."""
-    proven: object = None
-
-    def __post_init__(self) -> None:
-        self.store.watch = self._watch
-
-    def _watch(self, writes: Sequence[Write], at: datetime) -> None:
-        off = self._measured()
-        changed = {
-            name: now - self.off.get(name, 0)
-            for name in off.keys() | self.off.keys()
-            if (now := off.get(name, 0)) != self.off.get(name, 0)
-        }
-        self.off = off
-        names = {each.name for each in SOURCE.aggregations}
-        self.writes += any(write.path.partition("/")[0] in names for write in writes)
-        if self.meddling:
-            self.meddled.append((at, changed))
-            return
-        state = self._state()
-        watermark = stored_watermark(state)
-        for name in changed:
-            since = self._since(watermark, name)
-            if off.get(name, 0) == since:
-                continue
-            if since and self._was_split(name, watermark):
-                # Set, not incremented: what others did meanwhile may be lost. The next run finds it.
-                self.meddled.append((at, {name: off.get(name, 0) - since}))
-                continue
-            law = "fence" if any(write.path == HOME.state for write in writes) else "once"
-            raise Violation(
-                f"{law}: a commit leaves {name} off by {off.get(name, 0)}; others did {since} to it since "
-                f"{watermark}"
-            )
-        if state.get("proven") != self.proven:
-            self.proven = state.get("proven")
-            for name, value in off.items():
-                if value != self._since(watermark, name):
-                    raise Violation(f"fence: after the run at {watermark} {name} is off by {value}")
-
-    def _since(self, watermark: datetime | None, name: str) -> int:
-        """What others did to a total since the last watermark."""
-        return sum(each.get(name, 0) for at, each in self.meddled if watermark is None or at > watermark)
-
-    def _was_split(self, name: str, watermark: datetime | None) -> bool:
-        """Whether a total held a number that is no whole number when the run compared it."""
-        (total,) = self.store.get([name.rpartition(" ")[0]], read_time=watermark)
-        return total is not None and isinstance(total.fields.get("count"), float)
-
-    def _state(self) -> Mapping[str, object]:
-        (state,) = self.store.get([HOME.state])
-        return state.fields if state else {}
-
-    def _measured(self) -> dict[str, int]:
-        entries = [each.fields for each in self.store.query(Query(HOME.entries))]
-        off: dict[str, int] = {}
-        for cell, amounts in fold(SOURCE, entries).items():
-            for column, amount in amounts.items():
-                off[f"{HOME.total(cell)} {column}"] = -amount
-        for aggregation in SOURCE.aggregations:
-            for total in self.store.query(Query(aggregation.name)):
-                for column in aggregation.columns:
-                    name = f"{total.path} {column}"
-                    off[name] = off.get(name, 0) + whole(total.fields.get(column, 0))
-        return off
-
-    def answered(self, verdict: Any, sent: Mapping[str, object]) -> None:
-        """An intake has answered: then the entry is there, and says what the verdict says that it says."""
-        if verdict.entry in self.removed:
-            return
-        (entry,) = self.store.get([verdict.entry])
-        if entry is None:
-            raise Violation(f"once: {verdict.outcome} was answered, and {verdict.entry} is not there")
-        if verdict.differs != (entry.fields != sent) or (
-            verdict.differs and verdict.outcome.value == "counted"
-        ):
-            raise Violation(f"once: {verdict} was answered to {sent}, and the entry says {entry.fields}")
 
 
 @dataclass(slots=True)
@@ -278,7 +71,6 @@ class Simulation:
         self.figures: Counter[str] = Counter()
         self._instances: dict[str, _Instance] = {}
         self._runs: list[Process] = []
-        self._sent: dict[str, Mapping[str, object]] = {}
 
     def run(self) -> Counter[str]:
         """Live through the story, let the dust settle, and check what must hold in the end.
@@ -402,33 +194,16 @@ class Simulation:
     # -- somebody else
 
     def _meddle(self, meddle: Meddle) -> None:
-        write = self._meddling(meddle)
+        write = meddling(self.store, meddle, self.figures["create entry"])
         if write is None:
             return
+        if meddle.what == "delete entry":
+            self.observer.removed.add(write.path)
         self.world.tell("somebody", str(meddle))
         self.figures[meddle.what] += 1
         self.observer.meddling = True
         self.store.commit([write], timeout=1)
         self.observer.meddling = False
-
-    def _meddling(self, meddle: Meddle) -> Write | None:
-        """What somebody else writes; None where there is nothing to write to."""
-        if meddle.what == "create entry":
-            return Create(f"{HOME.entries}/foreign{self.figures['create entry']}", event(meddle.number))
-        collections = [HOME.entries] if meddle.what == "delete entry" else [each.name for each in TOTALS]
-        there = [each for name in collections for each in self.store.query(Query(name))]
-        if not there:
-            return None
-        found = there[meddle.number % len(there)]
-        count = whole(found.fields.get("count", 0))
-        writes: dict[str, Write] = {
-            "raise": Merge(found.path, increments={("count",): 7 - 2 * meddle.number}),
-            "spoil": Merge(found.path, {("count",): "many"}),
-            "split": Merge(found.path, {("count",): count + 0.25}),
-        }
-        if meddle.what == "delete entry":
-            self.observer.removed.add(found.path)
-        return writes.get(meddle.what, Delete(found.path))
 
     # -- the end
 
@@ -441,10 +216,10 @@ class Simulation:
         report = self._later(lambda: self._last_run("second"))
         if report.drift or self.observer.writes != before:
             raise Violation(f"idempotent: a second run found {report.corrections}")
-        there = len(list(self.store.query(Query(HOME.entries))))
+        there = self.store.count(Query(HOME.entries))
         for number in {each.event for each in self.story.operations if isinstance(each, Send)}:
             self._later(lambda number=number: self._sent_to("afterwards", event(number)))  # type: ignore[misc]  # binds the loop's
-        added = len(list(self.store.query(Query(HOME.entries)))) - there
+        added = self.store.count(Query(HOME.entries)) - there
         if self.observer.writes - before != added:
             raise Violation(
                 f"once: {added} entries came back, and {self.observer.writes - before} were counted"

@@ -3,7 +3,8 @@
 import pytest
 
 from tests.simulation.intake_defects import DEFECTS
-from tests.simulation.intakes import Doors, Simulation, draw, told, violation
+from tests.simulation.intake_story import draw
+from tests.simulation.intakes import Doors, Simulation, told, violation
 
 STORIES = 1_500
 WITHIN = 3_000
