@@ -18,6 +18,7 @@ PURE = (
     "shared/recompute/loss",
     "shared/recompute/standing",
     "shared/settings",
+    "shared/topics",
     "shared/watermark",
     "shared/windows/paging",
     "shared/windows/questions",
