@@ -71,7 +71,14 @@ API = Artefact(
     extra=tuple(f"services/api/swagger/{name}" for name in swagger.FILES),
     served=("app",),
 )
-ARTEFACTS = (FUNCTIONS, API)
+COLLECTOR = Artefact(
+    "collector",
+    ".",
+    ("services.collector.main",),
+    "services/collector/requirements.txt",
+    served=("app",),
+)
+ARTEFACTS = (FUNCTIONS, API, COLLECTOR)
 """Every artefact. To add a service, add its line here and its files to tests/deploy/artefacts/NAME.txt."""
 
 IMPORT = """

@@ -1,7 +1,7 @@
 """The application of a service: its routes behind the edge, every error a problem, and the schema."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -27,6 +27,7 @@ def application(
     max_body: int,
     outside: Sequence[Middleware] = (),
     problem: type[problems.ProblemBody] = problems.ProblemBody,
+    security: Mapping[str, object] | None = None,
 ) -> FastAPI:
     """An application. Nothing is connected yet.
 
@@ -39,6 +40,7 @@ def application(
         max_body: bytes of a body.
         outside: what stands around the edge, the outermost first.
         problem: its errors, for the schema.
+        security: schemes that the routes name themselves, for the schema.
     """
     app = FastAPI(
         title=title,
@@ -56,7 +58,7 @@ def application(
     )
     for router in routers:
         app.include_router(router)
-    app.openapi = lambda: _schema(app, problem)  # type: ignore[method-assign]  # FastAPI's way to change the schema
+    app.openapi = lambda: _schema(app, problem, security or {})  # type: ignore[method-assign]  # FastAPI's way to change the schema
     return app
 
 
@@ -67,16 +69,22 @@ def begin_logging(level: str) -> None:
     logging.getLogger("uvicorn.access").disabled = True
 
 
-def _schema(app: FastAPI, problem: type[problems.ProblemBody]) -> dict[str, Any]:
+def _schema(
+    app: FastAPI, problem: type[problems.ProblemBody], security: Mapping[str, object]
+) -> dict[str, Any]:
     """OpenAPI 3.1: what FastAPI writes, with problems in place of its own validation errors."""
     if app.openapi_schema is None:
         schema = get_openapi(
             title=app.title, version=app.version, description=app.description, routes=app.routes
         )
-        models = schema["components"]["schemas"]
+        components = schema["components"]
+        if security:
+            components["securitySchemes"] = components.get("securitySchemes", {}) | dict(security)
+        models = components["schemas"]
         for own in ("HTTPValidationError", "ValidationError"):
             models.pop(own, None)
         name = problems.ProblemBody.__name__
-        models[name] = problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        body = problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        models |= {**body.pop("$defs", {}), name: body}
         app.openapi_schema = schema
     return app.openapi_schema

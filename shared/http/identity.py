@@ -41,6 +41,8 @@ class Tokens:
 class Identity:
     """Who is signed in."""
 
+    subject: str
+    """What tells callers apart. It is for no log line: it may be an address."""
     role: str | None = None
     """The claim `libra` of a Firebase ID token."""
     account: str | None = None
@@ -89,7 +91,7 @@ class Verifier:
         except (auth.InvalidIdTokenError, jwt.InvalidTokenError, ValueError):
             raise refused(f"not a Firebase ID token of the project {self._tokens.project}") from None
         role = claims.get("libra")
-        return Identity(role=role if isinstance(role, str) else None)
+        return Identity(f"user {claims['uid']}", role=role if isinstance(role, str) else None)
 
     def _google(self, token: str) -> Identity:
         tokens = self._tokens
@@ -104,7 +106,7 @@ class Verifier:
         account = claims.get("email")
         if claims.get("email_verified") is not True or account not in tokens.accounts:
             raise Problem(403, f"this Google account is not one of {tokens.accounts_variable}")
-        return Identity(account=account)
+        return Identity(f"account {account}", account=account)
 
 
 def refused(detail: str) -> Problem:

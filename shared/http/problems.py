@@ -71,7 +71,7 @@ class Problem(HTTPException):
         detail: str,
         *,
         headers: Mapping[str, str] | None = None,
-        **members: str,
+        **members: object,
     ) -> None:
         super().__init__(status, detail, dict(headers or {}))
         self.members = members

@@ -45,6 +45,15 @@ def number(environment: Mapping[str, str], variable: str, default: int, low: int
     return int(value)
 
 
+def host(environment: Mapping[str, str], variable: str) -> str | None:
+    """An emulator's address, as host:port."""
+    value = text(environment, variable)
+    name, _, port = value.rpartition(":")
+    if value and (not name or "/" in value or not (port.isascii() and port.isdigit())):
+        raise SettingError(variable, value, "host:port, such as 127.0.0.1:8085")
+    return value or None
+
+
 def deadline(environment: Mapping[str, str], variable: str) -> timedelta:
     """How long a request may take: from 1 second to 300; 20 by default."""
     return timedelta(seconds=number(environment, variable, 20, 1, 300))
