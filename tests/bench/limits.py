@@ -267,7 +267,7 @@ class LedgerInstance(Instance):
             clock=self.world.datetime,
             sleep=self._blocking.sleep,
         )
-        self._ledger._wait_for_company = self._wait_for_company
+        self._ledger._groups.wait_for_company = self._wait_for_company
 
     def handle(self, entry: Entry, answer: Answer) -> None:
         """Put the entry in the ledger's queue; lead if nobody does."""
@@ -278,21 +278,22 @@ class LedgerInstance(Instance):
             else:
                 self.world.after(0, self._lead)
 
-        own = self._ledger._member(entry, wake)
+        own = self._ledger._member(entry)
+        own.wake = wake
         try:
-            if self._ledger._queue.enqueue(own):
+            if self._ledger._groups.queue.enqueue(own):
                 self.world.after(0, self._lead)
-            elif self._waiting and self._ledger._queue.full.is_set():
+            elif self._waiting and self._ledger._groups.queue.full.is_set():
                 self._waiting = False
                 self._blocking.interrupt()
         except Overloaded:
             answer(False)
 
     def _lead(self) -> None:
-        self._blocking.do(self._ledger._lead)
+        self._blocking.do(self._ledger._groups.lead)
 
     def _wait_for_company(self, seconds: float) -> None:
-        if not self._ledger._queue.full.is_set():
+        if not self._ledger._groups.queue.full.is_set():
             self._waiting = True
             self._blocking.sleep(seconds)
             self._waiting = False
