@@ -71,7 +71,14 @@ API = Artefact(
     extra=tuple(f"services/api/swagger/{name}" for name in swagger.FILES),
     served=("app",),
 )
-ARTEFACTS = (FUNCTIONS, API)
+WORKER = Artefact(
+    "worker",
+    ".",
+    ("services.worker.__main__",),
+    "services/worker/requirements.txt",
+    served=("main",),
+)
+ARTEFACTS = (FUNCTIONS, API, WORKER)
 """Every artefact. To add a service, add its line here and its files to tests/deploy/artefacts/NAME.txt."""
 
 IMPORT = """
