@@ -78,7 +78,14 @@ COLLECTOR = Artefact(
     "services/collector/requirements.txt",
     served=("app",),
 )
-ARTEFACTS = (FUNCTIONS, API, COLLECTOR)
+WORKER = Artefact(
+    "worker",
+    ".",
+    ("services.worker.__main__",),
+    "services/worker/requirements.txt",
+    served=("main",),
+)
+ARTEFACTS = (FUNCTIONS, API, COLLECTOR, WORKER)
 """Every artefact. To add a service, add its line here and its files to tests/deploy/artefacts/NAME.txt."""
 
 IMPORT = """

@@ -8,6 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PURE = (
+    "services/worker/messages",
     "shared/aggregation",
     "shared/catalog",
     "shared/counting/billing",
