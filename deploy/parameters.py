@@ -245,6 +245,14 @@ PARAMETERS = (
         ("api",),
     ),
     Parameter(
+        "LIBRA_API_ORIGINS",
+        "--api-origins",
+        "",
+        r"[a-z-]+://[^\s,/*]+(,[a-z-]+://[^\s,/*]+)*",
+        "origins, by commas, whose web pages may ask the API from a browser",
+        ("api",),
+    ),
+    Parameter(
         "LIBRA_API_DEADLINE_SECONDS",
         "--api-deadline-seconds",
         "20",

@@ -9,6 +9,8 @@ RUNTIME = "libra-runtime"
 """What the functions run as."""
 BUILDER = "libra-build"
 """What builds them."""
+INVOKER = "roles/run.invoker"
+"""Who has it for a service may call it."""
 
 
 def deliverer(deployment: Deployment) -> str:
@@ -66,10 +68,24 @@ def _binding(verb: str, deployment: Deployment, role: str, account: str) -> tupl
 
 def invoking(deployment: Deployment, service: str, account: str) -> Iterator[Change]:
     """Let an account call a private service, if it may not yet."""
-    role, member, where = "roles/run.invoker", deployment.member(account), (service, *deployment.in_region)
-    if (role, member) not in deployment.bindings("run", "services", "get-iam-policy", *where):
-        grant = (f"--member={member}", f"--role={role}")
-        yield gcloud("run", "services", "add-iam-policy-binding", *where, *grant, patient=True)
+    if not _invokes(deployment, service, account):
+        yield gcloud(*_invoker("add", deployment, service, account), patient=True)
+
+
+def barring(deployment: Deployment, service: str, account: str) -> Iterator[Change]:
+    """Let an account call a private service no longer, if it may."""
+    if _invokes(deployment, service, account):
+        yield gcloud(*_invoker("remove", deployment, service, account))
+
+
+def _invokes(deployment: Deployment, service: str, account: str) -> bool:
+    policy = deployment.bindings("run", "services", "get-iam-policy", service, *deployment.in_region)
+    return (INVOKER, deployment.member(account)) in policy
+
+
+def _invoker(verb: str, deployment: Deployment, service: str, account: str) -> tuple[str, ...]:
+    words = ("run", "services", f"{verb}-iam-policy-binding", service, *deployment.in_region)
+    return (*words, f"--member={deployment.member(account)}", f"--role={INVOKER}")
 
 
 class Accounts(Step):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from deploy import stage
 from deploy.gcloud import Change, gcloud, say
 from deploy.parameters import SEPARATOR, runtime
-from deploy.steps.accounts import BUILDER, granting, invoking, revoking
+from deploy.steps.accounts import BUILDER, barring, granting, invoking, revoking
 from deploy.steps.base import RECOMPUTE, Step
 
 SERVICE = "libra-api"
@@ -46,9 +46,11 @@ class Api(Step):
         yield from self._service()
 
     def surplus(self) -> Iterator[Change]:
-        """The service, then its account. Its grant on the recompute names nobody then, and harms nothing."""
+        """The service, what its account may do, then the account: a grant that outlives its account cannot be
+        told from one that is in use."""
         if self._describe("value(metadata.name)"):
             yield gcloud("run", "services", "delete", SERVICE, *self.deployment.in_region)
+        yield from barring(self.deployment, RECOMPUTE, SERVICE)
         yield from revoking(self.deployment, [SERVICE], [(role, SERVICE) for role in ROLES.values()])
 
     def state(self) -> Iterator[tuple[str, str]]:
@@ -72,6 +74,7 @@ class Api(Step):
             "LIBRA_API_RECOMPUTE_URL": deployment.recompute_url(),
             "LIBRA_API_AUDIENCE": self._audience(),
             "LIBRA_API_OPERATORS": values["LIBRA_API_OPERATORS"],
+            "LIBRA_API_ORIGINS": values["LIBRA_API_ORIGINS"],
             "LIBRA_API_DEADLINE_SECONDS": values["LIBRA_API_DEADLINE_SECONDS"],
         }
         variables = SEPARATOR.join(f"{variable}={value}" for variable, value in environment.items())

@@ -50,6 +50,7 @@ def application(
         deadline=settings.deadline,
         project=settings.books.project,
         max_body=MAX_BODY,
+        origins=settings.origins,
         problem=ProblemBody,
     )
     app.state.books = books or Books(settings)

@@ -19,6 +19,8 @@ class ApiSettings:
     """`LIBRA_API_AUDIENCE`, this API's URL; `LIBRA_API_OPERATORS`, the Google accounts that are operators."""
     recompute_url: str | None = None
     """`LIBRA_API_RECOMPUTE_URL`: where the recompute answers; None: the API starts no run."""
+    origins: frozenset[str] = frozenset()
+    """`LIBRA_API_ORIGINS`: the origins whose web pages may ask from a browser."""
     deadline: timedelta = timedelta(seconds=20)
     """`LIBRA_API_DEADLINE_SECONDS`: how long a request may take before it is answered with 504."""
     emulated: bool = False
@@ -42,6 +44,7 @@ class ApiSettings:
                 audience_variable="LIBRA_API_AUDIENCE",
                 accounts_variable="LIBRA_API_OPERATORS",
             ),
+            origins=reading.origins(environment, "LIBRA_API_ORIGINS"),
             deadline=reading.deadline(environment, "LIBRA_API_DEADLINE_SECONDS"),
             emulated=reading.emulated(environment),
         )

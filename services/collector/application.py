@@ -9,8 +9,6 @@ from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, FastAPI, Path
-from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -45,7 +43,7 @@ Send an API key as `X-Api-Key: KEY` or `Authorization: Bearer KEY`, or a Firebas
 `Authorization: Bearer TOKEN`. Errors are `application/problem+json` (RFC 9457).
 """
 RETRY_SECONDS = 5
-HEADERS = ("Authorization", "Content-Encoding", "Content-Type", "X-Api-Key")
+SENT = ("Authorization", "Content-Encoding", "Content-Type", "X-Api-Key")
 """What a page of an allowed origin may send."""
 
 router = APIRouter(prefix="/v1", tags=["events"])
@@ -81,14 +79,6 @@ def application(
         clock: seconds, monotonic, for keys and rates.
         doors: where the events of each source go; None: as the settings say.
     """
-    allowed = Middleware(
-        CORSMiddleware,
-        allow_origins=sorted(settings.origins),
-        allow_methods=["POST"],
-        allow_headers=HEADERS,
-        expose_headers=["Retry-After"],
-        max_age=3_600,
-    )
     app = http.application(
         "Libra collector",
         DESCRIPTION,
@@ -96,7 +86,8 @@ def application(
         deadline=settings.deadline,
         project=settings.books.project,
         max_body=body.MAX_BYTES,
-        outside=[allowed] if settings.origins else [],
+        origins=settings.origins,
+        sent=SENT,
         problem=ProblemBody,
         security=_SECURITY,
     )

@@ -62,6 +62,7 @@ class Queue:
     async def take(self, events: Sequence[object]) -> list[Verdict]:
         """See `Door.take`."""
         now = self._clock()
+        accepted = now.isoformat()
         first: dict[str, Admitted] = {}
         verdicts: list[Verdict] = []
         taken: list[Verdict] = []
@@ -77,16 +78,17 @@ class Queue:
                 verdict = Verdict("accepted", read.id)
                 first[read.id] = read
                 taken.append(verdict)
-                messages.append(self._message(event, read.id))
+                messages.append(self._message(event, read.id, accepted))
             verdicts.append(verdict)
         if messages and not await self._published(messages):
             for verdict in taken:
                 verdict.became = "unavailable"
         return verdicts
 
-    def _message(self, event: object, event_id: str) -> Message:
+    def _message(self, event: object, event_id: str, accepted: str) -> Message:
+        """When it was accepted rides along: the worker judges its time as of then, however late it comes."""
         data = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
-        return Message(data, {"source": self._source, "id": event_id})
+        return Message(data, {"source": self._source, "id": event_id, "accepted": accepted})
 
     async def _published(self, messages: Sequence[Message]) -> bool:
         try:

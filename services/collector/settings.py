@@ -1,6 +1,5 @@
 """The collector's own environment, read once into one frozen object."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -68,27 +67,13 @@ class CollectorSettings:
                 accounts_variable="LIBRA_COLLECTOR_ACCOUNTS",
             ),
             mode=cast("Mode", mode),
-            origins=_origins(environment, "LIBRA_COLLECTOR_ORIGINS"),
+            origins=reading.origins(environment, "LIBRA_COLLECTOR_ORIGINS"),
             signed_in=signed_in,
             rate=reading.number(environment, "LIBRA_COLLECTOR_RATE", 1_000, 1, HIGHEST_RATE),
             deadline=reading.deadline(environment, "LIBRA_COLLECTOR_DEADLINE_SECONDS"),
             pubsub_host=_queue(environment, books) if mode == "queue" else None,
             emulated=reading.emulated(environment),
         )
-
-
-def _origins(environment: Mapping[str, str], variable: str) -> frozenset[str]:
-    """`*` is none: a page that nobody named could send with what its visitor is signed in with."""
-    found = reading.listed(environment, variable)
-    for each in found:
-        if not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/*?#\s]+", each):
-            raise SettingError(
-                variable,
-                reading.text(environment, variable),
-                "origins, separated by commas, such as https://shop.example or chrome-extension://abcd: a "
-                "scheme and a host, no path and no *",
-            )
-    return found
 
 
 def _queue(environment: Mapping[str, str], books: Settings) -> str | None:

@@ -1,7 +1,7 @@
 """The application of a service: its routes behind the edge, every error a problem, and the schema."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 
 from shared import log
 from shared.errors import LibraError
@@ -25,7 +26,8 @@ def application(
     deadline: timedelta,
     project: str | None,
     max_body: int,
-    outside: Sequence[Middleware] = (),
+    origins: Collection[str] = (),
+    sent: Sequence[str] = ("Authorization", "Content-Type"),
     problem: type[problems.ProblemBody] = problems.ProblemBody,
     security: Mapping[str, object] | None = None,
 ) -> FastAPI:
@@ -38,10 +40,20 @@ def application(
         deadline: how long a request may take before it is answered with 504.
         project: whose traces the log lines belong to.
         max_body: bytes of a body.
-        outside: what stands around the edge, the outermost first.
+        origins: whose web pages may ask from a browser.
+        sent: the headers that such a page may send.
         problem: its errors, for the schema.
         security: schemes that the routes name themselves, for the schema.
     """
+    edge = Middleware(Edge, deadline=deadline, project=project, max_body=max_body)
+    browsers = Middleware(
+        CORSMiddleware,
+        allow_origins=sorted(origins),
+        allow_methods=["GET", "POST"],
+        allow_headers=sent,
+        expose_headers=["Retry-After"],
+        max_age=3_600,
+    )
     app = FastAPI(
         title=title,
         version="1",
@@ -49,7 +61,7 @@ def application(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        middleware=[*outside, Middleware(Edge, deadline=deadline, project=project, max_body=max_body)],
+        middleware=[browsers, edge] if origins else [edge],  # what the edge refuses, a page is to read too
         exception_handlers={
             HTTPException: problems.http,
             RequestValidationError: problems.invalid,

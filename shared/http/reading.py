@@ -3,10 +3,14 @@
 All raise `SettingError`.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 
 from shared.errors import SettingError
+
+ORIGIN = r"(https://(?!\S*:443$)|http://(?!\S*:80$))[a-z0-9.-]+(:\d{1,5})?|[a-z]+-extension://[a-z0-9-]+"
+"""What a browser sends as `Origin` for a page with a host, or for an extension (RFC 6454, 6.2)."""
 
 
 def text(environment: Mapping[str, str], variable: str, default: str = "") -> str:
@@ -34,6 +38,21 @@ def accounts(environment: Mapping[str, str], variable: str) -> frozenset[str]:
         if not all(each.partition("@")) or " " in each:
             value = text(environment, variable)
             raise SettingError(variable, value, "addresses of Google accounts, separated by commas")
+    return found
+
+
+def origins(environment: Mapping[str, str], variable: str) -> frozenset[str]:
+    """Origins of web pages and extensions, between commas. `*` is none: a page that nobody named could use
+    what its visitor is signed in with."""
+    found = listed(environment, variable)
+    for each in found:
+        if not re.fullmatch(ORIGIN, each):
+            raise SettingError(
+                variable,
+                text(environment, variable),
+                "origins as browsers send them, separated by commas, such as https://shop.example: a scheme "
+                "and a host in small letters, a port only where it is not the usual one, no path, no *",
+            )
     return found
 
 

@@ -1,11 +1,18 @@
 """The collector in this process: applications, events, doors that a test holds in its hand."""
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import httpx
+
+from shared import api_keys
+from shared.api_keys import ApiKey
 from shared.errors import PublishError
 from shared.publishing import Message
+from tests.support.api import Api
+from tests.support.memory_store import MemoryStore
 
 PROJECT = "demo-collector"
 ENVIRONMENT = {
@@ -30,6 +37,20 @@ def user_event(number: int = 0, **changed: object) -> dict[str, Any]:
         "timestamp": datetime.now(UTC).isoformat(),
     } | changed
     return {name: value for name, value in fields.items() if value is not ...}
+
+
+def send(
+    collector: Api,
+    events: object,
+    *,
+    source: str = "user_events",
+    role: str | None = "device",
+    **options: Any,
+) -> httpx.Response:
+    """Send events as JSON."""
+    options.setdefault("content", json.dumps(events).encode())
+    headers = {"content-type": "application/json", **options.pop("headers", {})}
+    return collector.ask("POST", f"/v1/events/{source}", role=role, headers=headers, **options)
 
 
 class Topic:
@@ -61,3 +82,37 @@ def outcomes(answer: Mapping[str, Any]) -> list[str]:
     """What became of each event, by an answer's body."""
     assert [each["index"] for each in answer["events"]] == list(range(len(answer["events"])))
     return [each["outcome"] for each in answer["events"]]
+
+
+class Clock:
+    """Seconds that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Keys:
+    """Keys in a store, and how often they were read."""
+
+    def __init__(self) -> None:
+        self.store = MemoryStore(lambda: datetime.now(UTC))
+        self.reads = 0
+        self.failing: Exception | None = None
+
+    def make(self, *sources: str) -> str:
+        """A key."""
+        return api_keys.create(self.store, "a", sources or ["signals"], ["signals", "user_events"])[1]
+
+    def revoke(self, key: str) -> None:
+        """Take one back."""
+        api_keys.revoke(self.store, api_keys.key_id(key) or "")
+
+    def look(self, found_id: str) -> ApiKey | None:
+        """See `Keyring`."""
+        self.reads += 1
+        if self.failing:
+            raise self.failing
+        return next((each for each in api_keys.listed(self.store) if each.id == found_id), None)

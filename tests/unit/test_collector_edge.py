@@ -4,63 +4,30 @@ import asyncio
 import gzip
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import httpx
 import pytest
 
 from services.collector.application import application
 from services.collector.body import MAX_BYTES
-from services.collector.doors import Door, Queue
+from services.collector.doors import Queue
 from services.collector.settings import CollectorSettings
 from shared import log
-from shared.catalog import signals, user_events
-from shared.errors import PublishError, SettingError
+from shared.catalog import user_events
+from shared.errors import PublishError
 from shared.publishing import Message, Publisher
 from shared.settings import Settings
 from tests.support.api import Api, check_problem
-from tests.support.collector import ENVIRONMENT, PROJECT, Topic, outcomes, user_event
+from tests.support.collector import ENVIRONMENT, PROJECT, Topic, outcomes, send, user_event
 
-JSON = {"content-type": "application/json"}
 NDJSON = {"content-type": "application/x-ndjson"}
 
 
-@pytest.fixture
-def topic() -> Topic:
-    """Where events go."""
-    return Topic()
-
-
-@pytest.fixture
-def collector(topic: Topic, monkeypatch: pytest.MonkeyPatch) -> Api:
-    """A collector that publishes to the topic, and takes the tokens of the auth emulator."""
-    monkeypatch.setenv("FIREBASE_AUTH_EMULATOR_HOST", "127.0.0.1:9099")
-    publisher = Publisher(topic.call, PROJECT)
-    doors: dict[str, Door] = {}
-    for source in (user_events(Settings()), signals(Settings())):
-        assert source.schema
-        doors[source.name] = Queue(source.name, source.schema, lambda: publisher, lambda: datetime.now(UTC))
-    return Api(application(CollectorSettings.from_environment(ENVIRONMENT), doors=doors), PROJECT)
-
-
-def send(
-    collector: Api,
-    events: object,
-    *,
-    source: str = "user_events",
-    role: str | None = "device",
-    **options: Any,
-) -> httpx.Response:
-    """Send events as JSON."""
-    options.setdefault("content", json.dumps(events).encode())
-    headers = {**JSON, **options.pop("headers", {})}
-    return collector.ask("POST", f"/v1/events/{source}", role=role, headers=headers, **options)
-
-
 def test_an_accepted_event_is_published_as_it_was_sent(collector: Api, topic: Topic) -> None:
-    """With its source and its id as attributes, so that who routes messages need not read them."""
+    """With its source and its id as attributes, so that who routes messages need not read them; and when it
+    was accepted, so that the worker judges its time as of then."""
     event = user_event(page="/Mac & Cheese 🍝", session_id=None)
     answer = send(collector, event)
     assert answer.status_code == 202
@@ -71,7 +38,9 @@ def test_an_accepted_event_is_published_as_it_was_sent(collector: Api, topic: To
     }
     (message,) = topic.messages
     assert json.loads(message.data) == event
-    assert message.attributes == {"source": "user_events", "id": "e0"}
+    accepted = datetime.fromisoformat(message.attributes["accepted"])
+    assert datetime.now(UTC) - accepted < timedelta(minutes=1)
+    assert message.attributes == {"source": "user_events", "id": "e0", "accepted": accepted.isoformat()}
     assert topic.topic == f"projects/{PROJECT}/topics/user_events"
 
 
@@ -214,42 +183,6 @@ def test_the_body_of_somebody_who_may_not_send_is_not_read(collector: Api) -> No
         check_problem(send(collector, None, content=b"no JSON", role=role), status)
 
 
-ORIGIN = "https://shop.example"
-
-
-def test_a_page_of_an_allowed_origin_may_send(collector: Api) -> None:
-    """Its browser asks first, and shows it the answer, also one that the edge refuses."""
-    asked = {
-        "origin": ORIGIN,
-        "access-control-request-method": "POST",
-        "access-control-request-headers": "content-type, x-api-key, content-encoding, authorization",
-    }
-    preflight = collector.ask("OPTIONS", "/v1/events/user_events", role=None, headers=asked)
-    assert preflight.status_code == 200
-    assert preflight.headers["access-control-allow-origin"] == ORIGIN
-    assert "x-api-key" in preflight.headers["access-control-allow-headers"].lower()
-    assert "access-control-allow-credentials" not in preflight.headers
-    for content, status in ((json.dumps(user_event()).encode(), 202), (b" " * (MAX_BYTES + 1), 413)):
-        answer = send(collector, None, content=content, headers={"origin": ORIGIN})
-        assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (status, ORIGIN)
-    assert "Origin" in answer.headers["vary"]
-
-
-def test_a_page_of_another_origin_may_not(collector: Api) -> None:
-    """Its browser is told nothing; nor is any page's where no origin is allowed."""
-    asked = {"origin": "https://evil.example", "access-control-request-method": "POST"}
-    preflight = collector.ask("OPTIONS", "/v1/events/user_events", role=None, headers=asked)
-    assert preflight.status_code == 400
-    assert "access-control-allow-origin" not in preflight.headers
-    closed = Api(
-        application(CollectorSettings.from_environment(ENVIRONMENT | {"LIBRA_COLLECTOR_ORIGINS": ""})),
-        PROJECT,
-    )
-    preflight = closed.ask("OPTIONS", "/v1/events/user_events", role=None, headers=asked | {"origin": ORIGIN})
-    check_problem(preflight, 405)
-    assert "access-control-allow-origin" not in preflight.headers
-
-
 @pytest.fixture
 def lines() -> Iterator[io.StringIO]:
     """What is logged."""
@@ -283,35 +216,6 @@ def test_a_keys_document_that_cannot_be_read_lets_nobody_in(collector: Api) -> N
     answer = send(collector, user_event(), role=None, headers={"x-api-key": key})
     check_problem(answer, 503)
     assert key not in answer.text
-
-
-@pytest.mark.parametrize(
-    ("variables", "message"),
-    [
-        ({"LIBRA_COLLECTOR_MODE": "both"}, "one of queue, direct"),
-        ({"LIBRA_COLLECTOR_ORIGINS": "*"}, "no path and no *"),
-        ({"LIBRA_COLLECTOR_ORIGINS": "https://a.example/x"}, "no path and no *"),
-        ({"LIBRA_COLLECTOR_ORIGINS": "shop.example"}, "such as https://shop.example"),
-        ({"LIBRA_COLLECTOR_ORIGINS": "https://*.example"}, "no path and no *"),
-        ({"LIBRA_COLLECTOR_SIGNED_IN": "signals,libra"}, "of user_events, signals"),
-        ({"LIBRA_COLLECTOR_RATE": "0"}, "a whole number from 1 to 100000"),
-        ({"LIBRA_COLLECTOR_RATE": "9" * 5_000}, "a whole number from 1 to 100000"),
-        ({"LIBRA_COLLECTOR_DEADLINE_SECONDS": "301"}, "a whole number from 1 to 300"),
-        ({"LIBRA_COLLECTOR_AUDIENCE": "libra"}, "an https:// address"),
-        ({"LIBRA_COLLECTOR_ACCOUNTS": "ann"}, "addresses of Google accounts"),
-        ({"PUBSUB_EMULATOR_HOST": ""}, "FIRESTORE_EMULATOR_HOST is set too"),
-        ({"PUBSUB_EMULATOR_HOST": "http://127.0.0.1:1"}, "host:port"),
-        ({"FIREBASE_AUTH_EMULATOR_HOST": "127.0.0.1:9099", "K_SERVICE": "c"}, "not set on Cloud Run"),
-        ({"LIBRA_TIME_ZONE": "Mars"}, "an IANA time zone"),
-    ],
-)  # fmt: skip
-def test_a_wrong_setting_stops_the_start(variables: Mapping[str, str], message: str) -> None:
-    """The message names the variable, the value found and what is allowed."""
-    with pytest.raises(SettingError) as raised:
-        CollectorSettings.from_environment({**ENVIRONMENT, **variables})
-    variable, value = next(iter(variables.items()))
-    assert str(raised.value).startswith(f"{variable}={value!r}: ")
-    assert message in str(raised.value)
 
 
 def test_a_request_that_takes_too_long_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:

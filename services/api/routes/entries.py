@@ -72,8 +72,8 @@ def data(
 ) -> Entries:
     """A page of entries, by their fields and their event time. It costs a document read for each, and one.
 
-    A value together with a time, or with `newest_first`, needs a composite index. Where it is missing, the
-    answer names it.
+    A value together with a time, or with `newest_first`, needs a composite index.
+    `firestore.indexes.json` has it. Where it is missing or not built yet, the answer names it.
     """
     given = {LOCATION: location, "ingredient": ingredient, "dataAction": action}
     given["device.serialNumber"] = device
