@@ -24,7 +24,7 @@ $(STAMP): requirements/dev.txt pyproject.toml
 demo: $(STAMP) ## Run the main job: two weeks of a restaurant chain through the real trigger, checked to be exact
 	$(BIN)/libra demo
 
-up: $(STAMP) ## Start the local stack: Firestore emulator, functions, the relay between them, and the API
+up: $(STAMP) ## Start the local stack: Firestore emulator, functions, the relay between them, the API and the collector
 	$(BIN)/libra up
 
 test: $(STAMP) ## Run the tests of CI

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Literal, cast
 
 from shared.api_keys import HIGHEST_RATE
-from shared.catalog import sources
+from shared.catalog import self_written
 from shared.errors import SettingError
 from shared.http import reading
 from shared.http.identity import Tokens
@@ -52,7 +52,7 @@ class CollectorSettings:
         if mode not in MODES:
             raise SettingError("LIBRA_COLLECTOR_MODE", mode, f"one of {', '.join(MODES)}")
         signed_in = reading.listed(environment, "LIBRA_COLLECTOR_SIGNED_IN")
-        known = [name for name, each in sources(books).items() if each.source.schema]
+        known = self_written(books)
         if not signed_in <= set(known):
             found = reading.text(environment, "LIBRA_COLLECTOR_SIGNED_IN")
             allowed = f"names of sources, separated by commas, of {', '.join(known)}"
