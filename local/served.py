@@ -61,6 +61,11 @@ class Served:
         """The file its output goes to."""
         return self._log
 
+    @property
+    def pid(self) -> int | None:
+        """Its process id, once it was started."""
+        return self._child.pid if self._child else None
+
     def launch(self) -> None:
         """Start it without waiting."""
         self._child = Child(self._name, self._command, self._log, self._environment)
