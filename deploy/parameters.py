@@ -93,7 +93,7 @@ PARAMETERS = (
         "(default)",
         r"\(default\)|[a-z][a-z0-9-]{2,61}[a-z0-9]",
         "the database's id",
-        ("database", "indexes", "rules", "backup", *BOTH),
+        ("database", "indexes", "rules", "board", "backup", *BOTH),
         runtime=True,
     ),
     Parameter(
@@ -333,6 +333,15 @@ PARAMETERS = (
         r"[1-9]\d{0,2}",
         "instances of the collector at most",
         ("collector",),
+    ),
+    Parameter(
+        "LIBRA_BOARD",
+        "--board",
+        "off",
+        "off|on|replace",
+        "the board on Firebase Hosting, which needs Node and the Firebase CLI's sign-in; replace: also where "
+        "another page is served",
+        ("services", "board"),
     ),
     Parameter(
         "LIBRA_SECRETS",

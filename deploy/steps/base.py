@@ -24,6 +24,7 @@ class Deployment:
         for_firebase: Firebase deploys the functions.
         delete_indexes: `down` removes the declared indexes, too.
         delete_database: `down` deletes the database, too.
+        only: the names of the steps that are taken.
     """
 
     values: Mapping[str, str]
@@ -32,6 +33,7 @@ class Deployment:
     for_firebase: bool = False
     delete_indexes: bool = False
     delete_database: bool = False
+    only: frozenset[str] = frozenset()
 
     @property
     def project(self) -> str:

@@ -9,6 +9,7 @@ from deploy import indexes
 from deploy.gcloud import Change, CommandError, DeployError, gcloud, say
 from deploy.google import ApiError, lacking, release_rules
 from deploy.steps.base import Step
+from deploy.steps.board import Board
 
 SERVICES = (
     "artifactregistry.googleapis.com",
@@ -38,6 +39,8 @@ class Preflight(Step):
             self._project()
             self._permissions()
             self._billing()
+            if "board" in self.deployment.only and self.deployment.values["LIBRA_BOARD"] != "off":
+                Board(self.deployment).check()
         yield from ()
 
     def _project(self) -> None:
@@ -86,6 +89,8 @@ class Services(Step):
         wanted = list(SERVICES)
         if deployment.values["LIBRA_SECRETS"]:
             wanted.append("secretmanager.googleapis.com")
+        if deployment.values["LIBRA_BOARD"] != "off":
+            wanted.append("firebasehosting.googleapis.com")
         listed = self.gcloud.look(
             "services", "list", "--enabled", deployment.in_project, "--format=value(config.name)"
         )

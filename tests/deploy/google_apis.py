@@ -30,6 +30,7 @@ APIS = (
     "cloudresourcemanager",
     "cloudscheduler",
     "eventarc",
+    "firebasehosting",
     "firebaserules",
     "firestore",
     "iam",
@@ -79,6 +80,7 @@ class GoogleApis:
         refusals: answers to give instead: (method, a pattern for `api/path`) -> the refusal.
         resources: what exists, by `api/path`.
         lacking: permissions that the caller has not.
+        releases: what each site of Firebase Hosting served, the latest last.
         now: when functions say that they were deployed.
 
     Over 200 lines because each method is one call of an API, and all share the resources of one project.
@@ -101,6 +103,7 @@ class GoogleApis:
         self.lacking: set[str] = set()
         self.now = datetime.now(UTC)
         self.uploads: list[bytes] = []
+        self.releases: dict[str, list[Json]] = {}
         self._lock = threading.Lock()
         self._operations = 0
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -210,6 +213,10 @@ class GoogleApis:
             ("POST", r"(firebaserules/v1/projects/[^/]+/rulesets)"): self._create_ruleset,
             ("POST", r"(firebaserules/v1/projects/[^/]+/releases)"): self._create_release,
             ("POST", r"(firestore/v1/.*/backupSchedules)"): self._create_backup_schedule,
+            ("GET", r"firebasehosting/v1beta1/projects/[^/]+/sites/([^/]+)/releases"): lambda _, match: {
+                "releases": self.releases.get(match[1], [])[::-1][:1]
+            },
+            ("POST", r"firebasehosting/.*/sites/([^/]+)(?:/channels/live)?/releases"): self._release,
             ("GET", r"(storage/b)"): lambda _, match: {"items": self._under(match[1], "")},
             ("POST", r"upload/storage/v1/b/([^/]+)/o"): self._upload_object,
             ("POST", r"run/v2/(projects/[^/]+/locations/[^/]+)/builds:submit"): lambda *_: {
@@ -396,6 +403,10 @@ class GoogleApis:
         self.resources[target] = request.body | {"name": self._name(target)}
         return self.resources[target]
 
+    def _release(self, request: Request, match: re.Match[str]) -> Json:
+        self.releases.setdefault(match[1], []).append({"releaseTime": "2025-09-05T02:00:00Z", **request.body})
+        return {}
+
     def _upload_object(self, request: Request, match: re.Match[str]) -> Json:
         """The last of several parts is the object; its boundary is the first line."""
         boundary = request.raw.partition(b"\r\n" if b"\r\n" in request.raw[:200] else b"\n")[0]
@@ -446,7 +457,7 @@ class GoogleApis:
             protocol_version = "HTTP/1.1"
 
             def _serve(self) -> None:
-                raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                raw = b"".join(self._chunks())
                 url = urlsplit(self.path)
                 api, _, path = url.path.lstrip("/").partition("/")
                 is_json = "json" in self.headers.get("Content-Type", "")
@@ -457,6 +468,16 @@ class GoogleApis:
                 except Refusal as refusal:
                     error = {"code": refusal.code, "status": refusal.status, "message": refusal.message}
                     self._reply(refusal.code, {"error": error})
+
+            def _chunks(self) -> Iterator[bytes]:
+                """The body: of a length that is said before, or in chunks, each with its own."""
+                if self.headers.get("Transfer-Encoding") != "chunked":
+                    yield self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                    return
+                while size := int(self.rfile.readline(), 16):
+                    yield self.rfile.read(size)
+                    self.rfile.readline()
+                self.rfile.readline()
 
             do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815 - http.server's names
 
