@@ -58,7 +58,7 @@ class Admitted:
 
     def same_as(self, stored: Mapping[str, object]) -> bool:
         """Whether an entry that is stored says exactly this."""
-        return _canonical(self.fields) == _canonical(stored)
+        return stored is self.fields or _canonical(self.fields) == _canonical(stored)
 
 
 @dataclass(frozen=True, slots=True)

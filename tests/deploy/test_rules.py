@@ -19,8 +19,24 @@ TOTALS = (
     "aggregates_actions",
     "aggregates_time_hours",
     "aggregates_time_dates",
+    "analytics_aggregates",
+    "analytics_aggregates_hours",
+    "analytics_aggregates_dates",
+    "signals_aggregates",
+    "signals_aggregates_flags",
+    "signals_aggregates_platforms",
 )
-BOOKS = ("aggregates", "aggregates_seen", "aggregates_rejected", "aggregates_runs", "aggregates_archives")
+BOOKS = (
+    "aggregates",
+    "aggregates_seen",
+    "aggregates_rejected",
+    "aggregates_runs",
+    "aggregates_archives",
+    "analytics_aggregates_users",
+    *("user_events", "user_events_rejected", "user_events_runs"),
+    *("signals", "signals_rejected", "signals_runs"),
+)
+"""What operators alone read: totals by user tell what a person did, and so do the entries."""
 CALLERS: dict[str, dict[str, Any] | None] = {
     "nobody": None,
     "user": {},
