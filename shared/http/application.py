@@ -79,8 +79,8 @@ def application(
 
 
 COLLECT_EVERY = 10_000
-"""How many containers are made between two garbage collections. Python's own 700 has what a request made looked
-through several times while it is under way, and the modules with it: a third of a small request's CPU."""
+"""How many containers are made between two garbage collections. Python's own 700 has what a request made
+looked through several times while it is under way, and the modules with it: a third of its CPU."""
 
 
 def collect_seldom() -> None:
