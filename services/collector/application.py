@@ -100,7 +100,7 @@ async def send(request: Request) -> Response:
     door: Door | None = state.doors.get(source)
     if door is None:
         raise Problem(404, f"there is no source {shown(source)}: expected one of {', '.join(state.doors)}")
-    access.admit(caller, source)
+    access.allow(caller, source)
     content = await request.body()
     events = body.read(content, headers.get("content-type", ""), headers.get("content-encoding", ""))
     access.charge(caller, len(events))
