@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -248,23 +249,43 @@ def link_interpreter() -> None:
 
 
 def main() -> None:
-    """`python -m local.suite`: become the suite, at the ports of `firebase.json`."""
+    """`python -m local.suite`: the suite at the ports of `firebase.json`, until Ctrl-C or its own end."""
     parser = argparse.ArgumentParser(prog="local.suite")
     parser.add_argument("--project", default=PROJECT)
     project = parser.parse_args().project
+    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # with &, a shell has SIGINT ignored
+        signal.signal(ending, signal.default_int_handler)
     ports = Ports.configured()
+    config = write_config(ports)
+    status: int | str
     try:
-        words = command(write_config(ports), project)
-        inside = environment(os.environ, project)
+        status = _run(command(config, project), environment(os.environ, project), ports, project)
     except StackError as error:
-        sys.exit(f"make emulate: {error}")
+        status = f"make emulate: {error}"
+    except KeyboardInterrupt:
+        _say("\nStopped.")
+        status = 0
+    finally:
+        config.unlink(missing_ok=True)
+    sys.exit(status)
+
+
+def _run(words: Sequence[str], inside: Mapping[str, str], ports: Ports, project: str) -> int:
+    """Show the suite until it ends; its exit status. It has a session of its own: a terminal's Ctrl-C would
+    reach it a second time."""
     address = ports.address("firestore")
     _say(
         f"when it is ready, in another terminal: export FIRESTORE_EMULATOR_HOST={address} "
         f"GOOGLE_CLOUD_PROJECT={project}, and then libra as usual"
     )
-    os.chdir(WORK)
-    os.execvpe(words[0], words, inside)  # noqa: S606 - our own words, and no shell is wanted
+    line = [*_leash(words), *words]
+    with subprocess.Popen(line, cwd=WORK, env=dict(inside), start_new_session=True) as suite:
+        try:
+            return suite.wait()
+        except KeyboardInterrupt:
+            os.killpg(suite.pid, signal.SIGKILL if _namespaced(words) else signal.SIGINT)
+            suite.wait()
+            raise
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import click
 
 from cli.commands.options import Ended, ending, faulty
 from deploy.parameters import default
+from local.collecting import Collector
 from local.errors import StackError
 from local.extras import EXTRAS, Extra
 from local.faults import Faults
@@ -72,7 +73,10 @@ def command(
     extras: tuple[str, ...],
     **faults: float,
 ) -> None:
-    """Start the Firestore emulator, the functions, the relay between them, and the API; Ctrl-C stops them."""
+    """Start the Firestore emulator, the functions, the relay, the API and the collector.
+
+    Ctrl-C stops them.
+    """
     attached = bool(os.environ.get("FIRESTORE_EMULATOR_HOST"))
     with suppress(KeyboardInterrupt, Ended), ending(), ExitStack() as running:
         click.echo("Starting …")
@@ -91,6 +95,8 @@ def command(
         )
         running.enter_context(stack)
         added = [running.enter_context(EXTRAS[name](stack)) for name in extras]
+        exported = {name: value for it in added for name, value in it.exports.items()}
+        added.append(running.enter_context(Collector(stack, exported)))
         click.echo(_where(stack, added))
         _watch([stack, *added])
     click.echo("\nStopped.")
@@ -107,7 +113,7 @@ def _usual_port() -> int | None:
 
 def _where(stack: LocalStack, added: Sequence[Extra]) -> str:
     also = "".join(f"  {name:9}   {address}\n" for it in added for name, address in it.where.items())
-    exports = "".join(f" {name}={value}" for it in added for name, value in it.exports.items())
+    exports = "".join(f" \\\n    {name}={value}" for it in added for name, value in it.exports.items())
     return f"""
   Firestore   {stack.emulator.address}   project {stack.project}
   function    {stack.function.address}   creations{_changes(stack)}
@@ -122,6 +128,9 @@ In another terminal:
   libra generate
   export LIBRA_API=http://{stack.api.address} LIBRA_TOKEN={unsigned_token(stack.project, "operator")}
   curl -H "Authorization: Bearer $LIBRA_TOKEN" $LIBRA_API/v1/totals/aggregates_categories
+  curl -H "X-Api-Key: $LIBRA_KEY" --json "{{\\"event_id\\": \\"e1\\", \\"user_id\\": \\"ann\\",
+      \\"event_type\\": \\"purchase\\", \\"timestamp\\": \\"$(date -u +%FT%TZ)\\"}}" \\
+    $LIBRA_COLLECTOR/v1/events/user_events
 
 Ctrl-C stops everything; the documents go with it."""
 

@@ -1,6 +1,5 @@
 """What the routes read: the store, opened on first use, and what is declared."""
 
-import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated
@@ -10,6 +9,7 @@ from fastapi import Depends, Request
 from services.api.settings import ApiSettings
 from shared.aggregation import Home, Source
 from shared.catalog import LIBRA_HOME, libra
+from shared.http.once import Once
 from shared.store import Store
 from shared.store.client import FirestoreStore
 
@@ -23,9 +23,7 @@ class Books:
         self.source: Source = libra(settings.books)
         self.home: Home = LIBRA_HOME
         self.now = clock
-        self._settings = settings.books
-        self._lock = threading.Lock()
-        self._store: Store | None = None
+        self._store = Once[Store](lambda: FirestoreStore.connect(settings.books))
 
     @property
     def store(self) -> Store:
@@ -34,10 +32,7 @@ class Books:
         Raises:
             SettingError: the credentials cannot be used.
         """
-        with self._lock:
-            if self._store is None:
-                self._store = FirestoreStore.connect(self._settings)
-            return self._store
+        return self._store()
 
     def ready(self) -> None:
         """Read the state document, which is there or not.

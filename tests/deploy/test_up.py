@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy import indexes
 from deploy.steps.base import TRIGGERS
 from shared.catalog import LIBRA_HOME, libra
 from shared.settings import Settings
@@ -165,15 +166,12 @@ def test_the_database_is_created_in_native_mode_and_protected(apis: GoogleApis) 
     assert request.body["deleteProtectionState"] == "DELETE_PROTECTION_ENABLED"
 
 
-def test_the_index_the_exemptions_and_the_policy_are_declared(apis: GoogleApis) -> None:
-    """What is written on every event is not indexed, markers expire, and the index counter has its index."""
+def test_the_indexes_the_exemptions_and_the_policy_are_declared(apis: GoogleApis) -> None:
+    """What is written on every event is not indexed, markers expire, and each index of the file is there."""
     source = libra(Settings())
-    index = apis.change("POST", f"{DATABASE}/collectionGroups/libra/indexes").body
-    assert index["queryScope"] == "COLLECTION"
-    assert [(it["fieldPath"], it["order"]) for it in index["fields"]] == [
-        ("dataAction", "ASCENDING"),
-        ("timestamp", "ASCENDING"),
-    ]
+    created = [it for it in apis.changes() if it.path.endswith("/collectionGroups/libra/indexes")]
+    asked = [{name: it.body[name] for name in ("collectionGroup", "queryScope", "fields")} for it in created]
+    assert asked == indexes.declared()["indexes"]
     patched = [it for it in apis.changes() if it.method == "PATCH" and "/fields/" in it.path]
     exempt = {tuple(it.path.split("/")[6::2]) for it in patched if it.query["updateMask"] == ["indexConfig"]}
     totals = {(it.name, field) for it in source.aggregations for field in ("recent", "updated_at")}
@@ -306,7 +304,7 @@ def test_status_says_what_is_deployed(deploy: Deploy, apis: GoogleApis) -> None:
     assert "ACTIVE" in lines["libra-on-created"]
     assert "RETRY_POLICY_RETRY" in lines["libra-on-created"]
     assert "Europe/Zurich" in lines["schedule"]
-    assert "READY" in lines["index"]
+    assert lines["indexes"].endswith(f"{len(indexes.declared()['indexes'])} READY")
     assert "ACTIVE" in lines["time-to-live"]
 
 
