@@ -241,6 +241,7 @@ def run(options: Options) -> None:
         force=options.force,
         for_firebase=options.for_firebase,
         delete_indexes=options.delete_indexes,
+        delete_topics=options.delete_topics,
         delete_database=options.delete_database,
         only=options.only,
     )

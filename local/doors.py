@@ -10,7 +10,7 @@ from local.process import Child
 from local.pubsub import PubSub
 from local.served import START_SECONDS
 from local.stack import LocalStack
-from shared.catalog import sources
+from shared.catalog import self_written
 
 PULLS = '"message": "The worker pulls"'
 
@@ -85,7 +85,7 @@ class Doors:
             self.pubsub = PubSub.attach(address)
         else:
             self.pubsub = PubSub.prepare(stack.environment, stack.folder / "pubsub.txt", java=QUICK)
-        self.sources = [name for name, books in sources(stack.settings).items() if books.home.self_written]
+        self.sources = list(self_written(stack.settings))
         self.environment = stack.environment | self.exports
         self.workers = Workers(self.environment, stack.folder)
 

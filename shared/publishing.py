@@ -25,7 +25,7 @@ MOST_BYTES = 4_000_000
 """Of the messages that ride together; one sender's may have more: the platform's bound is 10,000,000."""
 MOST_WAITING = 64_000_000
 """Bytes that may wait for a call in one process."""
-CALLS = 4
+CALLS = 2
 """Under way at once for one topic."""
 TIMEOUT = 10.0
 """Seconds until a call counts as not acknowledged, with its retries."""

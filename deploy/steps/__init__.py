@@ -12,6 +12,8 @@ from deploy.steps.collector import Collector
 from deploy.steps.functions import Functions, Stage
 from deploy.steps.project import Backup, Database, Indexes, Preflight, Rules, Services
 from deploy.steps.schedule import Schedule
+from deploy.steps.topics import TopicsStep
+from deploy.steps.worker import Worker
 
 STEPS: tuple[type[Step], ...] = (
     Stage,
@@ -24,7 +26,9 @@ STEPS: tuple[type[Step], ...] = (
     Functions,
     Invokers,
     Api,
+    TopicsStep,
     Collector,
+    Worker,
     Board,
     Schedule,
     Backup,

@@ -414,6 +414,19 @@ class GoogleApis:
         self.uploads.append(part)
         return {"bucket": match[1], "name": "source.zip", "generation": "1", "size": str(len(part))}
 
+    def _put_pubsub(self, request: Request, match: re.Match[str]) -> Json:
+        self.resources[match[1]] = request.body | {"name": self._name(match[1])}
+        return self.resources[match[1]]
+
+    def _patch_pubsub(self, request: Request, match: re.Match[str]) -> Json:
+        self.resources[match[1]] |= next(it for it in request.body.values() if isinstance(it, dict))
+        return self.resources[match[1]]
+
+    def _create_repository(self, request: Request, match: re.Match[str]) -> Json:
+        target = f"{match[1]}/{request.query['repositoryId'][0]}"
+        self.resources[target] = request.body | {"name": self._name(target)}
+        return self._done(target, "google.devtools.artifactregistry.v1.Repository")
+
     def _built(self) -> Json:
         """A build that has ended."""
         image = {"name": "image", "digest": "sha256:0"}
