@@ -38,6 +38,7 @@ def test_a_cursor_comes_back_as_it_was(values: tuple[object, ...]) -> None:
         ["list", 1],
         ["list", 1, "id", "id"],
         ["list", True, "id"],
+        ["list", {"time": "0001-01-01T00:00:00+14:00"}, "id"],
         ["list", "1", "id"],
         ["list", 2**63, "id"],
         ["list", 1, "\ud800"],
