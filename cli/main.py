@@ -22,7 +22,9 @@ COMMANDS = {  # in the order of the help: name, module of cli.commands
     "entry": "entry",
     "runs": "runs",
     "rejected": "rejected",
+    "keys": "keys",
     "archive": "archive",
+    "compact": "compact",
     "aggregation": "aggregation",
     "cost": "cost",
 }

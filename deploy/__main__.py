@@ -32,7 +32,7 @@ See it:
                                                   a recompute now
   gcloud functions logs read {trigger} --gen2 --region={region} --project={project}
 
-When idle it costs at most 0.10 USD a month for the schedule (three are free for each billing account) and
+When idle it costs at most 0.20 USD a month for two schedules (three are free for each billing account) and
 cents for the stored image and source; with --min-instances above 0, each instance kept warm costs more.
 docs/operations.md works the costs out.
 """

@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from typing import Any
 
 from deploy.stage import EMULATOR_REGION, ROOT, STAGED, VENV
 from local.errors import StackError
-from local.jar import MAIN_CLASS, find_jar
+from local.jar import FIRESTORE, find_jar
 from local.java import find_java
 from local.process import Child
 
@@ -111,7 +112,7 @@ def write_config(ports: Ports) -> Path:
 
 def manifest_jar(emulator: Path, folder: Path) -> Path:
     """A jar that can be started with `java -jar` and runs the Firestore emulator."""
-    lines = [f"Main-Class: {MAIN_CLASS}", f"Class-Path: {emulator.resolve().as_uri()}"]
+    lines = [f"Main-Class: {FIRESTORE.main}", f"Class-Path: {emulator.resolve().as_uri()}"]
     folded = ["\r\n ".join(line[at : at + LINE] for at in range(0, len(line), LINE)) for line in lines]
     folder.mkdir(parents=True, exist_ok=True)
     jar = folder / "firestore-emulator.jar"
@@ -248,23 +249,43 @@ def link_interpreter() -> None:
 
 
 def main() -> None:
-    """`python -m local.suite`: become the suite, at the ports of `firebase.json`."""
+    """`python -m local.suite`: the suite at the ports of `firebase.json`, until Ctrl-C or its own end."""
     parser = argparse.ArgumentParser(prog="local.suite")
     parser.add_argument("--project", default=PROJECT)
     project = parser.parse_args().project
+    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # with &, a shell has SIGINT ignored
+        signal.signal(ending, signal.default_int_handler)
     ports = Ports.configured()
+    config = write_config(ports)
+    status: int | str
     try:
-        words = command(write_config(ports), project)
-        inside = environment(os.environ, project)
+        status = _run(command(config, project), environment(os.environ, project), ports, project)
     except StackError as error:
-        sys.exit(f"make emulate: {error}")
+        status = f"make emulate: {error}"
+    except KeyboardInterrupt:
+        _say("\nStopped.")
+        status = 0
+    finally:
+        config.unlink(missing_ok=True)
+    sys.exit(status)
+
+
+def _run(words: Sequence[str], inside: Mapping[str, str], ports: Ports, project: str) -> int:
+    """Show the suite until it ends; its exit status. It has a session of its own: a terminal's Ctrl-C would
+    reach it a second time."""
     address = ports.address("firestore")
     _say(
         f"when it is ready, in another terminal: export FIRESTORE_EMULATOR_HOST={address} "
         f"GOOGLE_CLOUD_PROJECT={project}, and then libra as usual"
     )
-    os.chdir(WORK)
-    os.execvpe(words[0], words, inside)  # noqa: S606 - our own words, and no shell is wanted
+    line = [*_leash(words), *words]
+    with subprocess.Popen(line, cwd=WORK, env=dict(inside), start_new_session=True) as suite:
+        try:
+            return suite.wait()
+        except KeyboardInterrupt:
+            os.killpg(suite.pid, signal.SIGKILL if _namespaced(words) else signal.SIGINT)
+            suite.wait()
+            raise
 
 
 if __name__ == "__main__":

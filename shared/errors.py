@@ -15,6 +15,7 @@
     │   └── Transient           may succeed if tried again; whether it was applied is unknown
     │       ├── Contention      aborted: another transaction came first; nothing was applied
     │       └── Overloaded      refused before anything was sent: this instance's queue is full
+    ├── PublishError            Pub/Sub has not acknowledged messages; whether they are published is unknown
     ├── ArchiveError            a file of an archive cannot be written or read, or is not what was written
     ├── WindowError             a question about the totals that has no answer
     │   ├── NotFound            what it names is not there
@@ -93,6 +94,18 @@ class Overloaded(Transient):
     """This instance already has as many entries waiting as it may hold. Nothing was sent."""
 
 
+class PublishError(LibraError):
+    """Pub/Sub has not acknowledged messages. They may be published all the same.
+
+    Attributes:
+        refused: the messages themselves are wrong: they can never be published as they are.
+    """
+
+    def __init__(self, message: str, *, refused: bool = False) -> None:
+        super().__init__(message)
+        self.refused = refused
+
+
 class ArchiveError(LibraError):
     """A file of an archive cannot be written or read, or is not what was written; or nothing is sealed."""
 
@@ -121,11 +134,13 @@ class LeaseHeld(RecomputeError):  # noqa: N818 - says what it is
         expires_at: when its lease is over (aware, UTC).
     """
 
-    def __init__(self, run_id: str, expires_at: datetime) -> None:
-        super().__init__(
-            f"run {run_id} holds the lease until {expires_at.isoformat()}: "
-            "wait for it to end, or for the lease to run out"
-        )
+    def __init__(
+        self,
+        run_id: str,
+        expires_at: datetime,
+        advice: str = "wait for it to end, or for the lease to run out",
+    ) -> None:
+        super().__init__(f"run {run_id} holds the lease until {expires_at.isoformat()}: {advice}")
         self.run_id = run_id
         self.expires_at = expires_at
 

@@ -9,6 +9,8 @@ RUNTIME = "libra-runtime"
 """What the functions run as."""
 BUILDER = "libra-build"
 """What builds them."""
+INVOKER = "roles/run.invoker"
+"""Who has it for a service may call it."""
 
 
 def deliverer(deployment: Deployment) -> str:
@@ -28,7 +30,7 @@ Grants = list[tuple[str, str]]
 def granting(deployment: Deployment, accounts: list[str], grants: Grants) -> Iterator[Change]:
     """Create the accounts and grant the roles that are not there."""
     for account in accounts:
-        if not _exists(deployment, account):
+        if not exists(deployment, account):
             name = f"--display-name=Libra: {account.removeprefix('libra-')}"
             yield gcloud("iam", "service-accounts", "create", account, name, deployment.in_project)
     granted = _granted(deployment)
@@ -44,12 +46,13 @@ def revoking(deployment: Deployment, accounts: list[str], grants: Grants) -> Ite
         if (role, deployment.member(account)) in granted:
             yield gcloud(*_binding("remove", deployment, role, account))
     for account in accounts:
-        if _exists(deployment, account):
+        if exists(deployment, account):
             email = deployment.email(account)
             yield gcloud("iam", "service-accounts", "delete", email, deployment.in_project)
 
 
-def _exists(deployment: Deployment, account: str) -> bool:
+def exists(deployment: Deployment, account: str) -> bool:
+    """Whether the account is there."""
     email = deployment.email(account)
     describe = ("iam", "service-accounts", "describe", email, deployment.in_project)
     return bool(deployment.gcloud.look(*describe, "--format=value(email)"))
@@ -66,10 +69,24 @@ def _binding(verb: str, deployment: Deployment, role: str, account: str) -> tupl
 
 def invoking(deployment: Deployment, service: str, account: str) -> Iterator[Change]:
     """Let an account call a private service, if it may not yet."""
-    role, member, where = "roles/run.invoker", deployment.member(account), (service, *deployment.in_region)
-    if (role, member) not in deployment.bindings("run", "services", "get-iam-policy", *where):
-        grant = (f"--member={member}", f"--role={role}")
-        yield gcloud("run", "services", "add-iam-policy-binding", *where, *grant, patient=True)
+    if not _invokes(deployment, service, account):
+        yield gcloud(*_invoker("add", deployment, service, account), patient=True)
+
+
+def barring(deployment: Deployment, service: str, account: str) -> Iterator[Change]:
+    """Let an account call a private service no longer, if it may."""
+    if _invokes(deployment, service, account):
+        yield gcloud(*_invoker("remove", deployment, service, account))
+
+
+def _invokes(deployment: Deployment, service: str, account: str) -> bool:
+    policy = deployment.bindings("run", "services", "get-iam-policy", service, *deployment.in_region)
+    return (INVOKER, deployment.member(account)) in policy
+
+
+def _invoker(verb: str, deployment: Deployment, service: str, account: str) -> tuple[str, ...]:
+    words = ("run", "services", f"{verb}-iam-policy-binding", service, *deployment.in_region)
+    return (*words, f"--member={deployment.member(account)}", f"--role={INVOKER}")
 
 
 class Accounts(Step):

@@ -160,7 +160,7 @@ class Indexes(Step):
 
     name = "indexes"
     needs = "roles/datastore.owner"
-    title = "Declare the index, the exemptions and the time-to-live policy"
+    title = "Declare the indexes, the exemptions and the time-to-live policy"
 
     @property
     def undoing(self) -> str:
@@ -196,11 +196,12 @@ class Indexes(Step):
                 yield self._field(declared, {"exempt": "--clear-exemption", "ttl": "--disable-ttl"})
 
     def state(self) -> Iterator[tuple[str, str]]:
-        """Whether the index and the policy are ready."""
+        """Whether the indexes and the policy are ready."""
         where = self.deployment.in_database
         ours = ("--filter=name~collectionGroups/libra/", "--format=value(state)")
-        index = self.gcloud.look("firestore", "indexes", "composite", "list", *where, *ours)
-        yield "index", index or "not there"
+        states = self.gcloud.look("firestore", "indexes", "composite", "list", *where, *ours).split()
+        counted = [f"{states.count(state)} {state}" for state in sorted(set(states))]
+        yield "indexes", ", ".join(counted) or "not there"
         ttl = self.gcloud.look(
             "firestore", "fields", "ttls", "list", *where, "--format=value(ttlConfig.state)"
         )

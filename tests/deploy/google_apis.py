@@ -211,7 +211,7 @@ class GoogleApis:
             ("POST", r"(firebaserules/v1/projects/[^/]+/releases)"): self._create_release,
             ("POST", r"(firestore/v1/.*/backupSchedules)"): self._create_backup_schedule,
             ("GET", r"(storage/b)"): lambda _, match: {"items": self._under(match[1], "")},
-            ("POST", r"upload/storage/.*"): self._upload_object,
+            ("POST", r"upload/storage/v1/b/([^/]+)/o"): self._upload_object,
             ("POST", r"run/v2/(projects/[^/]+/locations/[^/]+)/builds:submit"): lambda *_: {
                 "buildOperation": self._built()
             },
@@ -396,12 +396,12 @@ class GoogleApis:
         self.resources[target] = request.body | {"name": self._name(target)}
         return self.resources[target]
 
-    def _upload_object(self, request: Request, _: re.Match[str]) -> Json:
+    def _upload_object(self, request: Request, match: re.Match[str]) -> Json:
         """The last of several parts is the object; its boundary is the first line."""
         boundary = request.raw.partition(b"\r\n" if b"\r\n" in request.raw[:200] else b"\n")[0]
         part = request.raw.split(b"\n" + boundary)[1].replace(b"\r\n\r\n", b"\n\n", 1).partition(b"\n\n")[2]
         self.uploads.append(part)
-        return {"bucket": "run-sources", "name": "source.zip", "generation": "1", "size": str(len(part))}
+        return {"bucket": match[1], "name": "source.zip", "generation": "1", "size": str(len(part))}
 
     def _built(self) -> Json:
         """A build that has ended."""

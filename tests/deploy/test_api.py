@@ -22,7 +22,9 @@ BUCKET = "run-sources-kitchen-1-europe-west6"
 RUN = "run/apis/serving.knative.dev/v1/namespaces/kitchen-1/services/libra-api"
 URL = "https://libra-recompute-abc123-oa.a.run.app"
 MEMBER = "serviceAccount:libra-api@kitchen-1.iam.gserviceaccount.com"
+SCHEDULER = "serviceAccount:libra-scheduler@kitchen-1.iam.gserviceaccount.com"
 API = (*WHERE, "--only=api")
+CALLERS = ("--api-operators=ann@example.com", "--api-origins=https://shop.example,http://localhost:5173")
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +43,9 @@ def apis() -> Iterator[GoogleApis]:
         f"storage/b/{BUCKET}": {"id": BUCKET, "name": BUCKET},
         f"iam/accounts/{build}": {"email": build, "uniqueId": "1"},
     }
+    made.policies[f"run/v1/{REGION}/services/libra-recompute"] = {
+        "bindings": [{"role": "roles/run.invoker", "members": [SCHEDULER]}]
+    }
     made.enabled |= {f"{name}.googleapis.com" for name in ("run", "cloudbuild", "artifactregistry")}
     with made.serving() as started:
         yield started
@@ -49,7 +54,7 @@ def apis() -> Iterator[GoogleApis]:
 @pytest.fixture(scope="module")
 def service(deploy: Deploy, apis: GoogleApis) -> dict[str, Any]:
     """The service that the first `up` asked for."""
-    done = deploy("up", *API, "--api=reader", "--api-operators=ann@example.com")
+    done = deploy("up", *API, "--api=reader", *CALLERS)
     assert done.returncode == 0, done.stderr
     return apis.change("POST", RUN.rpartition("/")[0]).body
 
@@ -58,6 +63,13 @@ def roles(apis: GoogleApis) -> list[str]:
     """What the API's account may do in the project."""
     bindings = apis.policies["cloudresourcemanager/v1/projects/kitchen-1"].get("bindings", [])
     return [it["role"] for it in bindings if MEMBER in it["members"]]
+
+
+def callers(apis: GoogleApis) -> set[str]:
+    """Who may call the recompute."""
+    (binding,) = apis.policies[f"run/v1/{REGION}/services/libra-recompute"]["bindings"]
+    assert binding["role"] == "roles/run.invoker"
+    return set(binding["members"])
 
 
 def test_without_being_asked_for_it_is_not_deployed(deploy: Deploy, apis: GoogleApis) -> None:
@@ -74,8 +86,7 @@ def test_it_runs_as_an_account_of_its_own_that_may_read_and_call_the_recompute(
     """Nothing else: it cannot write a document."""
     assert service["spec"]["template"]["spec"]["serviceAccountName"] == MEMBER.partition(":")[2]
     assert roles(apis) == ["roles/datastore.viewer"]
-    policy = apis.policies[f"run/v1/{REGION}/services/libra-recompute"]
-    assert [(it["role"], it["members"]) for it in policy["bindings"]] == [("roles/run.invoker", [MEMBER])]
+    assert callers(apis) == {SCHEDULER, MEMBER}
 
 
 def test_it_starts_with_the_settings_that_it_is_given(service: dict[str, Any]) -> None:
@@ -86,8 +97,9 @@ def test_it_starts_with_the_settings_that_it_is_given(service: dict[str, Any]) -
     assert settings.books.project == "kitchen-1"
     assert str(settings.books.time_zone) == "Europe/Zurich"
     assert settings.recompute_url == URL
-    assert settings.audience == "https://libra-api-1234567890.europe-west6.run.app"
-    assert settings.operators == {"ann@example.com"}
+    assert settings.tokens.audience == "https://libra-api-1234567890.europe-west6.run.app"
+    assert settings.tokens.accounts == {"ann@example.com"}
+    assert settings.origins == {"https://shop.example", "http://localhost:5173"}
     assert not settings.emulated
 
 
@@ -106,7 +118,7 @@ def test_a_second_run_changes_nothing(deploy: Deploy, apis: GoogleApis, service:
     """The same sources and flags: not even a build."""
     assert service
     before = len(apis.changes())
-    done = deploy("up", *API, "--api=reader", "--api-operators=ann@example.com")
+    done = deploy("up", *API, "--api=reader", *CALLERS)
     assert done.returncode == 0, done.stderr
     assert "libra-api is up to date" in done.stderr
     assert len(apis.changes()) == before
@@ -116,18 +128,24 @@ def test_a_second_run_changes_nothing(deploy: Deploy, apis: GoogleApis, service:
 
 def test_a_writer_has_another_role_and_only_that(deploy: Deploy, apis: GoogleApis) -> None:
     """It may remove a rejected record; the role of a reader is gone."""
-    done = deploy("up", *API, "--api=writer", "--api-operators=ann@example.com")
+    done = deploy("up", *API, "--api=writer", *CALLERS)
     assert done.returncode == 0, done.stderr
     assert roles(apis) == ["roles/datastore.user"]
 
 
-def test_who_wants_it_no_more_has_nothing_left(deploy: Deploy, apis: GoogleApis) -> None:
-    """`up` with --api=off takes the service, its role and its account away; so does `down`."""
-    done = deploy("up", *API)
+@pytest.mark.parametrize("command", ["up", "down"])
+def test_who_wants_it_no_more_has_nothing_left(deploy: Deploy, apis: GoogleApis, command: str) -> None:
+    """`up` with --api=off takes the service, its roles, its call of the recompute and its account away. So
+    does `down`. The schedule may call the recompute as before. A second time, nothing is left to do."""
+    made = deploy("up", *API, "--api=reader", *CALLERS)
+    assert made.returncode == 0, made.stderr
+    assert callers(apis) == {SCHEDULER, MEMBER}
+    done = deploy(command, *API)
     assert done.returncode == 0, done.stderr
     assert RUN not in apis.resources
     assert roles(apis) == []
+    assert callers(apis) == {SCHEDULER}
     assert "iam/accounts/libra-api@kitchen-1.iam.gserviceaccount.com" not in apis.resources
     before = len(apis.changes())
-    assert deploy("down", *API).returncode == 0
+    assert deploy(command, *API).returncode == 0
     assert len(apis.changes()) == before

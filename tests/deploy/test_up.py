@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy import indexes
 from deploy.steps.base import TRIGGERS
 from shared.catalog import LIBRA_HOME, libra
 from shared.settings import Settings
@@ -145,7 +146,7 @@ def test_one_account_may_call_each_function(apis: GoogleApis, service: str, call
 
 def test_the_schedule_calls_the_recompute_with_its_own_token(apis: GoogleApis) -> None:
     """Nightly at two in the configured zone, with an OIDC token for exactly that service, and retries."""
-    job = apis.change("POST", "cloudscheduler/.*/locations/europe-west6/jobs").body
+    job = apis.resources["cloudscheduler/v1/projects/kitchen-1/locations/europe-west6/jobs/libra-recompute"]
     assert (job["schedule"], job["timeZone"]) == ("0 2 * * *", "Europe/Zurich")
     target = job["httpTarget"]
     assert (target["httpMethod"], target["uri"]) == ("POST", f"{URL}/")
@@ -154,6 +155,19 @@ def test_the_schedule_calls_the_recompute_with_its_own_token(apis: GoogleApis) -
     assert target["headers"]["Content-Type"] == "application/json"
     assert job["attemptDeadline"] == "1800s"
     assert job["retryConfig"]["retryCount"] == 3
+
+
+def test_the_compaction_is_scheduled_each_hour_until_it_is_off(deploy: Deploy, apis: GoogleApis) -> None:
+    """It asks the recompute, with the same token; `--compact-schedule=off` removes its job, and no other."""
+    jobs = "cloudscheduler/v1/projects/kitchen-1/locations/europe-west6/jobs"
+    job = apis.resources[f"{jobs}/libra-compact"]
+    assert job["schedule"] == "30 * * * *"
+    assert json.loads(base64.b64decode(job["httpTarget"]["body"])) == {"compact": True}
+    assert job["httpTarget"]["uri"] == f"{URL}/"
+    done = deploy("up", *WHERE, "--compact-schedule=off", "--only=schedule")
+    assert done.returncode == 0, done.stderr
+    assert [path for path in apis.resources if path.startswith(jobs)] == [f"{jobs}/libra-recompute"]
+    assert deploy("up", *WHERE, "--only=schedule").returncode == 0
 
 
 def test_the_database_is_created_in_native_mode_and_protected(apis: GoogleApis) -> None:
@@ -165,15 +179,12 @@ def test_the_database_is_created_in_native_mode_and_protected(apis: GoogleApis) 
     assert request.body["deleteProtectionState"] == "DELETE_PROTECTION_ENABLED"
 
 
-def test_the_index_the_exemptions_and_the_policy_are_declared(apis: GoogleApis) -> None:
-    """What is written on every event is not indexed, markers expire, and the index counter has its index."""
+def test_the_indexes_the_exemptions_and_the_policy_are_declared(apis: GoogleApis) -> None:
+    """What is written on every event is not indexed, markers expire, and each index of the file is there."""
     source = libra(Settings())
-    index = apis.change("POST", f"{DATABASE}/collectionGroups/libra/indexes").body
-    assert index["queryScope"] == "COLLECTION"
-    assert [(it["fieldPath"], it["order"]) for it in index["fields"]] == [
-        ("dataAction", "ASCENDING"),
-        ("timestamp", "ASCENDING"),
-    ]
+    created = [it for it in apis.changes() if it.path.endswith("/collectionGroups/libra/indexes")]
+    asked = [(it.body["queryScope"], it.body["fields"]) for it in created]
+    assert asked == [(it["queryScope"], it["fields"]) for it in indexes.declared()["indexes"]]
     patched = [it for it in apis.changes() if it.method == "PATCH" and "/fields/" in it.path]
     exempt = {tuple(it.path.split("/")[6::2]) for it in patched if it.query["updateMask"] == ["indexConfig"]}
     totals = {(it.name, field) for it in source.aggregations for field in ("recent", "updated_at")}
@@ -306,7 +317,7 @@ def test_status_says_what_is_deployed(deploy: Deploy, apis: GoogleApis) -> None:
     assert "ACTIVE" in lines["libra-on-created"]
     assert "RETRY_POLICY_RETRY" in lines["libra-on-created"]
     assert "Europe/Zurich" in lines["schedule"]
-    assert "READY" in lines["index"]
+    assert lines["indexes"].endswith(f"{len(indexes.declared()['indexes'])} READY")
     assert "ACTIVE" in lines["time-to-live"]
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from shared.recompute import Recompute
 from shared.store import Create
+from shared.store.client import FirestoreStore
 from tests.emulator.test_api_roles import PATHS
 from tests.support.api import Api
 from tests.support.kitchen import SERVED, Kitchen
@@ -22,7 +23,7 @@ AT, DATES = "/v1/totals/aggregates_categories", "/v1/series/aggregates_time_date
 
 
 @pytest.fixture
-def wire(api: Api, quick: Kitchen) -> Iterator[Counted]:
+def wire(api: Api, quick: Kitchen, monkeypatch: pytest.MonkeyPatch) -> Iterator[Counted]:
     """What the API sends from here on: more totals, entries, records and runs than it is asked for."""
     fields = [
         SERVED
@@ -46,8 +47,7 @@ def wire(api: Api, quick: Kitchen) -> Iterator[Counted]:
         Recompute(quick.store, quick.source, quick.home, quick.settings).run("scan")
     assert quick.settings.emulator_host
     store, wire, channel = counted_store(quick.settings.emulator_host, api.project)
-    api.app.state.books.store.close()
-    api.app.state.books._store = store
+    monkeypatch.setattr(FirestoreStore, "connect", lambda *_, **__: store)
     yield wire
     channel.close()
 

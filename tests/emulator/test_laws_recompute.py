@@ -156,6 +156,25 @@ def test_law_fence(quick: Kitchen, strategy: str) -> None:
     assert traffic.delivered > 20
 
 
+def test_the_fence_holds_while_totals_are_compacted(quick: Kitchen) -> None:
+    """Triggers running: no increment is lost, what is proven stays so, and the next run finds the lost."""
+    with flowing(quick, seed=4) as traffic:
+        next_second()
+        proven = recompute(quick).run().watermark
+        compacted = 0
+        while compacted < 3:
+            next_second()
+            compacted += recompute(quick).compact().writes
+            fence_holds(quick.store, quick.source, proven)
+        next_second()
+        report = recompute(quick).run()
+        fence_holds(quick.store, quick.source, report.watermark)
+    next_second()
+    recompute(quick).run()
+    converged(quick.store, quick.source)
+    assert traffic.lost > 0
+
+
 def test_law_converge(quick: Kitchen) -> None:
     """Lost events, edits and deletions are right after the next run, late ones never count twice."""
     with flowing(quick, seed=2) as traffic:

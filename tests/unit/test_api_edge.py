@@ -12,12 +12,31 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from services.api.application import application
-from services.api.edge import MAX_BODY, MAX_TARGET, left
+from services.api.application import MAX_BODY, application
 from services.api.settings import ApiSettings
 from shared import log
 from shared.errors import Denied, SettingError, StateError, Transient
+from shared.http.edge import MAX_TARGET, left
 from tests.support.api import ENVIRONMENT, PROJECT, Api, check_problem
+
+SHOP = "https://shop.example"
+NO_ORIGINS = [
+    *(
+        "*",
+        "null",
+        "https://*.shop.example",
+        "https://shop.example/",
+        "https://shop.example/page",
+        "shop.example",
+    ),
+    *(
+        "https://Shop.example",
+        "https://shop.example:443",
+        "http://shop.example:80",
+        f"{SHOP},*",
+        f"{SHOP} {SHOP}",
+    ),
+]
 
 
 @pytest.fixture
@@ -121,6 +140,56 @@ def test_a_body_is_bounded_whatever_it_says_of_its_length(api: Api, announced: b
     check_problem(answer, 413)
 
 
+def asked_from(origin: str, method: str, path: str, monkeypatch: pytest.MonkeyPatch) -> httpx.Response:
+    """What an API that allows two origins answers to a page of this one."""
+    monkeypatch.setenv("FIREBASE_AUTH_EMULATOR_HOST", "127.0.0.1:9099")
+    settings = ApiSettings.from_environment(
+        ENVIRONMENT | {"LIBRA_API_ORIGINS": f"{SHOP}, http://localhost:5173"}
+    )
+    asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
+    headers = {"Origin": origin} | (asked if method == "OPTIONS" else {})
+    return Api(application(settings), PROJECT).ask(method, path, headers=headers, role=None)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/healthz", 200),
+        ("GET", "/v1/aggregations", 401),
+        ("GET", "/" + "x" * MAX_TARGET, 414),
+        ("OPTIONS", "/v1/recompute", 200),
+    ],
+)
+@pytest.mark.parametrize("origin", [SHOP, "http://localhost:5173"])
+def test_a_page_of_an_allowed_origin_reads_every_answer(
+    method: str, path: str, status: int, origin: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also a problem; its own origin is named, and no cookie is taken."""
+    answer = asked_from(origin, method, path, monkeypatch)
+    assert answer.status_code == status
+    assert answer.headers["access-control-allow-origin"] == origin
+    assert "Origin" in answer.headers["vary"]
+    assert "access-control-allow-credentials" not in answer.headers
+    if method == "OPTIONS":
+        assert answer.headers["access-control-allow-methods"] == "GET, POST"
+        assert "Authorization" in answer.headers["access-control-allow-headers"]
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://shop.example.evil", "http://shop.example", "https://a.shop.example", "null"]
+)
+@pytest.mark.parametrize("method", ["GET", "OPTIONS"])
+def test_a_page_of_another_origin_reads_nothing(
+    method: str, origin: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its browser is not told that it may; likewise where no origin is allowed at all."""
+    answer = asked_from(origin, method, "/healthz", monkeypatch)
+    assert "access-control-allow-origin" not in answer.headers
+    plain = Api(application(ApiSettings.from_environment(ENVIRONMENT)), PROJECT)
+    answer = plain.ask(method, "/healthz", headers={"Origin": origin}, role=None)
+    assert "access-control-allow-origin" not in answer.headers
+
+
 @pytest.mark.parametrize("content", [b"{", b"\xff", b"[1]"])
 def test_a_body_that_is_no_object_is_a_problem(api: Api, content: bytes) -> None:
     """Broken JSON, broken text, another type."""
@@ -160,6 +229,7 @@ def test_a_request_has_a_deadline_and_the_process_goes_on(monkeypatch: pytest.Mo
         ({"LIBRA_API_RECOMPUTE_URL": "http://recompute.example"}, "an https:// address"),
         ({"LIBRA_API_AUDIENCE": "libra"}, "an https:// address"),
         ({"LIBRA_API_OPERATORS": "ann"}, "addresses of Google accounts"),
+        *(({"LIBRA_API_ORIGINS": each}, "origins as browsers send them") for each in NO_ORIGINS),
         ({"LIBRA_API_DEADLINE_SECONDS": "0"}, "a whole number from 1 to 300"),
         ({"LIBRA_API_DEADLINE_SECONDS": "soon"}, "a whole number from 1 to 300"),
         ({"LIBRA_TIME_ZONE": "Mars"}, "an IANA time zone"),

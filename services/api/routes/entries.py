@@ -17,11 +17,11 @@ from services.api.models import (
     Retried,
 )
 from services.api.parameters import After, EntryId, Instant, Limit, RecordId
-from services.api.problems import Problem
-from services.api.responses import SIGNED_IN, problems
 from services.api.values import fields_as_json
 from shared import windows
 from shared.errors import Denied
+from shared.http.problems import Problem
+from shared.http.responses import SIGNED_IN, problems
 
 router = APIRouter(
     prefix="/v1", tags=["entries"], dependencies=[Depends(operator)], responses=problems(*SIGNED_IN)
@@ -70,8 +70,8 @@ def data(
 ) -> Entries:
     """A page of entries, by their fields and their event time. It costs a document read for each, and one.
 
-    A value together with a time, or with `newest_first`, needs a composite index. Where it is missing, the
-    answer names it.
+    A value together with a time, or with `newest_first`, needs a composite index.
+    `firestore.indexes.json` has it. Where it is missing or not built yet, the answer names it.
     """
     given = {LOCATION: location, "ingredient": ingredient, "dataAction": action}
     given["device.serialNumber"] = device
