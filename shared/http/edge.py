@@ -33,7 +33,7 @@ _ends: ContextVar[float] = ContextVar("ends", default=math.inf)
 
 def left() -> float:
     """Seconds that a read of this request may take: after that nobody waits for it."""
-    return max(0.0, _ends.get() - time.monotonic()) + GRACE
+    return max(0.0, _ends.get() + GRACE - time.monotonic())
 
 
 class Edge:
