@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy import swagger
+from deploy import monitored, swagger
 from deploy.closure import Closure, closure, finder
 from deploy.parameters import PARAMETERS
 
@@ -205,6 +205,8 @@ def build(values: Mapping[str, str]) -> str:
         ClosureError: a module cannot be followed.
     """
     configure(values)
+    if values["GOOGLE_CLOUD_PROJECT"] and values["LIBRA_MONITORING"] == "on":
+        monitored.render(values, ROOT)
     done = [_built(each) for each in (FUNCTIONS, API) if each == FUNCTIONS or values["LIBRA_API"] != "off"]
     notes = [
         f"note: `firebase deploy` does not read {it.flag}: {it.not_by_firebase}"

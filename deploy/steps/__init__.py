@@ -8,7 +8,9 @@ from deploy.steps.accounts import Accounts, Invokers
 from deploy.steps.api import Api
 from deploy.steps.base import Deployment, Step
 from deploy.steps.functions import Functions, Stage
-from deploy.steps.project import Backup, Database, Indexes, Preflight, Rules, Services
+from deploy.steps.monitoring import Alerts, Dashboard, Metrics
+from deploy.steps.preflight import Preflight
+from deploy.steps.project import Backup, Database, Indexes, Rules, Services
 from deploy.steps.schedule import Schedule
 
 STEPS: tuple[type[Step], ...] = (
@@ -24,6 +26,9 @@ STEPS: tuple[type[Step], ...] = (
     Api,
     Schedule,
     Backup,
+    Metrics,
+    Alerts,
+    Dashboard,
 )
 NAMES = tuple(step.name for step in STEPS if not step.always)
 """What `--only` may name."""
