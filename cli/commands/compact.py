@@ -24,8 +24,6 @@ def command(*, as_json: bool, real_project: str | None) -> None:
     if as_json:
         print_json(done.as_json())
         return
-    click.echo(
-        f"{done.writes:,} totals are smaller: their buckets up to {done.until.isoformat()} were merged."
-    )
+    click.echo(f"{done.writes:,} totals are smaller: their buckets up to {done.until} were merged.")
     if done.left:
         click.echo(f"{done.left:,} totals stay as they are: triggers kept changing them. Run this again.")

@@ -29,6 +29,9 @@ class Home:
     """The collection of recompute runs."""
     archives: str = "aggregates_archives"
     """The collection of page records, one for each page of entries that an archive has moved."""
+    self_written: bool = False
+    """Whether Libra creates the entries itself, each in the commit that counts it (`shared.intake`). Then the
+    totals agree with the entries at every instant, and need no markers and no buckets."""
 
     def collection(self, aggregation: str) -> str:
         """The collection that the totals of an aggregation live in."""
@@ -45,6 +48,10 @@ class Home:
     def marker(self, marker_id: str) -> str:
         """The path of an entry's marker."""
         return f"{self.seen}/{marker_id}"
+
+    def entry(self, entry_id: str) -> str:
+        """The path of an entry."""
+        return f"{self.entries}/{entry_id}"
 
     def rejection(self, marker_id: str) -> str:
         """The path of the record of a version that could not be counted, or not everywhere."""

@@ -17,7 +17,8 @@ from typing import NamedTuple
 
 from shared.aggregation import Home
 from shared.errors import SnapshotTooOld
-from shared.ledger.outcome import Member, Outcome, Place
+from shared.grouping import Outcome
+from shared.ledger.outcome import Member, Place
 from shared.store import Store
 from shared.watermark import MICROSECOND, SAFETY_MARGIN, bucket_of, stored_watermark
 
@@ -53,7 +54,7 @@ class Placing:
         asked = [member for member in members if member.place is None and not self._obvious(member, now)]
         if not asked:
             return 0
-        paths = [self._home.state, *(self._home.marker(member.marker) for member in asked)]
+        paths = [self._home.state, *(self._home.marker(member.once) for member in asked)]
         time, (state, *markers) = self._store.now(paths)
         watermark = stored_watermark(state.fields if state else None)
         reads, searches = len(paths), []

@@ -1,10 +1,11 @@
 """What the commit of a group holds: markers, totals, and records of what could not be counted."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from shared.aggregation import Cell, Entry, Home, Source, add
+from shared.grouping.writes import refused, total
 from shared.ledger.outcome import Member
 from shared.store import Create, Delete, FieldPath, Merge, Write
 from shared.watermark import Bucket, bucket_of
@@ -43,7 +44,7 @@ class Writes:
     def of(self, members: Sequence[Member], now: datetime) -> list[Write]:
         """Markers first, then the totals, each once with everything that the group adds to it."""
         marker = {"expires_at": now + MARKER_LIFE}
-        writes: list[Write] = [Create(self._home.marker(member.marker), marker) for member in members]
+        writes: list[Write] = [Create(self._home.marker(member.once), marker) for member in members]
         writes += self._totals(members)
         resolved = self.resolved(members)
         outdated = {write.path for write in resolved}
@@ -82,16 +83,12 @@ class Writes:
                         labels[measure] = ("recent", bucket.label(measure))
                     increments[(measure,)] = increments.get((measure,), 0) + amount
                     increments[labels[measure]] = amount
-        return [self._total(cell, increments) for cell, increments in totals.items()]
-
-    def _total(self, cell: Cell, increments: Mapping[FieldPath, int]) -> Merge:
-        key = self._source.aggregation(cell.aggregation).stored_key(cell.key)
-        return Merge(self._home.total(cell), {("key",): key}, increments, server_times=(("updated_at",),))
+        return [total(self._source, self._home, *each) for each in totals.items()]
 
     def rejected(self, member: Member, reasons: list[dict[str, str]]) -> Merge:
         """The record of a version that could not be counted, or not everywhere."""
         return Merge(
-            self._home.rejection(member.marker),
+            self._home.rejection(member.once),
             fields={
                 ("entry",): member.entry.path,
                 ("create_time",): member.entry.time,
@@ -102,8 +99,4 @@ class Writes:
 
     def malformed(self, event_id: str, reason: str) -> Merge:
         """The record of an event that describes no entry."""
-        return Merge(
-            self._home.rejection(f"event-{hashlib.sha256(event_id.encode()).hexdigest()[:32]}"),
-            fields={("event",): event_id, ("reasons",): [{"reason": reason}]},
-            server_times=(("rejected_at",),),
-        )
+        return refused(self._home, event_id, [{"reason": reason}])

@@ -33,8 +33,8 @@ ATTEMPTS = replace(RETRY, attempts=5)
 class Compaction:
     """What a compaction has done."""
 
-    until: datetime
-    """Buckets that end after this were left alone."""
+    until: datetime | None = None
+    """Buckets that end after this were left alone. None: totals of a self-written source have no buckets."""
     reads: int = 0
     writes: int = 0
     """The totals that are smaller now."""
@@ -43,7 +43,7 @@ class Compaction:
 
     def as_json(self) -> dict[str, object]:
         """For an answer and a log line."""
-        return asdict(self) | {"until": self.until.isoformat()}
+        return asdict(self) | {"until": self.until.isoformat() if self.until else None}
 
 
 def compact(
@@ -64,6 +64,8 @@ def compact(
         StateError: the state document is damaged.
         StoreError: Firestore cannot be reached or refuses. What was compacted until then stays so.
     """
+    if home.self_written:
+        return Compaction()
     now, (state,) = RETRY.call(lambda: store.now([home.state]), sleep)
     lease = Lease.of(fields_of(state))
     if lease and lease.expires_at:  # one that ran out too: a commit of that run may still be in flight

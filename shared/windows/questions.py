@@ -17,7 +17,7 @@ def named(source: Source, aggregation: str) -> Aggregation:
         return source.aggregation(aggregation)
     except KeyError:
         there = ", ".join(each.name for each in source.aggregations)
-        raise NotFound(f"no aggregation is called {aggregation!r}: expected one of {there}") from None
+        raise NotFound(f"no aggregation is called {aggregation!r:.80}: expected one of {there}") from None
 
 
 def parse_key(aggregation: Aggregation, key: str | Mapping[str, str]) -> Key:

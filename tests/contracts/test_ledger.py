@@ -14,9 +14,9 @@ import pytest
 
 from shared.aggregation import Aggregation, Cell, Count, Entry, FieldKey, Source, Sum, TimeKey
 from shared.errors import AlreadyExists, Contention, Denied, Invalid, Overloaded, StateError, Transient
+from shared.grouping.queue import MAX_WRITES
+from shared.grouping.settling import RETRY
 from shared.ledger import Ledger, Outcome, marker_id
-from shared.ledger.guard import RETRY
-from shared.ledger.queue import MAX_WRITES
 from shared.settings import UTC as UTC_ZONE
 from shared.settings import Settings
 from shared.store import Delete, Merge, Write
@@ -62,7 +62,7 @@ def apply_together(
     ledger: Ledger, watched: Watched, entries: Sequence[Entry], then: Callable[[], None] = lambda: None
 ) -> list[Any]:
     """Apply entries so that all but the first ride in one group: the first one's commit waits for them."""
-    queue = ledger._queue
+    queue = ledger._groups.queue
     arrived = threading.Event()
 
     def wait_for_the_others() -> None:
@@ -423,7 +423,7 @@ def test_a_leader_that_crashes_answers_its_followers(kitchen: Kitchen) -> None:
 
 def test_a_full_queue_refuses_at_once(kitchen: Kitchen, monkeypatch: pytest.MonkeyPatch) -> None:
     """Back-pressure: nothing is sent for an entry that finds no place."""
-    monkeypatch.setattr("shared.ledger.queue.MAX_WAITING", 0)
+    monkeypatch.setattr("shared.grouping.queue.MAX_WAITING", 0)
     with pytest.raises(Overloaded, match="are waiting in this instance"):
         ledger_of(kitchen).apply(kitchen.write("entry-1"))
     assert kitchen.totals() == {}
@@ -435,7 +435,7 @@ def test_groups_keep_within_their_bounds(kitchen: Kitchen, monkeypatch: pytest.M
     watched = Watched(kitchen.store)
     apply_together(ledger_of(kitchen, watched, group_size=4), watched, entries[:9])
     assert [len(writes) for writes in watched.commits] == [5, 11, 11]
-    monkeypatch.setattr("shared.ledger.queue.MAX_BYTES", 1)
+    monkeypatch.setattr("shared.grouping.queue.MAX_BYTES", 1)
     watched = Watched(kitchen.store)
     apply_together(ledger_of(kitchen, watched), watched, entries)
     assert len(watched.commits) >= 2

@@ -79,7 +79,7 @@ def test_a_group_may_hold_all_the_changes_of_an_entry(kitchen: Kitchen) -> None:
     first = kitchen.write("e", ingredient=None)
     second = edited(kitchen, first, ingredient="Rice")
     ledger = ledger_of(kitchen)
-    members = [ledger._member(change, lambda: None) for change in (second, first)]
+    members = [ledger._member(change) for change in (second, first)]
     ledger._guard.settle(members)
     assert [member.outcome for member in members] == [Outcome.COUNTED, Outcome.COUNTED]
     assert without_zeros(kitchen.totals()) == kitchen.exact()

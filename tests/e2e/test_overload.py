@@ -20,8 +20,8 @@ from tests.support.kitchen import Kitchen
 SMALL_QUEUE = f"""
 import sys
 sys.path.insert(0, {str(ROOT / "functions")!r})
-import shared.ledger.queue
-shared.ledger.queue.MAX_WAITING = 2
+import shared.grouping.queue
+shared.grouping.queue.MAX_WAITING = 2
 from main import on_libra_created
 """
 """The deployed entry point with room for two in its queue, so that a test can fill it."""

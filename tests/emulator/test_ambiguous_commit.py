@@ -17,8 +17,8 @@ import pytest
 from local.emulator import Emulator
 from shared.aggregation import Entry
 from shared.errors import Transient
+from shared.grouping.settling import RETRY
 from shared.ledger import Ledger, Outcome
-from shared.ledger.guard import RETRY
 from shared.settings import Settings
 from shared.store import Create, Merge
 from shared.store.client import FirestoreStore

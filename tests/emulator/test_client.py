@@ -1,4 +1,7 @@
-"""`libra.client` over the API: what both clients return, page after page, and what they raise."""
+"""`libra.client` over the API: what both clients return, page after page, and what they raise.
+
+Over 300 lines because one table of routes is asked in every way.
+"""
 
 import asyncio
 import dataclasses

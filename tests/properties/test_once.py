@@ -16,8 +16,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-import shared.ledger.ledger
-import shared.ledger.queue
+import shared.grouping.groups
+import shared.grouping.queue
 from shared.aggregation import Aggregation, Cell, Count, Entry, FieldKey, Source, Sum, fold
 from shared.catalog import LIBRA_HOME, libra
 from shared.errors import Transient
@@ -164,7 +164,7 @@ def live_through(story: Story, tap: Callable[[Any], Any] = lambda store: store) 
         world.at(BEGINNING + timedelta(seconds=when), lambda number=number: kill(number))  # type: ignore[misc]  # binds the loop's number
     for number, delivery in enumerate(story.deliveries):
         world.spawn(f"delivery {number}", lambda delivery=delivery: deliver(delivery))  # type: ignore[misc]  # binds the loop's delivery
-    with world.threading(shared.ledger.ledger, shared.ledger.queue):
+    with world.threading(shared.grouping.groups, shared.grouping.queue):
         try:
             world.run()
         finally:

@@ -19,6 +19,7 @@ from typing import Any
 
 import shared.archive
 import shared.drift
+import shared.grouping
 import shared.ledger
 import shared.recompute
 import shared.watermark
@@ -28,33 +29,38 @@ from tests.simulation.run import Parts
 from tests.support.memory_guardless import Guardless
 
 
-def changed(package: ModuleType, *changes: tuple[str, str]) -> ModuleType:
-    """A copy of a package, or of a module, with some of its source replaced; it must be there, once."""
-    prefix = package.__name__ + "."
+def changed(packages: Sequence[ModuleType], *changes: tuple[str, str]) -> list[ModuleType]:
+    """Copies of packages, or of modules, with some of their source replaced; it must be there, once."""
+    names = {package.__name__ for package in packages}
     originals = {
-        name: module for name, module in sys.modules.items() if module is package or name.startswith(prefix)
+        name: module
+        for name, module in sys.modules.items()
+        if name in names or any(name.startswith(f"{package}.") for package in names)
     }
     sources = {name: inspect.getsource(module) for name, module in originals.items()}
     for old, new in changes:
         found = [name for name, source in sources.items() for _ in range(source.count(old))]
         if len(found) != 1:
-            raise LookupError(f"{package.__name__} holds {old!r} {len(found)} times: adapt the defect")
+            raise LookupError(f"{sorted(names)} hold {old!r} {len(found)} times: adapt the defect")
         sources[found[0]] = sources[found[0]].replace(old, new)
-    return _imported(package, originals, _Sources(sources))
+    return _imported(packages, originals, _Sources(sources))
 
 
-def _imported(package: ModuleType, originals: dict[str, ModuleType], finder: "_Sources") -> ModuleType:
-    """Import a package anew, from other sources, and put the original back in its place."""
+def _imported(
+    packages: Sequence[ModuleType], originals: dict[str, ModuleType], finder: "_Sources"
+) -> list[ModuleType]:
+    """Import packages anew, from other sources, and put the originals back in their place."""
     for name in originals:
         del sys.modules[name]
     sys.meta_path.insert(0, finder)
-    parent, _, name = package.__name__.rpartition(".")
     try:
-        return importlib.import_module(package.__name__)
+        return [importlib.import_module(package.__name__) for package in packages]
     finally:
         sys.meta_path.remove(finder)
         sys.modules.update(originals)
-        setattr(sys.modules[parent], name, package)
+        for package in packages:
+            parent, _, name = package.__name__.rpartition(".")
+            setattr(sys.modules[parent], name, package)
 
 
 class _Sources(MetaPathFinder, Loader):
@@ -137,17 +143,18 @@ class Clamped(_Tap):
 
 def ledger(*changes: tuple[str, str]) -> Parts:
     """Parts with a changed ledger."""
-    return Parts(ledger=changed(shared.ledger, *changes))
+    grouping, changed_ledger = changed([shared.grouping, shared.ledger], *changes)
+    return Parts(grouping=grouping, ledger=changed_ledger)
 
 
 def recompute(*changes: tuple[str, str]) -> Parts:
     """Parts with a changed recompute."""
-    return Parts(recompute=changed(shared.recompute, *changes))
+    return Parts(recompute=changed([shared.recompute], *changes)[0])
 
 
 def comparing(*changes: tuple[str, str]) -> Parts:
     """Parts with a recompute that compares wrongly."""
-    parts, compare = recompute(), changed(shared.drift, *changes).compare
+    parts, compare = recompute(), changed([shared.drift], *changes)[0].compare
     for module in (parts.recompute.comparison, parts.recompute.corrections):
         module.compare = compare
     return parts
@@ -156,15 +163,14 @@ def comparing(*changes: tuple[str, str]) -> Parts:
 def compacting(*changes: tuple[str, str]) -> Parts:
     """Parts with a recompute that merges the wrong buckets."""
     parts = recompute()
-    parts.recompute.compaction.compacted = changed(
-        shared.watermark, ("WORTH = 6", "WORTH = 1"), *changes
-    ).compacted
+    (watermark,) = changed([shared.watermark], ("WORTH = 6", "WORTH = 1"), *changes)
+    parts.recompute.compaction.compacted = watermark.compacted
     return parts
 
 
 def archive(*changes: tuple[str, str]) -> Parts:
     """Parts with a changed archive."""
-    return Parts(archive=changed(shared.archive, *changes))
+    return Parts(archive=changed([shared.archive], *changes)[0])
 
 
 def tapped(tap: Callable[[Store], Any]) -> Parts:
@@ -209,7 +215,7 @@ DEFECTS: dict[str, Callable[[], Parts]] = {
     ),
     "the marker ignores the create time": lambda: ledger(("{path}\\0{micros}", "{path}")),
     "the event loop's leader goes while others wait": lambda: ledger(
-        ("leading = self._queue.done() is not None", "leading = False")
+        ("leading = self.queue.done() is not None", "leading = False")
     ),
     # edits and deletions
     "an edit adds the new version and takes nothing back": lambda: ledger(
@@ -217,8 +223,8 @@ DEFECTS: dict[str, Callable[[], Parts]] = {
     ),
     "the marker of an edit is another for each delivery": lambda: ledger(
         (
-            "Member(entry, marker_id(entry), counted",
-            'Member(entry, marker_id(entry) + (f"{self._clock():%H%M%S%f}" if entry.old else ""), counted',
+            "once=marker_id(entry)",
+            'once=marker_id(entry) + (f"{self._clock():%H%M%S%f}" if entry.old else "")',
         )
     ),
     "a deletion is labelled by the instance's clock": lambda: ledger(
@@ -241,7 +247,7 @@ DEFECTS: dict[str, Callable[[], Parts]] = {
     ),
     "a total does not fall below zero": lambda: tapped(Clamped),
     "the record of a version that a superseded edit replaced is kept": lambda: ledger(
-        ("        self._tidy_up(list(first.values()))\n", "")
+        ("        self._finish(list(first.values()))\n", "")
     ),
     "a run keeps records of versions that are replaced or gone": lambda: recompute(
         ("        clean(self._store, self._home, self._fence, run)\n", "")
@@ -303,7 +309,10 @@ DEFECTS: dict[str, Callable[[], Parts]] = {
         ),
     ),
     "the watermark does not trail the clock": lambda: recompute(
-        ("watermark, settings.lag, settings.bucket)", "watermark, settings.lag * 0, settings.bucket)")
+        (
+            "(run.started, run.stored_watermark, self._lag,",
+            "(run.started, run.stored_watermark, self._lag * 0,",
+        )
     ),
     "the snapshot is not read at the watermark": lambda: recompute(
         (

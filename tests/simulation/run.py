@@ -14,6 +14,7 @@ from typing import Any
 from unittest.mock import patch
 
 import shared.archive
+import shared.grouping
 import shared.ledger
 import shared.recompute
 import shared.watermark
@@ -57,6 +58,7 @@ PATIENCE = 30
 class Parts:
     """What is put to the test: the real modules, or copies with a defect."""
 
+    grouping: ModuleType = shared.grouping
     ledger: ModuleType = shared.ledger
     recompute: ModuleType = shared.recompute
     archive: ModuleType = shared.archive
@@ -524,8 +526,8 @@ def _deterministic(simulation: Simulation) -> Iterator[None]:
     parts = simulation.parts
     try:
         with (
-            simulation.world.threading(parts.ledger.ledger, parts.ledger.queue),
-            patch.object(parts.ledger.ledger, "asyncio", Loop(simulation.world)),
+            simulation.world.threading(parts.grouping.groups, parts.grouping.queue),
+            patch.object(parts.grouping.groups, "asyncio", Loop(simulation.world)),
             patch.object(parts.recompute.fence, "secrets", secrets),
             patch.object(shared.recompute.fence, "secrets", secrets),
             patch.object(parts.archive.pages, "PAGE_ENTRIES", 2),

@@ -19,10 +19,10 @@ from local.process import wait_until
 from shared.aggregation import Cell, Contribution, Entry, contribution
 from shared.catalog import LIBRA_HOME, libra
 from shared.errors import Contention, Invalid, Transient
+from shared.grouping.groups import CROWD
+from shared.grouping.queue import FIRST_PACE, MAX_WAIT, bytes_of
+from shared.grouping.settling import RETRY
 from shared.ledger import COMMIT_TIMEOUT, Ledger, Outcome, marker_id
-from shared.ledger.guard import RETRY
-from shared.ledger.ledger import CROWD
-from shared.ledger.queue import FIRST_PACE, MAX_WAIT, bytes_of
 from shared.log import logger
 from shared.settings import Settings
 from shared.store import Create, FieldPath, Merge, Query, Store, Write
@@ -183,10 +183,10 @@ def test_figures_are_logged_for_whoever_asks(logged: list[logging.LogRecord]) ->
 
 def queued(ledger: Ledger, *entries: Entry) -> list[Contribution]:
     """Have entries wait in a ledger that nobody leads."""
-    ledger._queue._led = True
+    ledger._groups.queue._led = True
     for one in entries:
-        ledger._queue.enqueue(ledger._member(one, lambda: None))
-    return [each.contribution for each in ledger._queue._waiting]
+        ledger._groups.queue.enqueue(ledger._member(one))
+    return [each.contribution for each in ledger._groups.queue._waiting]
 
 
 @pytest.mark.parametrize(
@@ -197,8 +197,8 @@ def test_a_group_is_bounded_by_its_writes(fields: Mapping[str, object], writes: 
     for bound, taken in ((writes, 2), (writes - 1, 1)):
         ledger = made(Recording())
         queued(ledger, entry(1, fields), entry(2, fields))
-        ledger._queue._most_writes = bound
-        assert len(ledger._queue.take()) == taken
+        ledger._groups.queue._most_writes = bound
+        assert len(ledger._groups.queue.take()) == taken
 
 
 @pytest.mark.parametrize("fields", [SERVED, UNTIMED], ids=["of the same totals", "put aside"])
@@ -212,9 +212,9 @@ def test_a_group_is_bounded_by_its_bytes(
         each = 512 * (2 + len(first.rejections))
         bound = 2 * each + sum(map(bytes_of, first.deltas))
         assert second.deltas.keys() == first.deltas.keys()
-        monkeypatch.setattr("shared.ledger.queue.MAX_BYTES", bound + number)
-        assert len(ledger._queue.take()) == taken
-        ledger._queue._waiting.clear()
+        monkeypatch.setattr("shared.grouping.queue.MAX_BYTES", bound + number)
+        assert len(ledger._groups.queue.take()) == taken
+        ledger._groups.queue._waiting.clear()
 
 
 def test_what_a_total_adds_to_a_commit_is_estimated_by_its_key() -> None:
@@ -225,22 +225,22 @@ def test_what_a_total_adds_to_a_commit_is_estimated_by_its_key() -> None:
 @pytest.mark.parametrize(("group_size", "writes"), [(1, 500), (400, 500), (402, 502), (1000, 1250)])
 def test_a_large_group_may_write_more(group_size: int, writes: int) -> None:
     """A quarter more than its markers."""
-    assert made(Recording(), group_size=group_size)._queue._most_writes == writes
+    assert made(Recording(), group_size=group_size)._groups.queue._most_writes == writes
 
 
 def test_a_group_is_full_with_its_last_entry() -> None:
     """Whoever waits for company need not wait any more."""
     ledger = made(Recording(), group_size=2)
     queued(ledger, entry(1))
-    assert not ledger._queue.full.is_set()
+    assert not ledger._groups.queue.full.is_set()
     queued(ledger, entry(2))
-    assert ledger._queue.full.is_set()
+    assert ledger._groups.queue.full.is_set()
 
 
 def test_an_entry_is_given_up_when_it_has_waited_for_longer_than_it_may() -> None:
     """Not a moment before; it says so."""
     ledger = made(Recording())
-    member = ledger._member(entry(1), lambda: None)
+    member = ledger._member(entry(1))
     member.since = NOW - MAX_WAIT
     assert not ledger._guard.give_up(member)
     member.since -= timedelta(microseconds=1)
@@ -252,9 +252,9 @@ def test_a_group_is_full_while_enough_wait_for_another() -> None:
     """Whoever waits for company goes at once as long as that is so."""
     ledger = made(Recording(), group_size=2)
     queued(ledger, *map(entry, range(4)))
-    assert ledger._queue.full.is_set()
-    assert (len(ledger._queue.take()), ledger._queue.full.is_set()) == (2, True)
-    assert (len(ledger._queue.take()), ledger._queue.full.is_set()) == (2, False)
+    assert ledger._groups.queue.full.is_set()
+    assert (len(ledger._groups.queue.take()), ledger._groups.queue.full.is_set()) == (2, True)
+    assert (len(ledger._groups.queue.take()), ledger._groups.queue.full.is_set()) == (2, False)
 
 
 def test_a_duplicate_in_its_own_group_is_told_apart() -> None:
@@ -335,7 +335,7 @@ def test_a_loop_takes_breath_after_a_crowd_only(
     monkeypatch: pytest.MonkeyPatch, together: int, breaths: int
 ) -> None:
     """A few that came together are no sign that more will."""
-    monkeypatch.setattr("shared.ledger.ledger.CROWD_PAUSE", 0.125)
+    monkeypatch.setattr("shared.grouping.groups.CROWD_PAUSE", 0.125)
     taken: list[float] = []
     sleep = asyncio.sleep
 
@@ -347,7 +347,7 @@ def test_a_loop_takes_breath_after_a_crowd_only(
         with pytest.MonkeyPatch.context() as context:
             context.setattr(asyncio, "sleep", breathe)
             await asyncio.gather(*(ledger.apply_async(entry(number)) for number in range(together)))
-            await ledger._leader
+            await ledger._groups.leader
 
     ledger = made(Recording())
     asyncio.run(crowd())

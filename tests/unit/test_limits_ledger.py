@@ -13,9 +13,9 @@ import pytest
 from shared.aggregation import Entry
 from shared.catalog import LIBRA_HOME, libra
 from shared.errors import Contention, Overloaded, StateError, Transient
+from shared.grouping.queue import LONGEST_PACE, MAX_WAIT, MAX_WRITES
+from shared.grouping.settling import COMMIT_BUDGET, RETRY
 from shared.ledger import COMMIT_TIMEOUT, Ledger, Outcome
-from shared.ledger.guard import COMMIT_BUDGET, RETRY
-from shared.ledger.queue import LONGEST_PACE, MAX_WAIT, MAX_WRITES
 from shared.settings import Settings
 from shared.store import Create, Merge, Write
 from shared.watermark import SAFETY_MARGIN
@@ -147,10 +147,10 @@ def apply_all(ledger: Ledger, store: Scripted, entries: Sequence[Entry]) -> list
     async def together() -> list[object]:
         store.gate = threading.Event()
         first = asyncio.create_task(ledger.apply_async(entries[0]))
-        while not ledger._queue._led:
+        while not ledger._groups.queue._led:
             await asyncio.sleep(0)
         rest = [asyncio.create_task(ledger.apply_async(one)) for one in entries[1:]]
-        while len(ledger._queue) < len(rest):
+        while len(ledger._groups.queue) < len(rest):
             await asyncio.sleep(0)
         store.gate.set()
         return await asyncio.gather(first, *rest, return_exceptions=True)
@@ -203,7 +203,7 @@ def test_a_crowd_is_answered_before_the_loop_takes_breath(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody waits for it: not the crowd itself, and in an idle instance there is none."""
-    monkeypatch.setattr("shared.ledger.ledger.CROWD_PAUSE", 3600)
+    monkeypatch.setattr("shared.grouping.groups.CROWD_PAUSE", 3600)
     ledger = make(clock, Scripted(clock))
 
     async def alone_then_crowded() -> list[Outcome]:
@@ -217,7 +217,7 @@ def test_a_crowd_is_answered_before_the_loop_takes_breath(
 
 def test_a_full_queue_refuses_coroutines_at_once(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Back-pressure: the one that finds no place raises without anything being sent."""
-    monkeypatch.setattr("shared.ledger.queue.MAX_WAITING", 0)
+    monkeypatch.setattr("shared.grouping.queue.MAX_WAITING", 0)
     store = Scripted(clock)
     with pytest.raises(Overloaded):
         asyncio.run(make(clock, store).apply_async(entry(clock, 1)))
@@ -232,7 +232,7 @@ def test_a_request_given_up_takes_nobody_with_it(clock: Clock) -> None:
     async def give_up_two_of_four() -> list[object]:
         store.gate = threading.Event()
         tasks = [asyncio.create_task(ledger.apply_async(entry(clock, number))) for number in range(4)]
-        while len(ledger._queue) < 3:
+        while len(ledger._groups.queue) < 3:
             await asyncio.sleep(0)
         tasks[0].cancel()
         tasks[1].cancel()

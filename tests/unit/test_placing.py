@@ -9,7 +9,8 @@ import pytest
 
 from shared.aggregation import Contribution, Entry, Version
 from shared.catalog import LIBRA_HOME
-from shared.ledger.outcome import Member, Outcome
+from shared.grouping import Outcome
+from shared.ledger.outcome import Member
 from shared.ledger.placing import HISTORY, Placing
 from shared.ledger.writes import marker_id
 from shared.store import Create, Delete, Document, Merge
@@ -55,9 +56,21 @@ class Desk:
 
     def place(self, entry: Entry, *, clock: datetime | None = None) -> Member:
         """Place a deletion, by an instance's clock."""
-        member = Member(entry, marker_id(entry), Contribution({}), self.time, lambda: None, None)
+        member = waiting(entry, self.time)
         Placing(self, LIBRA_HOME, BUCKET).place([member], clock or self.time)
         return member
+
+
+def waiting(entry: Entry, since: datetime) -> Member:
+    """A deletion that waits to be placed."""
+    return Member(
+        path=entry.path,
+        once=marker_id(entry),
+        contribution=Contribution({}),
+        since=since,
+        entry=entry,
+        place=None,
+    )
 
 
 def minutes(number: float) -> timedelta:
@@ -181,7 +194,7 @@ def test_an_hour_of_boundaries_takes_few_looks() -> None:
     desk = Desk()
     entry = desk.deleted(NOON, NOON + minutes(5))
     desk.time += HISTORY - minutes(6)
-    member = Member(entry, marker_id(entry), Contribution({}), desk.time, lambda: None, None)
+    member = waiting(entry, desk.time)
     Placing(desk, LIBRA_HOME, timedelta(seconds=1)).place([member], desk.time)
     assert member.place is not None
     assert member.place.until == NOON + minutes(5)
@@ -197,9 +210,7 @@ def test_deletions_of_a_group_share_their_reads() -> None:
     desk.store.commit([Delete(path) for path in paths], timeout=1)
     desk.time += timedelta(seconds=1)
     entries = [Entry.deleted(desk.store.name(path), Version(made, {"n": 1})) for path in paths]
-    members = [
-        Member(each, marker_id(each), Contribution({}), desk.time, lambda: None, None) for each in entries
-    ]
+    members = [waiting(each, desk.time) for each in entries]
     read = Placing(desk, LIBRA_HOME, BUCKET).place(members, desk.time)
     assert (read, len(desk.reads)) == (101, 1)
     assert all(member.place for member in members)

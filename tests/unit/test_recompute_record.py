@@ -461,7 +461,7 @@ def test_a_run_is_logged_with_its_report(world: World, logged: list[logging.LogR
         (logging.WARNING, "A recompute is completed"),
     ]
     fields = {name: value for name, value in vars(logged[0]).items() if name.startswith("recompute_")}
-    expected = report.as_json() | {"corrections": 4}
+    expected = report.as_json() | {"corrections": 4, "source": "libra"}
     assert fields == {f"recompute_{name}": value for name, value in expected.items()}
 
 

@@ -4,10 +4,13 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Generic, TypeVar
 
 from shared.aggregation import Cell, document_id
 from shared.errors import Overloaded
-from shared.ledger.outcome import Member
+from shared.grouping.outcome import Member
+
+M = TypeVar("M", bound=Member)
 
 MAX_WRITES = 500
 """The most writes in a commit, unless the group size asks for more. Firestore's bound is the request's size;
@@ -33,7 +36,7 @@ LONGEST_PACE = 5.0
 _BYTES_A_WRITE = 512
 
 
-class Queue:
+class Queue(Generic[M]):
     """The entries that wait in an instance, in the order of their arrival. Threads may use it at once.
 
     One of the callers that enqueue leads: it takes groups until `done` hands the lead to another caller or
@@ -44,7 +47,7 @@ class Queue:
         self._group_size = group_size
         self._most_writes = max(MAX_WRITES, group_size * 5 // 4)
         self._lock = threading.Lock()
-        self._waiting: deque[Member] = deque()
+        self._waiting: deque[M] = deque()
         self._led = False
         self.full = threading.Event()
         """Set while enough entries wait for a whole group."""
@@ -52,7 +55,7 @@ class Queue:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def enqueue(self, member: Member) -> bool:
+    def enqueue(self, member: M) -> bool:
         """Add an entry; True if its caller is to lead.
 
         Raises:
@@ -69,9 +72,9 @@ class Queue:
             lead, self._led = not self._led, True
             return lead
 
-    def take(self) -> list[Member]:
+    def take(self) -> list[M]:
         """The next group: as many as are waiting, while what they write together keeps within the bounds."""
-        group: list[Member] = []
+        group: list[M] = []
         cells: set[Cell] = set()
         writes = size = 0
         with self._lock:
@@ -79,7 +82,8 @@ class Queue:
                 joining = self._waiting[0].contribution
                 new = joining.deltas.keys() - cells
                 writes += 1 + len(new) + bool(joining.rejections) + joining.resolved
-                size += _BYTES_A_WRITE * (2 + len(joining.rejections)) + sum(map(bytes_of, new))
+                size += self._waiting[0].size + _BYTES_A_WRITE * (2 + len(joining.rejections))
+                size += sum(map(bytes_of, new))
                 if group and (size > MAX_BYTES or writes > self._most_writes):
                     break
                 cells |= new
@@ -88,7 +92,7 @@ class Queue:
                 self.full.clear()
             return group
 
-    def done(self) -> Member | None:
+    def done(self) -> M | None:
         """A group is over: the entry whose caller leads next; None if no entry waits."""
         with self._lock:
             self._led = bool(self._waiting)
