@@ -33,6 +33,8 @@ MONITORED = {
     "logging.logMetrics.create": "roles/logging.configWriter",
     "monitoring.alertPolicies.create": "roles/monitoring.alertPolicyEditor",
     "monitoring.dashboards.create": "roles/monitoring.dashboardEditor",
+    "monitoring.services.create": "roles/monitoring.servicesEditor",
+    "monitoring.slos.create": "roles/monitoring.servicesEditor",
 }
 """The same, with `--monitoring=on`."""
 

@@ -1,4 +1,4 @@
-"""The files in `deploy/monitoring`, as they are sent: metrics, alert policies and the dashboard.
+"""The files in `deploy/monitoring`, as they are sent: metrics, objectives, alert policies and the dashboard.
 
 `${project}` and `${runbook}` in a file stand for parameters. Google fills in defaults of its own, so what is
 sent carries a digest as a label. A second `up` compares the digests.
@@ -25,6 +25,12 @@ def metrics(values: Mapping[str, str]) -> dict[str, Json]:
     return {name: {"name": name} | metric for name, metric in _files("metrics", values).items()}
 
 
+def objectives(values: Mapping[str, str]) -> dict[str, Json]:
+    """The service level objectives by name."""
+    found = _files("objectives", values)
+    return {name: _labelled("userLabels", name, objective) for name, objective in found.items()}
+
+
 def alerts(values: Mapping[str, str]) -> dict[str, Json]:
     """The alert policies by name, with whom they notify."""
     project = values["GOOGLE_CLOUD_PROJECT"]
@@ -46,7 +52,12 @@ def dashboards(values: Mapping[str, str]) -> dict[str, Json]:
 def render(values: Mapping[str, str], root: Path) -> None:
     """Write what is sent."""
     shutil.rmtree(root / BUILT, ignore_errors=True)
-    kinds = {"metrics": metrics(values), "alerts": alerts(values), "dashboard": dashboards(values)}
+    kinds = {
+        "metrics": metrics(values),
+        "objectives": objectives(values),
+        "alerts": alerts(values),
+        "dashboard": dashboards(values),
+    }
     for kind, contents in kinds.items():
         folder = root / BUILT / kind
         folder.mkdir(parents=True)

@@ -283,8 +283,8 @@ PARAMETERS = (
         "--monitoring",
         "on",
         "on|off",
-        "metrics of the log lines, alert policies and a dashboard",
-        ("metrics", "alerts", "dashboard"),
+        "metrics of the log lines, objectives, alert policies and a dashboard",
+        ("metrics", "objectives", "alerts", "dashboard"),
     ),
     Parameter(
         "LIBRA_NOTIFY",

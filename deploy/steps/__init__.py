@@ -8,7 +8,7 @@ from deploy.steps.accounts import Accounts, Invokers
 from deploy.steps.api import Api
 from deploy.steps.base import Deployment, Step
 from deploy.steps.functions import Functions, Stage
-from deploy.steps.monitoring import Alerts, Dashboard, Metrics
+from deploy.steps.monitoring import Alerts, Dashboard, Metrics, Objectives
 from deploy.steps.preflight import Preflight
 from deploy.steps.project import Backup, Database, Indexes, Rules, Services
 from deploy.steps.schedule import Schedule
@@ -27,6 +27,7 @@ STEPS: tuple[type[Step], ...] = (
     Schedule,
     Backup,
     Metrics,
+    Objectives,
     Alerts,
     Dashboard,
 )

@@ -1,4 +1,4 @@
-"""What tells the operator: metrics of the log lines, alert policies, and a dashboard.
+"""What tells the operator: metrics of the log lines, objectives, alert policies, and a dashboard.
 
 The files are in `deploy/monitoring`, and `stage` writes them as they are sent (`deploy/monitored.py`).
 """
@@ -26,6 +26,8 @@ class Monitored(Step):
     """Where it keeps them: its version, and their name."""
     update = "PATCH"
     """The method that replaces one."""
+    named = ""
+    """How a creation gives the name, where Google does not choose it."""
 
     @property
     def undoing(self) -> str:
@@ -87,13 +89,14 @@ class Monitored(Step):
     def _there(self) -> dict[str, Json]:
         if self.gcloud.planning:
             return {}
-        found = listed(self._google, self.api, self._parent, self.collection.partition("/")[2])
+        found = listed(self._google, self.api, self._parent, self.collection.rpartition("/")[2])
         return {name: it for it in found if (name := self._name(it))}
 
     def _put(self, name: str, wanted: Json, found: Json | None) -> Change:
         file = f"{BUILT}/{self.name}/{name}.json"
         if found is None:
-            return sending(self._google, "POST", self.api, self._parent, file, body=wanted)
+            path = f"{self._parent}{self.named.format(name)}"
+            return sending(self._google, "POST", self.api, path, file, body=wanted)
         # An update of a dashboard names the version that it replaces.
         body = wanted | ({"etag": found["etag"]} if "etag" in found else {})
         return sending(self._google, self.update, self.api, self._path(found), file, body=body)
@@ -139,6 +142,49 @@ def _holds(found: object, wanted: object) -> bool:
     if isinstance(found, list) and isinstance(wanted, list):
         return len(found) == len(wanted) and all(map(_holds, found, wanted))
     return found == wanted
+
+
+class Objectives(Monitored):
+    """The service *Libra* of Cloud Monitoring, and its objectives. A service has no cost of its own."""
+
+    name = "objectives"
+    needs = "roles/monitoring.servicesEditor"
+    title = "Set the objectives: late totals, unproven totals, drift"
+    api = "monitoring"
+    collection = "v3/services/libra/serviceLevelObjectives"
+    named = "?serviceLevelObjectiveId={}"
+
+    def missing(self) -> Iterator[Change]:
+        """The service first; without objectives, it goes too."""
+        if not self._wanted:
+            yield from self.surplus()
+            return
+        if not self._served():
+            body = {"displayName": "Libra", "custom": {}}
+            yield sending(self._google, "POST", self.api, f"{self._services}?serviceId=libra", body=body)
+        yield from super().missing()
+
+    def surplus(self) -> Iterator[Change]:
+        """The objectives, then the service."""
+        yield from super().surplus()
+        if self._served():
+            yield sending(self._google, "DELETE", self.api, f"{self._services}/libra")
+
+    @property
+    def _services(self) -> str:
+        return f"v3/projects/{self.deployment.project}/services"
+
+    def _served(self) -> bool:
+        if self.gcloud.planning:
+            return False
+        found = listed(self._google, self.api, self._services, "services")
+        return any(it["name"].endswith("/services/libra") for it in found)
+
+    def _files(self) -> dict[str, Json]:
+        return monitored.objectives(self.deployment.values)
+
+    def _name(self, found: Json) -> str:
+        return _labels(found).get(LABEL, "")
 
 
 class Alerts(Monitored):

@@ -43,7 +43,10 @@ APIS = (
 )
 """The endpoints that gcloud is pointed here; each has its own first path segment."""
 
-LISTS = {"alertPolicies", "backupSchedules", "dashboards", "jobs", "metrics"}
+LISTS = {
+    *("alertPolicies", "backupSchedules", "dashboards", "jobs", "metrics"),
+    *("services", "serviceLevelObjectives"),
+}
 """The collections that a GET lists, empty or not."""
 READS = frozenset({"GET"})
 READING_VERBS = (":getIamPolicy", ":testIamPermissions", ":generateUploadUrl", "getDefaultServiceAccount")
@@ -220,6 +223,14 @@ class GoogleApis:
             },
             ("POST", r"(logging/v2/projects/[^/]+/metrics)"): self._create_metric,
             ("POST", r"(monitoring/v3/projects/[^/]+/alertPolicies)"): self._create_policy,
+            ("POST", r"(monitoring/v3/projects/[^/]+/services)"): self._create_service,
+            (
+                "POST",
+                r"(monitoring/v3/projects/[^/]+/services/[^/]+/serviceLevelObjectives)",
+            ): self._create_objective,
+            ("GET", r"(monitoring/v3/projects/[^/]+/services)"): lambda _, match: {
+                "services": [it for it in self._under(match[1], "") if "custom" in it]
+            },
             ("POST", r"monitoring/v1/(projects/[^/]+)/dashboards"): self._create_board,
             ("POST", r"(run/apis/serving.knative.dev/v1/namespaces/[^/]+/services)"): self._put_service,
             ("PUT", r"(run/apis/serving.knative.dev/v1/namespaces/[^/]+/services)/[^/]+"): self._put_service,
@@ -415,6 +426,20 @@ class GoogleApis:
         self._operations += 1
         target = f"{match[1]}/{self._operations}"
         self.resources[target] = request.body | {"name": self._name(target)}
+        return self.resources[target]
+
+    def _create_service(self, request: Request, match: re.Match[str]) -> Json:
+        return self._named(match[1], request.query["serviceId"][0], request.body)
+
+    def _create_objective(self, request: Request, match: re.Match[str]) -> Json:
+        """An objective is of a service that there is."""
+        if match[1].rpartition("/")[0] not in self.resources:
+            raise Refusal(404, "NOT_FOUND", f"{match[1]} was not found")
+        return self._named(match[1], request.query["serviceLevelObjectiveId"][0], request.body)
+
+    def _named(self, collection: str, name: str, body: Json) -> Json:
+        target = f"{collection}/{name}"
+        self.resources[target] = body | {"name": self._name(target)}
         return self.resources[target]
 
     def _create_board(self, request: Request, match: re.Match[str]) -> Json:

@@ -20,6 +20,7 @@ from shared.aggregation import Entry, Version
 from shared.errors import Denied, Invalid
 from shared.ledger import Ledger
 from shared.log import configure, logger
+from shared.recompute import Recompute
 from shared.runtime import Runtime
 from shared.store import Create, Delete
 from shared.store.values import encode_fields, raw
@@ -46,7 +47,7 @@ def deliver(world: World, entry: Entry, monkeypatch: pytest.MonkeyPatch, kind: s
         world.home,
         world.store,  # type: ignore[arg-type]  # in memory
         ledger,
-        world.recompute(),
+        recomputes(world)(),
     )
     monkeypatch.setattr(main.process, "runtime", lambda: runtime)
     data = raw(DocumentEventData)()
@@ -55,6 +56,11 @@ def deliver(world: World, entry: Entry, monkeypatch: pytest.MonkeyPatch, kind: s
     encode_fields(data.value.fields, dict(entry.fields))
     event = CloudEvent({"type": CREATED, "source": "//firestore", "id": "event-1"}, data.SerializeToString())
     asyncio.run(main._take(event, CREATED))
+
+
+def recomputes(world: World) -> Callable[[], dict[str, Recompute]]:
+    """What the deployed recompute runs, over the world's store."""
+    return lambda: {world.source.name: world.recompute()}
 
 
 def counted(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +109,7 @@ def completed(world: World, _: pytest.MonkeyPatch) -> None:
     """The nightly call, with nothing to correct."""
     world.serve(3)
     world.later(minutes=30)
-    assert answer(b"{}", world.recompute)[1] == 200
+    assert answer(b"{}", recomputes(world))[1] == 200
 
 
 def drifted(world: World, _: pytest.MonkeyPatch) -> None:
@@ -111,7 +117,7 @@ def drifted(world: World, _: pytest.MonkeyPatch) -> None:
     world.serve(3)
     world.write("lost")
     world.later(minutes=30)
-    assert answer(b"{}", world.recompute)[1] == 200
+    assert answer(b"{}", recomputes(world))[1] == 200
 
 
 def failed(world: World, _: pytest.MonkeyPatch) -> None:
@@ -121,7 +127,7 @@ def failed(world: World, _: pytest.MonkeyPatch) -> None:
         raise Denied("no permission")
 
     world.store = Seams(world.memory, denied)
-    assert answer(b"{}", world.recompute)[1] == 500
+    assert answer(b"{}", recomputes(world))[1] == 500
 
 
 def lost(world: World, _: pytest.MonkeyPatch) -> None:
@@ -129,14 +135,14 @@ def lost(world: World, _: pytest.MonkeyPatch) -> None:
     world.serve(3)
     world.later(minutes=30)
     world.merge("aggregates_actions/Gone", count=2_000)
-    assert answer(b"{}", world.recompute)[1] == 500
+    assert answer(b"{}", recomputes(world))[1] == 500
 
 
 def purged(world: World, _: pytest.MonkeyPatch) -> None:
     """Most entries are deleted, and the triggers follow."""
     entries = world.serve(1_200)
     world.later(minutes=30)
-    assert answer(b'{"strategy": "scan"}', world.recompute)[1] == 200
+    assert answer(b'{"strategy": "scan"}', recomputes(world))[1] == 200
     gone = [Entry.deleted(it.path, Version(it.time, it.fields)) for it in entries[:1_100]]
     for entry in gone:
         world.memory.commit([Delete(world.memory.path(entry.path))], timeout=10)
@@ -144,13 +150,24 @@ def purged(world: World, _: pytest.MonkeyPatch) -> None:
     for entry in gone:
         ledger.apply(entry)
     world.later(minutes=30)
-    assert answer(b'{"strategy": "scan"}', world.recompute)[1] == 200
+    assert answer(b'{"strategy": "scan"}', recomputes(world))[1] == 200
 
 
 def compacted(world: World, _: pytest.MonkeyPatch) -> None:
     """The hourly call."""
-    world.serve(1)
-    assert answer(b'{"compact": true}', world.recompute)[1] == 200
+    assert answer(b'{"compact": true}', recomputes(world))[1] == 200
+
+
+def proven_today(world: World, monkeypatch: pytest.MonkeyPatch, hours: float = 25.4) -> None:
+    """The last run's watermark is about ten minutes older than the run."""
+    completed(world, monkeypatch)
+    world.later(hours=hours)
+    compacted(world, monkeypatch)
+
+
+def unproven(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No run for more than a day."""
+    proven_today(world, monkeypatch, hours=26)
 
 
 MATCHED: dict[Happening, tuple[str, set[str]]] = {
@@ -165,6 +182,8 @@ MATCHED: dict[Happening, tuple[str, set[str]]] = {
     lost: (RECOMPUTE, {"libra-recompute-failed", "libra-mass-loss"}),
     purged: (RECOMPUTE, {"libra-recompute-completed", "libra-mass-deletion"}),
     compacted: (RECOMPUTE, {"libra-compactions"}),
+    proven_today: (RECOMPUTE, {"libra-recompute-completed", "libra-compactions"}),
+    unproven: (RECOMPUTE, {"libra-recompute-completed", "libra-compactions", "libra-unproven"}),
 }
 """What happens, which service logs it, and the metrics that count its lines."""
 

@@ -14,10 +14,11 @@ from deploy.parameters import read
 from tests.deploy.conftest import ROOT, WHERE, Deploy
 from tests.deploy.google_apis import GoogleApis, Json, Refusal
 
-ONLY = (*WHERE, "--only=metrics,alerts,dashboard")
+ONLY = (*WHERE, "--only=metrics,objectives,alerts,dashboard")
 METRICS = "logging/v2/projects/kitchen-1/metrics"
 POLICIES = "monitoring/v3/projects/kitchen-1/alertPolicies"
 BOARD = "monitoring/v1/projects/kitchen-1/dashboards/7-b"
+SERVICE = "monitoring/v3/projects/kitchen-1/services/libra"
 THEIRS = f"{POLICIES}/theirs"
 NOTIFY = {"GOOGLE_CLOUD_PROJECT": "kitchen-1", "LIBRA_NOTIFY": "17"}
 VALUES = read({}, NOTIFY, ROOT / "none.env")
@@ -59,6 +60,14 @@ def test_the_metrics_are_those_of_the_files(apis: GoogleApis) -> None:
         found = apis.resources[f"{METRICS}/{name}"]
         assert found["filter"] == wanted["filter"]
         assert found.get("labelExtractors") == wanted.get("labelExtractors")
+
+
+def test_the_objectives_are_those_of_the_files_of_one_service(apis: GoogleApis) -> None:
+    """The alerts name them by the service and their file's name."""
+    assert apis.resources[SERVICE]["custom"] == {}
+    for name, wanted in monitored.objectives(VALUES).items():
+        found = apis.resources[f"{SERVICE}/serviceLevelObjectives/{name}"]
+        assert found == wanted | {"name": found["name"]}
 
 
 def test_the_alerts_are_those_of_the_files_and_notify(
