@@ -24,7 +24,7 @@ $(STAMP): requirements/dev.txt pyproject.toml
 demo: $(STAMP) ## Run the main job: two weeks of a restaurant chain through the real trigger, checked to be exact
 	$(BIN)/libra demo
 
-up: $(STAMP) ## Start the local stack: Firestore emulator, functions, the relay between them, and the API
+up: $(STAMP) ## Start the local stack: Firestore emulator, functions, the relay between them, the API and the collector
 	$(BIN)/libra up
 
 test: $(STAMP) ## Run the tests of CI
@@ -102,7 +102,9 @@ format: $(STAMP) ## Format the code and apply safe lint fixes
 lock: $(STAMP) ## Resolve the pinned dependencies again, with hashes
 	$(BIN)/uv pip compile pyproject.toml --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o functions/requirements.txt
 	$(BIN)/uv pip compile --group pyproject.toml:api -c functions/requirements.txt --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o services/api/requirements.txt
-	$(BIN)/uv pip compile pyproject.toml --extra cli --extra dev --group api -c functions/requirements.txt --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o requirements/dev.txt
+	$(BIN)/uv pip compile --group pyproject.toml:collector -c functions/requirements.txt --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o services/collector/requirements.txt
+	$(BIN)/uv pip compile --group pyproject.toml:worker -c functions/requirements.txt --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o services/worker/requirements.txt
+	$(BIN)/uv pip compile pyproject.toml --extra cli --extra dev --group api --group collector --group worker -c functions/requirements.txt --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o requirements/dev.txt
 	$(BIN)/uv pip compile requirements/fuzz.in --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o requirements/fuzz.txt
 	$(BIN)/uv pip compile requirements/board.in -c requirements/dev.txt --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o requirements/board.txt
 

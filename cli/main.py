@@ -22,6 +22,7 @@ COMMANDS = {  # in the order of the help: name, module of cli.commands
     "entry": "entry",
     "runs": "runs",
     "rejected": "rejected",
+    "keys": "keys",
     "archive": "archive",
     "compact": "compact",
     "aggregation": "aggregation",

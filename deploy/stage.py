@@ -71,7 +71,23 @@ API = Artefact(
     extra=tuple(f"services/api/swagger/{name}" for name in swagger.FILES),
     served=("app",),
 )
-ARTEFACTS = (FUNCTIONS, API)
+COLLECTOR = Artefact(
+    "collector",
+    ".",
+    ("services.collector.main",),
+    "services/collector/requirements.txt",
+    served=("app",),
+)
+WORKER = Artefact(
+    "worker",
+    ".",
+    ("services.worker.__main__",),
+    "services/worker/requirements.txt",
+    served=("main",),
+)
+WANTED_BY = {API: "LIBRA_API", COLLECTOR: "LIBRA_COLLECTOR"}
+"""The parameter that says whether a service is wanted."""
+ARTEFACTS = (FUNCTIONS, API, COLLECTOR, WORKER)
 """Every artefact. To add a service, add its line here and its files to tests/deploy/artefacts/NAME.txt."""
 
 IMPORT = """
@@ -207,7 +223,8 @@ def build(values: Mapping[str, str]) -> str:
     configure(values)
     if values["GOOGLE_CLOUD_PROJECT"] and values["LIBRA_MONITORING"] == "on":
         monitored.render(values, ROOT)
-    done = [_built(each) for each in (FUNCTIONS, API) if each == FUNCTIONS or values["LIBRA_API"] != "off"]
+    services = [each for each, variable in WANTED_BY.items() if values[variable] != "off"]
+    done = [_built(each) for each in (FUNCTIONS, *services)]
     notes = [
         f"note: `firebase deploy` does not read {it.flag}: {it.not_by_firebase}"
         for it in PARAMETERS

@@ -1,8 +1,8 @@
-"""The Firestore emulator's jar: found, or fetched and checked.
+"""An emulator's jar: found, or fetched and checked.
 
-Where it comes from, in this order: `FIRESTORE_EMULATOR_BINARY_PATH` (the Firebase tools' own variable), the
+Where it comes from, in this order: the variable that names it (for Firestore the Firebase tools' own), the
 gcloud component, the Firebase tools' cache, Libra's cache, and else the official download, checked against
-its SHA-256.
+its SHA-256. Pub/Sub's emulator has no download: gcloud installs it.
 """
 
 import hashlib
@@ -17,9 +17,7 @@ from pathlib import Path
 
 from local.errors import StackError
 
-MAIN_CLASS = "com.google.cloud.datastore.emulator.firestore.CloudFirestore"
 CHUNK_BYTES = 1 << 20
-GET_EMULATOR = "get it with: gcloud components install cloud-firestore-emulator"
 
 
 @dataclass(frozen=True)
@@ -42,6 +40,34 @@ class Download:
         return self.url.rpartition("/")[2]
 
 
+@dataclass(frozen=True)
+class Jar:
+    """Which jar is meant.
+
+    Attributes:
+        title: what messages call the emulator.
+        main: its main class.
+        variable: the variable that may name the jar.
+        component: the gcloud component that brings it.
+        inside: where it is in the component's folder, as a pattern.
+        cached: where it is in the Firebase tools' cache, as a pattern.
+        download: where it is had otherwise; None: nowhere.
+    """
+
+    title: str
+    main: str
+    variable: str
+    component: str
+    inside: str
+    cached: str
+    download: Download | None = None
+
+    @property
+    def get(self) -> str:
+        """How to get it."""
+        return f"get it with: gcloud components install {self.component}"
+
+
 # From downloadableEmulatorInfo.json of firebase-tools 14.12.0. Later ones are twice the size, and the
 # last few releases list a SHA-256 that nobody checks (theirs of 1.20.4 has 63 digits).
 OFFICIAL = Download(
@@ -51,30 +77,60 @@ OFFICIAL = Download(
 )
 
 
-def find_jar(environment: Mapping[str, str], *, say: Callable[[str], None] = lambda _: None) -> Path:
+FIRESTORE = Jar(
+    title="the Firestore emulator",
+    main="com.google.cloud.datastore.emulator.firestore.CloudFirestore",
+    variable="FIRESTORE_EMULATOR_BINARY_PATH",
+    component="cloud-firestore-emulator",
+    inside="cloud-firestore-emulator.jar",
+    cached="cloud-firestore-emulator-v*.jar",
+    download=OFFICIAL,
+)
+PUBSUB = Jar(
+    title="the Pub/Sub emulator",
+    main="com.google.cloud.pubsub.testing.v1.Main",
+    variable="PUBSUB_EMULATOR_BINARY_PATH",
+    component="pubsub-emulator",
+    inside="lib/cloud-pubsub-emulator-*-all.jar",
+    cached="pubsub-emulator-*/pubsub-emulator/lib/cloud-pubsub-emulator-*-all.jar",
+)
+
+
+def find_jar(
+    environment: Mapping[str, str], wanted: Jar = FIRESTORE, *, say: Callable[[str], None] = lambda _: None
+) -> Path:
     """The emulator's jar, downloaded if it is nowhere.
 
     Raises:
         StackError: it is missing and could not be downloaded.
     """
-    named = environment.get("FIRESTORE_EMULATOR_BINARY_PATH")
+    named = environment.get(wanted.variable)
     if named and not Path(named).is_file():
-        raise StackError(f"FIRESTORE_EMULATOR_BINARY_PATH={named!r}: there is no such file; {GET_EMULATOR}")
+        raise StackError(f"{wanted.variable}={named!r}: there is no such file; {wanted.get}")
     if named:
         return Path(named)
-    found = next((jar for jar in _places(environment) if jar.is_file()), None)
+    found = next((jar for jar in _places(environment, wanted) if jar.is_file()), None)
     if found:
         return found
-    say(f"downloading the Firestore emulator ({OFFICIAL.size // 1_000_000} MB) from {OFFICIAL.url}")
-    return download(OFFICIAL, _own_cache(environment))
+    if wanted.download is None:
+        raise StackError(
+            f"{wanted.title} is not installed; {wanted.get}, or name its jar in {wanted.variable}"
+        )
+    say(f"downloading {wanted.title} ({wanted.download.size // 1_000_000} MB) from {wanted.download.url}")
+    return download(wanted.download, _own_cache(environment), wanted.get)
 
 
-def _places(environment: Mapping[str, str]) -> Iterator[Path]:
+def _places(environment: Mapping[str, str], wanted: Jar) -> Iterator[Path]:
     for root in _sdk_roots(environment):
-        yield root / "platform" / "cloud-firestore-emulator" / "cloud-firestore-emulator.jar"
+        yield from _newest(root / "platform" / wanted.component, wanted.inside)
     firebase = environment.get("FIREBASE_EMULATORS_PATH") or _home(environment) / ".cache/firebase/emulators"
-    yield from sorted(Path(firebase).glob("cloud-firestore-emulator-v*.jar"), key=_version, reverse=True)
-    yield _own_cache(environment) / OFFICIAL.name
+    yield from _newest(Path(firebase), wanted.cached)
+    if wanted.download:
+        yield _own_cache(environment) / wanted.download.name
+
+
+def _newest(folder: Path, pattern: str) -> list[Path]:
+    return sorted(folder.glob(pattern), key=_version, reverse=True)
 
 
 def _sdk_roots(environment: Mapping[str, str]) -> Iterator[Path]:
@@ -97,8 +153,13 @@ def _version(jar: Path) -> tuple[int, ...]:
     return tuple(int(number) for number in re.findall(r"\d+", jar.name))
 
 
-def download(wanted: Download, folder: Path) -> Path:
+def download(wanted: Download, folder: Path, otherwise: str) -> Path:
     """Fetch a file into a folder; it appears there only once it is whole and what it must be.
+
+    Args:
+        wanted: the file.
+        folder: where it is to be.
+        otherwise: how else to get it, for messages.
 
     Raises:
         StackError: it could not be had, or is not what it must be.
@@ -111,11 +172,11 @@ def download(wanted: Download, folder: Path) -> Path:
             if (size, digest) != (wanted.size, wanted.sha256):
                 raise StackError(
                     f"{wanted.url}: got {size} bytes with SHA-256 {digest}, "
-                    f"expected {wanted.size} bytes with {wanted.sha256}; nothing was kept; {GET_EMULATOR}"
+                    f"expected {wanted.size} bytes with {wanted.sha256}; nothing was kept; {otherwise}"
                 )
             return part.replace(folder / wanted.name)
     except OSError as error:  # urllib's errors are among them
-        raise StackError(f"{wanted.url}: could not be downloaded: {error}; {GET_EMULATOR}") from error
+        raise StackError(f"{wanted.url}: could not be downloaded: {error}; {otherwise}") from error
 
 
 def _fetch(url: str, part: Path) -> tuple[int, str]:

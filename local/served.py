@@ -38,11 +38,18 @@ class Served:
     @classmethod
     def api(cls, recompute: str, log: Path, environment: Mapping[str, str]) -> Self:
         """The API, which takes tokens that nobody signed, as firebase-admin does where it is told so."""
-        own = {
-            "LIBRA_API_RECOMPUTE_URL": f"http://{recompute}",
-            "FIREBASE_AUTH_EMULATOR_HOST": environment.get("FIREBASE_AUTH_EMULATOR_HOST", NO_EMULATOR),
-        }
-        return cls("the API", ("uvicorn", "services.api.main:app"), log, {**environment, **own})
+        own = {"LIBRA_API_RECOMPUTE_URL": f"http://{recompute}"}
+        return cls._service("api", "the API", log, {**environment, **own})
+
+    @classmethod
+    def collector(cls, log: Path, environment: Mapping[str, str]) -> Self:
+        """The collector, which takes such tokens too."""
+        return cls._service("collector", "the collector", log, environment)
+
+    @classmethod
+    def _service(cls, package: str, name: str, log: Path, environment: Mapping[str, str]) -> Self:
+        unsigned = {"FIREBASE_AUTH_EMULATOR_HOST": NO_EMULATOR}
+        return cls(name, ("uvicorn", f"services.{package}.main:app"), log, {**unsigned, **environment})
 
     @property
     def address(self) -> str:
@@ -53,6 +60,11 @@ class Served:
     def log(self) -> Path:
         """The file its output goes to."""
         return self._log
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id, once it was started."""
+        return self._child.pid if self._child else None
 
     def launch(self) -> None:
         """Start it without waiting."""

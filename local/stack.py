@@ -50,6 +50,7 @@ class LocalStack:
         changes: those for edits and deletions, by what happens; none without `edits`.
         recompute: the recompute's function.
         api: the API.
+        environment: what each of its processes is given.
         relay: the address of the relay, `host:port`.
         folder: where the logs are; it goes with the stack, unless it was given or a start failed.
     """
@@ -100,32 +101,32 @@ class LocalStack:
         self._faults = faults or Faults()
         self._concurrency = concurrency
         self._say = say
-        self._environment = dict(environment) | dict(settings or {}) | {"GOOGLE_CLOUD_PROJECT": project}
-        Settings.from_environment(self._environment)  # before anything is looked for, or downloaded
+        self.environment = dict(environment) | dict(settings or {}) | {"GOOGLE_CLOUD_PROJECT": project}
+        Settings.from_environment(self.environment)  # before anything is looked for, or downloaded
         self._stop = ExitStack()
         self._relay: Child | None = None
         self.emulator = self._find_emulator(emulator_port, rules, java)
-        self._environment |= {
+        self.environment |= {
             "FIRESTORE_EMULATOR_HOST": self.emulator.address,
             "THREADS": str(concurrency),
             "PYTHONPATH": str(ROOT),
         }
-        self.settings = Settings.from_environment(self._environment)
+        self.settings = Settings.from_environment(self.environment)
         self.function = self._trigger("created", self._log("function"))
         self.changes = {happens: self._trigger(happens, self._log(happens)) for happens in CHANGES if edits}
-        self.recompute = Served.function("recompute", "http", self._log("recompute"), self._environment)
-        self.api = Served.api(self.recompute.address, self._log("api"), self._environment)
+        self.recompute = Served.function("recompute", "http", self._log("recompute"), self.environment)
+        self.api = Served.api(self.recompute.address, self._log("api"), self.environment)
         self._from_the_start = [it for it, wanted in ((self.recompute, recompute), (self.api, api)) if wanted]
 
     def _trigger(self, happens: str, log: Path) -> Served:
-        return Served.function(f"on_libra_{happens}", "cloudevent", log, self._environment)
+        return Served.function(f"on_libra_{happens}", "cloudevent", log, self.environment)
 
     def _find_emulator(self, port: int | None, rules: Path | None, java: Sequence[str]) -> Emulator:
-        if address := self._environment.get("FIRESTORE_EMULATOR_HOST"):
+        if address := self.environment.get("FIRESTORE_EMULATOR_HOST"):
             return Emulator.attach(address)
         log = self._log("emulator")
         return Emulator.prepare(
-            self._environment, log, port=port, functions=self.relay, rules=rules, java=java, say=self._say
+            self.environment, log, port=port, functions=self.relay, rules=rules, java=java, say=self._say
         )
 
     def _log(self, name: str) -> Path:
@@ -182,7 +183,7 @@ class LocalStack:
         command += ["--concurrency", str(self._concurrency), "--drain", str(DRAIN_SECONDS)]
         for name, value in asdict(self._faults).items():
             command += [f"--{name.replace('_', '-')}", str(value)]
-        return Child("the relay", command, self._log("relay"), self._environment)
+        return Child("the relay", command, self._log("relay"), self.environment)
 
     def _register(self) -> None:
         if not self.emulator.ours:

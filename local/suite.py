@@ -25,7 +25,7 @@ from typing import Any
 
 from deploy.stage import EMULATOR_REGION, ROOT, STAGED, VENV
 from local.errors import StackError
-from local.jar import MAIN_CLASS, find_jar
+from local.jar import FIRESTORE, find_jar
 from local.java import find_java
 from local.process import Child
 
@@ -112,7 +112,7 @@ def write_config(ports: Ports) -> Path:
 
 def manifest_jar(emulator: Path, folder: Path) -> Path:
     """A jar that can be started with `java -jar` and runs the Firestore emulator."""
-    lines = [f"Main-Class: {MAIN_CLASS}", f"Class-Path: {emulator.resolve().as_uri()}"]
+    lines = [f"Main-Class: {FIRESTORE.main}", f"Class-Path: {emulator.resolve().as_uri()}"]
     folded = ["\r\n ".join(line[at : at + LINE] for at in range(0, len(line), LINE)) for line in lines]
     folder.mkdir(parents=True, exist_ok=True)
     jar = folder / "firestore-emulator.jar"

@@ -145,3 +145,8 @@ def sources(settings: Settings) -> dict[str, Books]:
         Books(signals(settings), SIGNALS_HOME),
     )
     return {each.source.name: each for each in books}
+
+
+def self_written(settings: Settings) -> dict[str, Books]:
+    """The sources that events may be sent to: those whose entries Libra writes itself."""
+    return {name: books for name, books in sources(settings).items() if books.home.self_written}

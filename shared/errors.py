@@ -15,6 +15,7 @@
     │   └── Transient           may succeed if tried again; whether it was applied is unknown
     │       ├── Contention      aborted: another transaction came first; nothing was applied
     │       └── Overloaded      refused before anything was sent: this instance's queue is full
+    ├── PublishError            Pub/Sub has not acknowledged messages; whether they are published is unknown
     ├── ArchiveError            a file of an archive cannot be written or read, or is not what was written
     ├── WindowError             a question about the totals that has no answer
     │   ├── NotFound            what it names is not there
@@ -91,6 +92,18 @@ class Contention(Transient):
 
 class Overloaded(Transient):
     """This instance already has as many entries waiting as it may hold. Nothing was sent."""
+
+
+class PublishError(LibraError):
+    """Pub/Sub has not acknowledged messages. They may be published all the same.
+
+    Attributes:
+        refused: the messages themselves are wrong: they can never be published as they are.
+    """
+
+    def __init__(self, message: str, *, refused: bool = False) -> None:
+        super().__init__(message)
+        self.refused = refused
 
 
 class ArchiveError(LibraError):

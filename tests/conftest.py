@@ -8,6 +8,7 @@ import hypothesis
 import pytest
 
 from local.emulator import QUICK, Emulator
+from local.pubsub import PubSub
 
 # How long an example takes is the machine's affair: beside other work a slow one is no failure.
 hypothesis.settings.register_profile(
@@ -28,6 +29,13 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
         return
     log = tmp_path_factory.mktemp("emulator") / "emulator.txt"
     with Emulator.prepare(os.environ, log, java=QUICK) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def pubsub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PubSub]:
+    """A started Pub/Sub emulator, shared by the whole session: a test keeps to its own `project`."""
+    with PubSub.prepare(os.environ, tmp_path_factory.mktemp("pubsub") / "pubsub.txt", java=QUICK) as started:
         yield started
 
 

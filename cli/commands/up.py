@@ -3,20 +3,39 @@
 import os
 import socket
 import time
-from contextlib import suppress
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import click
 
 from cli.commands.options import Ended, ending, faulty
 from deploy.parameters import default
+from local.collecting import Collector
 from local.errors import StackError
+from local.extras import EXTRAS, Extra
 from local.faults import Faults
 from local.served import unsigned_token
 from local.stack import LocalStack
 
 USUAL_PORT = 8080
 WATCH_SECONDS = 0.5
+
+
+class Names(click.ParamType[tuple[str, ...]]):
+    """Names of `EXTRAS`, by commas."""
+
+    name = "name[,name]"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        """Split it, or end the command with what is allowed."""
+        names = tuple(value.split(",")) if isinstance(value, str) else tuple(value)
+        if unknown := [name for name in names if name not in EXTRAS]:
+            self.fail(f"there is no {unknown[0]!r}; there are {', '.join(EXTRAS)}", param, ctx)
+        return tuple(dict.fromkeys(names))
 
 
 @click.command("up", short_help="Start the local stack; Ctrl-C stops it.")
@@ -35,6 +54,13 @@ WATCH_SECONDS = 0.5
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the faults.")
 @click.option("--edits/--no-edits", default=True, show_default=True, help="Serve edits and deletions too.")
+@click.option(
+    "--with",
+    "extras",
+    type=Names(),
+    default=(),
+    help=f"What else to start, by commas: {', '.join(EXTRAS)}.",
+)
 @faulty(Faults())
 def command(
     *,
@@ -44,13 +70,17 @@ def command(
     rules: Path | None,
     concurrency: int,
     edits: bool,
+    extras: tuple[str, ...],
     **faults: float,
 ) -> None:
-    """Start the Firestore emulator, the functions, the relay between them, and the API; Ctrl-C stops them."""
+    """Start the Firestore emulator, the functions, the relay, the API and the collector.
+
+    Ctrl-C stops them.
+    """
     attached = bool(os.environ.get("FIRESTORE_EMULATOR_HOST"))
-    with suppress(KeyboardInterrupt, Ended), ending():
+    with suppress(KeyboardInterrupt, Ended), ending(), ExitStack() as running:
         click.echo("Starting …")
-        with LocalStack(
+        stack = LocalStack(
             project=project,
             faults=Faults().changed(faults),
             concurrency=concurrency,
@@ -62,9 +92,13 @@ def command(
             api=True,
             edits=edits,
             say=click.echo,
-        ) as stack:
-            click.echo(_where(stack))
-            _watch(stack)
+        )
+        running.enter_context(stack)
+        added = [running.enter_context(EXTRAS[name](stack)) for name in extras]
+        exported = {name: value for it in added for name, value in it.exports.items()}
+        added.append(running.enter_context(Collector(stack, exported)))
+        click.echo(_where(stack, added))
+        _watch([stack, *added])
     click.echo("\nStopped.")
 
 
@@ -77,21 +111,26 @@ def _usual_port() -> int | None:
     return None
 
 
-def _where(stack: LocalStack) -> str:
+def _where(stack: LocalStack, added: Sequence[Extra]) -> str:
+    also = "".join(f"  {name:9}   {address}\n" for it in added for name, address in it.where.items())
+    exports = "".join(f" \\\n    {name}={value}" for it in added for name, value in it.exports.items())
     return f"""
   Firestore   {stack.emulator.address}   project {stack.project}
   function    {stack.function.address}   creations{_changes(stack)}
   recompute   {stack.recompute.address}   POST {{}} to run it
   API         http://{stack.api.address}   read it: /docs
   relay       {stack.relay}   counters: GET /relay, faults: PUT /relay/faults
-  logs        {stack.folder}
+{also}  logs        {stack.folder}
 
 In another terminal:
 
-  export FIRESTORE_EMULATOR_HOST={stack.emulator.address} GOOGLE_CLOUD_PROJECT={stack.project}
+  export FIRESTORE_EMULATOR_HOST={stack.emulator.address} GOOGLE_CLOUD_PROJECT={stack.project}{exports}
   libra generate
   export LIBRA_API=http://{stack.api.address} LIBRA_TOKEN={unsigned_token(stack.project, "operator")}
   curl -H "Authorization: Bearer $LIBRA_TOKEN" $LIBRA_API/v1/totals/aggregates_categories
+  curl -H "X-Api-Key: $LIBRA_KEY" --json "{{\\"event_id\\": \\"e1\\", \\"user_id\\": \\"ann\\",
+      \\"event_type\\": \\"purchase\\", \\"timestamp\\": \\"$(date -u +%FT%TZ)\\"}}" \\
+    $LIBRA_COLLECTOR/v1/events/user_events
 
 Ctrl-C stops everything; the documents go with it."""
 
@@ -101,8 +140,9 @@ def _changes(stack: LocalStack) -> str:
     return "".join(f"; {names[it]} {served.address}" for it, served in stack.changes.items())
 
 
-def _watch(stack: LocalStack) -> None:
+def _watch(parts: Sequence[LocalStack | Extra]) -> None:
     while True:
-        if ended := stack.ended():
-            raise StackError(ended)
+        for part in parts:
+            if ended := part.ended():
+                raise StackError(ended)
         time.sleep(WATCH_SECONDS)

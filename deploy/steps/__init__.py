@@ -7,6 +7,7 @@ docs/operations.md, and let the recorder of tests/deploy answer for what it asks
 from deploy.steps.accounts import Accounts, Invokers
 from deploy.steps.api import Api
 from deploy.steps.base import Deployment, Step
+from deploy.steps.collector import Collector
 from deploy.steps.functions import Functions, Stage
 from deploy.steps.monitoring import Alerts, Dashboard, Metrics, Objectives
 from deploy.steps.preflight import Preflight
@@ -24,6 +25,7 @@ STEPS: tuple[type[Step], ...] = (
     Functions,
     Invokers,
     Api,
+    Collector,
     Schedule,
     Backup,
     Metrics,

@@ -30,7 +30,7 @@ Grants = list[tuple[str, str]]
 def granting(deployment: Deployment, accounts: list[str], grants: Grants) -> Iterator[Change]:
     """Create the accounts and grant the roles that are not there."""
     for account in accounts:
-        if not _exists(deployment, account):
+        if not exists(deployment, account):
             name = f"--display-name=Libra: {account.removeprefix('libra-')}"
             yield gcloud("iam", "service-accounts", "create", account, name, deployment.in_project)
     granted = _granted(deployment)
@@ -46,12 +46,13 @@ def revoking(deployment: Deployment, accounts: list[str], grants: Grants) -> Ite
         if (role, deployment.member(account)) in granted:
             yield gcloud(*_binding("remove", deployment, role, account))
     for account in accounts:
-        if _exists(deployment, account):
+        if exists(deployment, account):
             email = deployment.email(account)
             yield gcloud("iam", "service-accounts", "delete", email, deployment.in_project)
 
 
-def _exists(deployment: Deployment, account: str) -> bool:
+def exists(deployment: Deployment, account: str) -> bool:
+    """Whether the account is there."""
     email = deployment.email(account)
     describe = ("iam", "service-accounts", "describe", email, deployment.in_project)
     return bool(deployment.gcloud.look(*describe, "--format=value(email)"))

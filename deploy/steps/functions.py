@@ -7,11 +7,17 @@ from datetime import UTC, datetime, timedelta
 from deploy import lag, stage
 from deploy.closure import ClosureError
 from deploy.gcloud import Change, DeployError, gcloud, say
-from deploy.parameters import PARAMETERS, SEPARATOR, Parameter, runtime
+from deploy.parameters import PARAMETERS, SEPARATOR, runtime
 from deploy.steps.accounts import BUILDER, RUNTIME, deliverer
 from deploy.steps.base import RECOMPUTE, TRIGGER, TRIGGERS, Step
 
-STAGED = ("GOOGLE_CLOUD_PROJECT", "LIBRA_API", "LIBRA_MONITORING", "LIBRA_NOTIFY", "LIBRA_RUNBOOK")
+STAGED = (
+    "GOOGLE_CLOUD_PROJECT",
+    *stage.WANTED_BY.values(),
+    "LIBRA_MONITORING",
+    "LIBRA_NOTIFY",
+    "LIBRA_RUNBOOK",
+)
 """The parameters of what is staged for gcloud."""
 
 
@@ -25,14 +31,10 @@ class Stage(Step):
 
     def missing(self) -> Iterator[Change]:
         """One change, on this machine."""
-        flags = {it.variable: it for it in PARAMETERS if it.variable in STAGED}
-        given = (
-            f"{it.flag}={self.deployment.values[name]}" for name, it in flags.items() if self._differs(it)
-        )
-        yield Change(("./deploy.sh", "stage", *given), call=self.build)
-
-    def _differs(self, parameter: Parameter) -> bool:
-        return self.deployment.values[parameter.variable] != parameter.default
+        values = self.deployment.values
+        asked = [it for it in PARAMETERS if it.variable in STAGED and values[it.variable] != it.default]
+        flags = [f"{it.flag}={values[it.variable]}" for it in asked]
+        yield Change(("./deploy.sh", "stage", *flags), call=self.build)
 
     def build(self) -> str:
         """Stage; what was built.

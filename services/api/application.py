@@ -1,22 +1,16 @@
-"""The application: the routes behind the edge, every error a problem, and the schema."""
-
-from typing import Any
+"""The application: the routes of the API and what they work with."""
 
 from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError
-from fastapi.openapi.utils import get_openapi
-from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
+from pydantic import Field
 
-from services.api import documentation, problems
+from services.api import documentation
 from services.api.books import Books
-from services.api.edge import Edge
-from services.api.identity import Verifier
-from services.api.routes import aggregations, entries, health, runs, totals
+from services.api.routes import aggregations, entries, runs, totals
 from services.api.settings import ApiSettings
 from services.api.starting import Starter
-from shared.errors import LibraError
+from shared.http import application as http
+from shared.http import health, problems
+from shared.http.identity import Verifier
 
 DESCRIPTION = """\
 Exact, real-time totals of events. Every total says up to when it is proven (`exact_through`) and what it
@@ -27,6 +21,16 @@ Send a Firebase ID token as `Authorization: Bearer TOKEN`. Anyone signed in read
 `application/problem+json` (RFC 9457).
 """
 ROUTERS = tuple(each.router for each in (aggregations, totals, entries, runs, health, documentation))
+MAX_BODY = 10_000
+"""Bytes of a body; options take a few dozen."""
+
+
+class ProblemBody(problems.ProblemBody):
+    """What went wrong (RFC 9457)."""
+
+    run_id: str | None = Field(
+        default=None, description="The run that is under way, where that is the problem."
+    )
 
 
 def application(
@@ -39,48 +43,19 @@ def application(
         books: what the routes read.
         starter: what starts a run.
     """
-    project, deadline = settings.books.project, settings.deadline
-    allowed = Middleware(
-        CORSMiddleware,
-        allow_origins=sorted(settings.origins),
-        allow_methods=["GET", "POST"],
-        allow_headers=["Authorization", "Content-Type"],
-        max_age=3_600,
-    )
-    outside = [allowed] if settings.origins else []
-    app = FastAPI(
-        title="Libra API",
-        version="1",
-        description=DESCRIPTION,
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
-        middleware=[*outside, Middleware(Edge, deadline=deadline, project=project)],
-        exception_handlers={
-            HTTPException: problems.http,
-            RequestValidationError: problems.invalid,
-            LibraError: problems.libra,
-        },
+    app = http.application(
+        "Libra API",
+        DESCRIPTION,
+        ROUTERS,
+        deadline=settings.deadline,
+        project=settings.books.project,
+        max_body=MAX_BODY,
+        origins=settings.origins,
+        problem=ProblemBody,
     )
     app.state.books = books or Books(settings)
-    app.state.verifier = Verifier(settings)
-    app.state.starter = starter or Starter(settings.recompute_url, patience=0.8 * deadline.total_seconds())
-    for router in ROUTERS:
-        app.include_router(router)
-    app.openapi = lambda: _schema(app)  # type: ignore[method-assign]  # FastAPI's way to change the schema
+    app.state.ready = app.state.books.ready
+    app.state.verifier = Verifier(settings.tokens)
+    patience = 0.8 * settings.deadline.total_seconds()
+    app.state.starter = starter or Starter(settings.recompute_url, patience=patience)
     return app
-
-
-def _schema(app: FastAPI) -> dict[str, Any]:
-    """OpenAPI 3.1: what FastAPI writes, with problems in place of its own validation errors."""
-    if app.openapi_schema is None:
-        schema = get_openapi(
-            title=app.title, version=app.version, description=app.description, routes=app.routes
-        )
-        models = schema["components"]["schemas"]
-        for own in ("HTTPValidationError", "ValidationError"):
-            models.pop(own, None)
-        problem = problems.ProblemBody
-        models[problem.__name__] = problem.model_json_schema(ref_template="#/components/schemas/{model}")
-        app.openapi_schema = schema
-    return app.openapi_schema

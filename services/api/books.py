@@ -1,16 +1,16 @@
 """What the routes read: the store, opened on first use, and what is declared."""
 
-import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import Depends, Request
 
-from services.api.edge import left
 from services.api.settings import ApiSettings
 from shared.aggregation import Home, Source
 from shared.catalog import LIBRA_HOME, libra
+from shared.http.edge import left
+from shared.http.once import Once
 from shared.store import Store
 from shared.store.client import READ_TIMEOUT, FirestoreStore
 
@@ -24,9 +24,7 @@ class Books:
         self.source: Source = libra(settings.books)
         self.home: Home = LIBRA_HOME
         self.now = clock
-        self._settings = settings.books
-        self._lock = threading.Lock()
-        self._store: Store | None = None
+        self._store = Once[Store](lambda: FirestoreStore.connect(settings.books, patience=_patience))
 
     @property
     def store(self) -> Store:
@@ -35,12 +33,7 @@ class Books:
         Raises:
             SettingError: the credentials cannot be used.
         """
-        with self._lock:
-            if self._store is None:
-                self._store = FirestoreStore.connect(
-                    self._settings, patience=lambda: min(READ_TIMEOUT, left())
-                )
-            return self._store
+        return self._store()
 
     def ready(self) -> None:
         """Read the state document, which is there or not.
@@ -49,6 +42,10 @@ class Books:
             StoreError: Firestore does not answer.
         """
         self.store.get([self.home.state], bare=True)
+
+
+def _patience() -> float:
+    return min(READ_TIMEOUT, left())
 
 
 def _books(request: Request) -> Books:

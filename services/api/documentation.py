@@ -6,7 +6,7 @@ from pathlib import Path
 from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, Response
 
-from services.api.problems import Problem, shown
+from shared.http.problems import Problem, shown
 
 FOLDER = Path(__file__).with_name("swagger")
 TYPES = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}

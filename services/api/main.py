@@ -1,13 +1,11 @@
 """What uvicorn serves: `uvicorn services.api.main:app`. The environment is read here, and only here."""
 
-import logging
 import os
 
 from services.api.application import application
 from services.api.settings import ApiSettings
-from shared import log
+from shared.http.application import begin_logging
 
 settings = ApiSettings.from_environment(os.environ)
-log.configure(settings.books.log_level)
-logging.getLogger("uvicorn.access").disabled = True  # its lines hold paths, and a path may hold a key
+begin_logging(settings.books.log_level)
 app = application(settings)

@@ -14,7 +14,7 @@ import httpx
 from google.auth.exceptions import GoogleAuthError
 from google.oauth2 import id_token
 
-from services.api.problems import Problem
+from shared.http.problems import Problem
 from shared.log import logger
 
 LONGEST_RUN = 3_600

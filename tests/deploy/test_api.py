@@ -97,8 +97,8 @@ def test_it_starts_with_the_settings_that_it_is_given(service: dict[str, Any]) -
     assert settings.books.project == "kitchen-1"
     assert str(settings.books.time_zone) == "Europe/Zurich"
     assert settings.recompute_url == URL
-    assert settings.audience == "https://libra-api-1234567890.europe-west6.run.app"
-    assert settings.operators == {"ann@example.com"}
+    assert settings.tokens.audience == "https://libra-api-1234567890.europe-west6.run.app"
+    assert settings.tokens.accounts == {"ann@example.com"}
     assert settings.origins == {"https://shop.example", "http://localhost:5173"}
     assert not settings.emulated
 

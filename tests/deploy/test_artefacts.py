@@ -19,8 +19,13 @@ PACKAGES = {
         *("cachecontrol", "fastapi", "firebase_admin", "google", "grpc", "httpx", "jwt", "pydantic"),
         *("requests", "starlette"),
     },
+    "collector": {
+        *("cachecontrol", "fastapi", "firebase_admin", "google", "grpc", "jwt", "pydantic", "requests"),
+        "starlette",
+    },
+    "worker": {"google", "grpc"},
 }
-LATE: dict[str, set[str]] = {"functions": set(), "api": set()}
+LATE: dict[str, set[str]] = {"functions": set(), "api": set(), "collector": set(), "worker": set()}
 """Modules of ours that are deployed, and that importing the entry modules does not load."""
 LOADED = """
 import importlib, json, sys

@@ -113,6 +113,28 @@ def test_up_says_so_when_a_part_ends_by_itself(project: str) -> None:
     wait_until_gone(project)
 
 
+@linux
+def test_up_with_doors_has_pubsub_and_its_topics(project: str) -> None:
+    """The address it prints is an emulator with a topic for each source; it goes with the stack."""
+    with up(project, "--with", "doors") as (process, printed):
+        address = re.search(r"PUBSUB_EMULATOR_HOST=(\S+)", printed)
+        assert address
+        listed = httpx.get(f"http://{address[1]}/v1/projects/{project}/topics").json()["topics"]
+        names = {topic["name"].rpartition("/")[2] for topic in listed}
+        assert names == {"user_events", "user_events-dead", "signals", "signals-dead"}
+        os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, "")
+    assert of_project(project) == set()
+
+
+def test_up_with_something_unknown_names_what_there_is() -> None:
+    """Before anything is started."""
+    ended = run("up", "--with", "doors,attic")
+    assert ended.returncode == 2
+    assert "there is no 'attic'; there are doors" in ended.stderr
+
+
 def _command(pid: int) -> str:
     with open(f"/proc/{pid}/cmdline", encoding="utf-8") as file:
         return file.read().split("\0")[0]

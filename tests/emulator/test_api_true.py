@@ -219,7 +219,7 @@ def test_an_answer_under_load_never_contradicts_the_entries(
         named = f"{project}-{seen['examples']}"
         kept = replace(QUICK, project=named, emulator_host=emulator.address)
         kitchen = Kitchen(FirestoreStore.connect(kept), kept)
-        api.app.state.books = Books(ApiSettings(kept))
+        api.app.state.books = Books(replace(ApiSettings.from_environment({}), books=kept))
         asker = Asker(api, kitchen)
         try:
             history(asker, seed, killed)

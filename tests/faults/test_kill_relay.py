@@ -44,7 +44,7 @@ def relay(stack: LocalStack, *command: str, options: tuple[str, ...] = ()) -> Ch
     """Another relay where the stack's own was."""
     port = stack.relay.rpartition(":")[2]
     program = [sys.executable, "-m", *command, "--port", port, "--target", stack.function.address, *options]
-    started = Child("the relay", program, stack.folder / "relay.txt", stack._environment)
+    started = Child("the relay", program, stack.folder / "relay.txt", stack.environment)
     stack._relay = started
     started.wait_healthy(lambda: "received" in _state(stack), seconds=30)
     return started

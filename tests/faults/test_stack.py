@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 
 from local.emulator import Emulator
-from local.jar import MAIN_CLASS, find_jar
+from local.jar import FIRESTORE, find_jar
 from local.java import find_java, required_java
 from local.process import Child, free_port, wait_until
 from local.stack import LocalStack
@@ -128,7 +128,7 @@ def imported(metadata: Path, folder: Path) -> Iterator[str]:
     """The address of an emulator that has started from an export."""
     jar = find_jar(os.environ)
     java, port = find_java(os.environ, required_java(jar)), free_port()
-    command = [str(java), "-cp", str(jar), MAIN_CLASS, "--host", "127.0.0.1", "--port", str(port)]
+    command = [str(java), "-cp", str(jar), FIRESTORE.main, "--host", "127.0.0.1", "--port", str(port)]
     child = Child(
         "the second emulator",
         [*command, "--seed_from_export", str(metadata)],

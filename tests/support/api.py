@@ -75,5 +75,5 @@ def check_problem(answer: httpx.Response, status: int) -> dict[str, Any]:
     body: dict[str, Any] = answer.json()
     assert body["status"] == status
     assert body["detail"]
-    assert body.keys() <= {"type", "title", "status", "detail", "run_id"}
+    assert body.keys() <= {"type", "title", "status", "detail", "run_id", "source", "outcomes", "events"}
     return body

@@ -2,10 +2,19 @@
 
 import logging
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 
+from services.collector.application import application
+from services.collector.doors import Door, Queue
+from services.collector.settings import CollectorSettings
+from shared.catalog import signals, user_events
 from shared.log import logger
+from shared.publishing import Publisher
+from shared.settings import Settings
+from tests.support.api import Api
+from tests.support.collector import ENVIRONMENT, PROJECT, Clock, Keys, Topic
 
 
 @pytest.fixture
@@ -20,3 +29,33 @@ def logged() -> Iterator[list[logging.LogRecord]]:
     yield records
     logger.removeHandler(handler)
     logger.setLevel(level)
+
+
+@pytest.fixture
+def topic() -> Topic:
+    """Where events go."""
+    return Topic()
+
+
+@pytest.fixture
+def collector(topic: Topic, monkeypatch: pytest.MonkeyPatch) -> Api:
+    """A collector that publishes to the topic, and takes the tokens of the auth emulator."""
+    monkeypatch.setenv("FIREBASE_AUTH_EMULATOR_HOST", "127.0.0.1:9099")
+    publisher = Publisher(topic.call, PROJECT)
+    doors: dict[str, Door] = {}
+    for source in (user_events(Settings()), signals(Settings())):
+        assert source.schema
+        doors[source.name] = Queue(source.name, source.schema, lambda: publisher, lambda: datetime.now(UTC))
+    return Api(application(CollectorSettings.from_environment(ENVIRONMENT), doors=doors), PROJECT)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock."""
+    return Clock()
+
+
+@pytest.fixture
+def keys() -> Keys:
+    """A store of keys."""
+    return Keys()

@@ -12,11 +12,11 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from services.api.application import application
-from services.api.edge import MAX_BODY, MAX_TARGET
+from services.api.application import MAX_BODY, application
 from services.api.settings import ApiSettings
 from shared import log
 from shared.errors import Denied, SettingError, StateError, Transient
+from shared.http.edge import MAX_TARGET
 from tests.support.api import ENVIRONMENT, PROJECT, Api, check_problem
 
 SHOP = "https://shop.example"

@@ -8,8 +8,8 @@ import httpx
 import pytest
 from google.auth.exceptions import DefaultCredentialsError
 
-from services.api.problems import Problem
 from services.api.starting import Answer, Starter, ask
+from shared.http.problems import Problem
 
 
 def nobody() -> None:
@@ -70,7 +70,7 @@ def test_while_a_run_is_under_way_none_is_asked_for() -> None:
 
     with pytest.raises(Problem) as raised:
         starter(call).start({}, lambda: "r1")
-    assert (raised.value.status_code, raised.value.run_id) == (409, "r1")
+    assert (raised.value.status_code, raised.value.members) == (409, {"run_id": "r1"})
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from local import jar as jar_module
 from local.emulator import Emulator
 from local.errors import StackError
-from local.jar import MAIN_CLASS, Download, download, find_jar
+from local.jar import FIRESTORE, PUBSUB, Download, Jar, download, find_jar
 from local.java import find_java, java_version, required_java
 from local.process import free_port
 
@@ -49,7 +48,7 @@ def jar(path: Path, class_version: int = 55) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(
-            MAIN_CLASS.replace(".", "/") + ".class", struct.pack(">IHH", 0xCAFEBABE, 0, class_version)
+            FIRESTORE.main.replace(".", "/") + ".class", struct.pack(">IHH", 0xCAFEBABE, 0, class_version)
         )
     return path
 
@@ -65,7 +64,7 @@ def java(folder: Path, version: str) -> Path:
 
 def test_a_download_that_is_what_it_must_be_is_kept(offered: Download, tmp_path: Path) -> None:
     """The right size and checksum: the file is in the folder, whole, and nothing else is."""
-    kept = download(offered, tmp_path / "cache")
+    kept = download(offered, tmp_path / "cache", FIRESTORE.get)
     assert kept.read_bytes() == CONTENT
     assert list((tmp_path / "cache").iterdir()) == [kept]
 
@@ -76,7 +75,7 @@ def test_a_download_that_is_something_else_is_not_kept(
 ) -> None:
     """Another checksum or size: an error with both and the command that helps; the folder is empty."""
     with pytest.raises(StackError, match=r"SHA-256 .*expected .*gcloud components install"):
-        download(replace(offered, **wrong), tmp_path / "cache")  # type: ignore[arg-type] # a table of fields
+        download(replace(offered, **wrong), tmp_path / "cache", FIRESTORE.get)  # type: ignore[arg-type] # a table of fields
     assert list((tmp_path / "cache").iterdir()) == []
 
 
@@ -85,14 +84,12 @@ def test_a_download_that_does_not_come_says_what_to_do(offered: Download, tmp_pa
     gone = f"http://127.0.0.1:{free_port()}/emulator.jar"
     for url in (offered.url + ".not", gone):
         with pytest.raises(StackError, match=r"could not be downloaded: .*gcloud components install"):
-            download(replace(offered, url=url), tmp_path / "cache")
+            download(replace(offered, url=url), tmp_path / "cache", FIRESTORE.get)
 
 
-def test_the_jar_is_looked_for_in_order(
-    tmp_path: Path, offered: Download, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_jar_is_looked_for_in_order(tmp_path: Path, offered: Download) -> None:
     """The named jar, gcloud's component, the newest in Firebase's cache, Libra's own cache, a download."""
-    monkeypatch.setattr(jar_module, "OFFICIAL", offered)
+    wanted = replace(FIRESTORE, download=offered)
     sdk = tmp_path / "sdk"
     (sdk / "bin").mkdir(parents=True)
     (sdk / "bin" / "gcloud").touch(mode=0o755)
@@ -101,26 +98,42 @@ def test_the_jar_is_looked_for_in_order(
     environment = {"HOME": str(tmp_path / "home"), "PATH": str(tmp_path / "bin")}
     messages: list[str] = []
 
-    downloaded = find_jar(environment, say=messages.append)
+    downloaded = find_jar(environment, wanted, say=messages.append)
     assert downloaded.read_bytes() == CONTENT
     assert messages == [f"downloading the Firestore emulator (1 MB) from {offered.url}"]
-    assert find_jar(environment) == downloaded
+    assert find_jar(environment, wanted) == downloaded
     firebase = tmp_path / "home/.cache/firebase/emulators"
     jar(firebase / "cloud-firestore-emulator-v1.9.0.jar")
     newest = jar(firebase / "cloud-firestore-emulator-v1.19.8.jar")
-    assert find_jar(environment) == newest
+    assert find_jar(environment, wanted) == newest
     component = jar(sdk / "platform/cloud-firestore-emulator/cloud-firestore-emulator.jar")
-    assert find_jar(environment) == component
+    assert find_jar(environment, wanted) == component
     named = jar(tmp_path / "named.jar")
     assert find_jar(environment | {"FIRESTORE_EMULATOR_BINARY_PATH": str(named)}) == named
 
 
-def test_a_named_jar_that_is_missing_is_an_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize("wanted", [FIRESTORE, PUBSUB], ids=lambda it: it.component)
+def test_a_named_jar_that_is_missing_is_an_error(tmp_path: Path, wanted: Jar) -> None:
     """A variable that names nothing is not passed over in silence."""
-    with pytest.raises(
-        StackError, match=r"FIRESTORE_EMULATOR_BINARY_PATH='/no/such\.jar': there is no such file"
-    ):
-        find_jar({"HOME": str(tmp_path), "FIRESTORE_EMULATOR_BINARY_PATH": "/no/such.jar"})
+    with pytest.raises(StackError, match=rf"{wanted.variable}='/no/such\.jar': there is no such file"):
+        find_jar({"HOME": str(tmp_path), wanted.variable: "/no/such.jar"}, wanted)
+
+
+def test_a_pubsub_emulator_is_found_or_how_to_get_it_is_said(tmp_path: Path) -> None:
+    """It has no download: gcloud's component, or the newest that the Firebase tools have."""
+    environment = {"HOME": str(tmp_path), "PATH": ""}
+    with pytest.raises(StackError, match=r"Pub/Sub emulator is not installed; .*install pubsub-emulator"):
+        find_jar(environment, PUBSUB)
+    firebase = tmp_path / ".cache/firebase/emulators"
+    for version in ("0.8.9", "0.8.37"):
+        newest = jar(
+            firebase
+            / f"pubsub-emulator-{version}/pubsub-emulator/lib/cloud-pubsub-emulator-{version}-all.jar"
+        )
+    assert find_jar(environment, PUBSUB) == newest
+    installed = tmp_path / "google-cloud-sdk/platform/pubsub-emulator"
+    component = jar(installed / "lib/cloud-pubsub-emulator-0.8.20-all.jar")
+    assert find_jar(environment, PUBSUB) == component
 
 
 @pytest.mark.parametrize(("class_version", "oldest"), [(55, 17), (61, 17), (65, 21), (69, 25)])
@@ -133,10 +146,10 @@ def test_what_is_no_emulator_is_refused(tmp_path: Path) -> None:
     """A file that is no jar, and a jar of something else, are named."""
     other = tmp_path / "other.jar"
     other.write_bytes(b"something")
-    with pytest.raises(StackError, match=r"other\.jar: not a Firestore emulator"):
+    with pytest.raises(StackError, match=r"other\.jar: not the Firestore emulator"):
         required_java(other)
     zipfile.ZipFile(other, "w").close()
-    with pytest.raises(StackError, match=r"other\.jar: not a Firestore emulator"):
+    with pytest.raises(StackError, match=r"other\.jar: not the Firestore emulator"):
         required_java(other)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PURE = (
+    "services/worker/messages",
     "shared/aggregation",
     "shared/catalog",
     "shared/counting/billing",
@@ -18,6 +19,7 @@ PURE = (
     "shared/recompute/loss",
     "shared/recompute/standing",
     "shared/settings",
+    "shared/topics",
     "shared/watermark",
     "shared/windows/paging",
     "shared/windows/questions",

@@ -5,8 +5,8 @@ from fastapi import APIRouter, Depends
 from services.api.books import Read
 from services.api.identity import signed_in
 from services.api.models import Aggregation, Aggregations, KeyPart
-from services.api.responses import SIGNED_IN, problems
 from shared import aggregation as declared
+from shared.http.responses import SIGNED_IN, problems
 
 router = APIRouter(prefix="/v1", tags=["totals"], dependencies=[Depends(signed_in)])
 

@@ -18,11 +18,11 @@ from services.api.models import (
     Retried,
 )
 from services.api.parameters import After, EntryId, Limit, RecordId
-from services.api.problems import Problem
-from services.api.responses import SIGNED_IN, problems
 from services.api.values import fields_as_json
 from shared import windows
 from shared.errors import Denied
+from shared.http.problems import Problem
+from shared.http.responses import SIGNED_IN, problems
 
 router = APIRouter(
     prefix="/v1", tags=["entries"], dependencies=[Depends(operator)], responses=problems(*SIGNED_IN)

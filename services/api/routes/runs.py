@@ -17,11 +17,11 @@ from services.api.models import (
     Started,
 )
 from services.api.parameters import After, Limit, RunId
-from services.api.responses import SIGNED_IN, problems
 from services.api.starting import Starter
 from services.api.values import fields_as_json
 from shared import windows
 from shared.counting import Strategy
+from shared.http.responses import SIGNED_IN, problems
 
 router = APIRouter(
     prefix="/v1", tags=["runs"], dependencies=[Depends(operator)], responses=problems(*SIGNED_IN)

@@ -8,8 +8,8 @@ from services.api.books import Books, Read
 from services.api.identity import operator, signed_in
 from services.api.models import Explanation, Piece, Series, Total, Totals
 from services.api.parameters import After, AggregationName, Key, KeyInQuery, Limit
-from services.api.responses import SIGNED_IN, problems
 from shared import windows
+from shared.http.responses import SIGNED_IN, problems
 
 router = APIRouter(
     prefix="/v1", tags=["totals"], dependencies=[Depends(signed_in)], responses=problems(*SIGNED_IN, 404)

@@ -1,4 +1,4 @@
-"""Every error that the API answers, as `application/problem+json` (RFC 9457).
+"""Every error that a service answers, as `application/problem+json` (RFC 9457).
 
 The detail of a 4xx says what was found and what is allowed. That of a 5xx is a fixed sentence: what an
 exception says goes to the log, never to a caller.
@@ -53,9 +53,6 @@ class ProblemBody(BaseModel):
     title: str = Field(description="The HTTP status in words.")
     status: int = Field(description="The HTTP status.")
     detail: str = Field(description="What was found, and what is allowed or what to do.")
-    run_id: str | None = Field(
-        default=None, description="The run that is under way, where that is the problem."
-    )
 
 
 class Problem(HTTPException):
@@ -65,7 +62,7 @@ class Problem(HTTPException):
         status: the HTTP status.
         detail: what was found and what is allowed; for a 5xx no exception's text.
         headers: what else the answer carries.
-        run_id: the run that is in the way.
+        members: what else the body holds.
     """
 
     def __init__(
@@ -74,10 +71,10 @@ class Problem(HTTPException):
         detail: str,
         *,
         headers: Mapping[str, str] | None = None,
-        run_id: str | None = None,
+        **members: object,
     ) -> None:
         super().__init__(status, detail, dict(headers or {}))
-        self.run_id = run_id
+        self.members = members
 
 
 def shown(value: object) -> str:
@@ -96,9 +93,8 @@ def respond(problem: HTTPException) -> JSONResponse:
         "title": status.phrase,
         "status": status.value,
         "detail": detail[:LONGEST_DETAIL],
+        **getattr(problem, "members", {}),
     }
-    if run_id := getattr(problem, "run_id", None):
-        body["run_id"] = run_id
     return JSONResponse(body, status, problem.headers, MEDIA_TYPE)
 
 
@@ -145,10 +141,13 @@ _ASKED: dict[type[LibraError], int] = {
 """What is the question's fault: the first that fits. The message says what is allowed or missing."""
 
 _FAILED: tuple[tuple[type[LibraError], tuple[int, str]], ...] = (
-    (Denied, (503, "Firestore does not let the API do this: its log says what an operator has to grant")),
+    (
+        Denied,
+        (503, "Firestore does not let this service do this: its log says what an operator has to grant"),
+    ),
     (Overloaded, (503, "too much is under way: try again")),
-    (StateError, (500, "the book-keeping document is damaged: the API's log says how")),
+    (StateError, (500, "the book-keeping document is damaged: the log says how")),
     (StoreError, (503, "Firestore did not answer as it should: try again")),
-    (LibraError, (500, "the API failed: its log says why")),
+    (LibraError, (500, "the service failed: its log says why")),
 )
 """What each of Libra's errors becomes: the first that fits."""

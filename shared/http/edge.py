@@ -1,7 +1,7 @@
 """What stands between the server and the routes: paths as they were sent, bounds, a deadline, one log line.
 
 A path is matched as it came, percent-encoded: a `/` inside a key (`%2F`) never ends a segment. A route
-decodes what it takes (`services.api.parameters`).
+decodes what it takes.
 """
 
 import asyncio
@@ -14,11 +14,9 @@ from urllib.parse import quote
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.api.problems import Problem, respond
+from shared.http.problems import Problem, respond
 from shared.log import logger, traced
 
-MAX_BODY = 10_000
-"""Bytes of a body; options take a few dozen."""
 MAX_TARGET = 32_768
 """Bytes of a path with its query: a key of 1,400 characters and a cursor of another, percent-encoded."""
 GRACE = 0.5
@@ -40,10 +38,12 @@ def left() -> float:
 class Edge:
     """Wraps the application. Whatever happens inside, one answer goes out, and no exception's text."""
 
-    def __init__(self, app: ASGIApp, *, deadline: timedelta, project: str | None) -> None:
+    def __init__(self, app: ASGIApp, *, deadline: timedelta, project: str | None, max_body: int) -> None:
+        """``max_body``: bytes of a body."""
         self._app = app
         self._deadline = deadline.total_seconds()
         self._project = project
+        self._max_body = max_body
         self._late: set[asyncio.Task[None]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -59,11 +59,11 @@ class Edge:
         started = time.monotonic()
         answer = Answer(send)
         try:
-            _check(scope, headers)
+            _check(scope, headers, self._max_body)
         except Problem as problem:
             await answer.give(problem, scope, receive)
         else:
-            await self._within_deadline(scope, Body(receive), answer)
+            await self._within_deadline(scope, Body(receive, self._max_body), answer)
         self._log(scope, answer.status, time.monotonic() - started)
 
     async def _within_deadline(self, scope: Scope, receive: "Body", answer: "Answer") -> None:
@@ -83,7 +83,7 @@ class Edge:
             await self._app(scope, receive, answer)
         except Exception as error:  # noqa: BLE001 - the last resort: it is logged, and answered without its text
             logger.exception("A request failed", extra={"error": type(error).__name__})
-            await answer.give(Problem(500, "the API failed: its log says why"), scope, receive)
+            await answer.give(Problem(500, "the service failed: its log says why"), scope, receive)
 
     def _log(self, scope: Scope, status: int | None, seconds: float) -> None:
         """One line a request. It names the route and never the path, which may hold a key."""
@@ -124,17 +124,18 @@ class Answer:
 
 
 class Body:
-    """Receives a body of at most `MAX_BODY` bytes, whatever its length was said to be."""
+    """Receives a body of at most ``most`` bytes, whatever its length was said to be."""
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, receive: Receive, most: int) -> None:
         self._receive = receive
+        self._most = most
         self._size = 0
 
     async def __call__(self) -> Message:
         message = await self._receive()
         self._size += len(message.get("body", b""))
-        if self._size > MAX_BODY:
-            raise _too_large()
+        if self._size > self._most:
+            raise _too_large(self._most)
         return message
 
 
@@ -143,17 +144,17 @@ def _as_sent(scope: Scope) -> Scope:
     return dict(scope) | {"path": raw.partition(b"?")[0].decode("latin-1")}
 
 
-def _check(scope: Scope, headers: Mapping[str, str]) -> None:
+def _check(scope: Scope, headers: Mapping[str, str], max_body: int) -> None:
     size = len(scope["path"]) + len(scope["query_string"])
     if size > MAX_TARGET:
         raise Problem(414, f"the path and the query have {size} bytes: at most {MAX_TARGET} are taken")
     length = headers.get("content-length", "0")
-    if length.isascii() and length.isdigit() and int(length) > MAX_BODY:
-        raise _too_large()
+    if length.isascii() and length.isdigit() and int(length) > max_body:
+        raise _too_large(max_body)
 
 
-def _too_large() -> Problem:
-    return Problem(413, f"the body has more than {MAX_BODY} bytes: expected a small JSON object, or nothing")
+def _too_large(most: int) -> Problem:
+    return Problem(413, f"the body has more than {most} bytes: send less")
 
 
 def _traceparent(headers: Mapping[str, str]) -> str | None:

@@ -3,7 +3,7 @@
 from http import HTTPStatus
 from typing import Any
 
-from services.api.problems import MEDIA_TYPE, ProblemBody
+from shared.http.problems import MEDIA_TYPE, ProblemBody
 
 ALWAYS = (400, 405, 413, 414, 500, 504)
 """What the edge may answer to any request."""

@@ -1,0 +1,38 @@
+"""What `libra up --with NAME` adds to the local stack. Nothing of it is looked for without its name."""
+
+from typing import Protocol, Self
+
+from local.doors import Doors
+from local.stack import LocalStack
+
+
+class Extra(Protocol):
+    """A part of the stack that is started after it and stopped before it."""
+
+    def __enter__(self) -> Self:
+        """Start it and wait until it is healthy; raises StackError."""
+
+    def __exit__(self, *_: object) -> None:
+        """Stop it."""
+
+    @property
+    def where(self) -> dict[str, str]:
+        """What it consists of, and the address of each."""
+
+    @property
+    def exports(self) -> dict[str, str]:
+        """The variables with which another terminal uses it."""
+
+    def ended(self) -> str | None:
+        """What to say if one of its processes ended by itself."""
+
+
+class Made(Protocol):
+    """Makes an extra for a stack."""
+
+    def __call__(self, stack: LocalStack) -> Extra:
+        """Nothing is started yet; raises StackError where something is not installed."""
+
+
+EXTRAS: dict[str, Made] = {"doors": Doors}
+"""The names that `--with` takes."""

@@ -1,0 +1,80 @@
+"""The real Pub/Sub emulator: started, given topics and subscriptions as the deployment makes them, stopped.
+
+It keeps everything in memory: a restart loses the topics and every message in them. It dead-letters a
+message after the most deliveries, pauses before it delivers again, and seeks (seen in 2026-11 in 0.8.20). It
+applies no filters and no IAM.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+
+from local.emulated import Emulated
+from local.errors import StackError
+from local.jar import PUBSUB
+from shared.topics import ACK_SECONDS, BACKOFF_SECONDS, MAX_DELIVERIES, RETENTION_DAYS, Topics
+
+KEPT = f"{RETENTION_DAYS * 86_400}s"
+EXISTS = 409
+
+
+class PubSub(Emulated):
+    """A Pub/Sub emulator on this machine."""
+
+    jar = PUBSUB
+    variable = "PUBSUB_EMULATOR_HOST"
+
+    @classmethod
+    def prepare(
+        cls,
+        environment: Mapping[str, str],
+        log: Path,
+        *,
+        port: int | None = None,
+        java: Sequence[str] = (),
+    ) -> Self:
+        """Find what it takes to start one on 127.0.0.1; `start` starts it.
+
+        Raises:
+            StackError: the emulator or a Java for it is missing.
+        """
+        return cls.started_by(environment, log, (), port=port, java=java)
+
+    def create(self, project: str, sources: Iterable[str]) -> None:
+        """Make what the sources need; what is there already stays as it is.
+
+        Raises:
+            StackError: it refused.
+        """
+        for source in sources:
+            names = Topics(source)
+            for topic in (names.dead, names.topic):
+                self._put(project, "topics", topic, {"messageRetentionDuration": KEPT})
+            shortest, longest = BACKOFF_SECONDS
+            dead = {
+                "deadLetterTopic": f"projects/{project}/topics/{names.dead}",
+                "maxDeliveryAttempts": MAX_DELIVERIES,
+            }
+            retry = {"minimumBackoff": f"{shortest}s", "maximumBackoff": f"{longest}s"}
+            self._subscribe(project, names.dead, names.dead)
+            self._subscribe(
+                project, names.subscription, names.topic, deadLetterPolicy=dead, retryPolicy=retry
+            )
+
+    def _subscribe(self, project: str, subscription: str, topic: str, **options: object) -> None:
+        body = {
+            "topic": f"projects/{project}/topics/{topic}",
+            "ackDeadlineSeconds": ACK_SECONDS,
+            "messageRetentionDuration": KEPT,
+            "expirationPolicy": {},
+        }
+        self._put(project, "subscriptions", subscription, body | options)
+
+    def _put(self, project: str, kind: str, name: str, body: dict[str, Any]) -> None:
+        answer = httpx.put(f"{self.url}/v1/projects/{project}/{kind}/{name}", json=body, timeout=60)
+        if answer.is_error and answer.status_code != EXISTS:
+            raise StackError(
+                f"{kind}/{name}: the emulator answered {answer.status_code}: {answer.text[:500]}"
+            )

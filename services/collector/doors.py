@@ -1,0 +1,169 @@
+"""Where events go, and what became of each: to Pub/Sub, or into Firestore straight away."""
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, Protocol
+
+import grpc
+
+from services.collector.body import Unreadable
+from shared.aggregation import Admitted, Schema, Violation
+from shared.errors import LibraError, PublishError, StateError, StoreError
+from shared.intake import Intake, Outcome
+from shared.log import logger
+from shared.publishing import Message, Publisher
+from shared.topics import Topics
+
+Became = Literal["accepted", "counted", "duplicate", "invalid", "unavailable"]
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What became of one event."""
+
+    became: Became
+    id: str | None = None
+    """What names the event; None where it cannot be read."""
+    violations: Sequence[Violation] = ()
+    """What is wrong with it; of a duplicate, that it differs from the event that came first."""
+
+
+class Door(Protocol):
+    """Takes the events of one source."""
+
+    status: int
+    """The answer's status where every event that is not invalid was taken."""
+
+    async def take(self, events: Sequence[object]) -> list[Verdict]:
+        """Take events; a verdict for each, in their order. Never raises for an event."""
+
+
+class Queue:
+    """Publishes events. An event is `accepted` once Pub/Sub has acknowledged it."""
+
+    status = 202
+
+    def __init__(
+        self,
+        source: str,
+        schema: Schema,
+        publisher: Callable[[], Publisher],
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._source = source
+        self._schema = schema
+        self._publisher = publisher
+        self._clock = clock
+        self._topic = Topics(source).topic
+
+    async def take(self, events: Sequence[object]) -> list[Verdict]:
+        """See `Door.take`."""
+        now = self._clock()
+        accepted = now.isoformat()
+        first: dict[str, Admitted] = {}
+        verdicts: list[Verdict] = []
+        taken: list[Verdict] = []
+        messages: list[Message] = []
+        for event in events:
+            read = _admitted(self._schema, event, now)
+            if isinstance(read, Verdict):
+                verdict = read
+            elif earlier := first.get(read.id):
+                verdict = _duplicate(self._schema, read.id, differs=not read.same_as(earlier.fields))
+                taken.append(verdict)  # no more certain than the event that it repeats
+            else:
+                verdict = Verdict("accepted", read.id)
+                first[read.id] = read
+                taken.append(verdict)
+                messages.append(self._message(event, read.id, accepted))
+            verdicts.append(verdict)
+        if messages and not await self._published(messages):
+            for verdict in taken:
+                verdict.became = "unavailable"
+        return verdicts
+
+    def _message(self, event: object, event_id: str, accepted: str) -> Message:
+        """When it was accepted rides along: the worker judges its time as of then, however late it comes."""
+        data = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
+        return Message(data, {"source": self._source, "id": event_id, "accepted": accepted})
+
+    async def _published(self, messages: Sequence[Message]) -> bool:
+        try:
+            await self._publisher().publish(self._topic, messages)
+        except PublishError as error:
+            logger.error("Pub/Sub has not acknowledged events", extra={"reason": str(error)})
+            return False
+        return True
+
+
+class Direct:
+    """Has events counted before the answer. An event is `counted` once its entry is there."""
+
+    status = 200
+
+    def __init__(self, schema: Schema, intake: Callable[[], Intake]) -> None:
+        self._schema = schema
+        self._intake = intake
+
+    async def take(self, events: Sequence[object]) -> list[Verdict]:
+        """See `Door.take`."""
+        intake = await asyncio.to_thread(self._intake)
+        failures: list[LibraError] = []
+        verdicts = await asyncio.gather(*(self._taken(intake, event, failures) for event in events))
+        if failures:
+            said = {"error": type(failures[0]).__name__, "code": _code(failures[0]), "events": len(failures)}
+            logger.error("Events were not counted", extra=said)
+        return list(verdicts)
+
+    async def _taken(self, intake: Intake, event: object, failures: list[LibraError]) -> Verdict:
+        if isinstance(event, Unreadable):
+            return _unreadable(event)
+        try:
+            verdict = await intake.admit_async(event)
+        except (StoreError, StateError) as error:
+            failures.append(error)
+            return Verdict("unavailable", _named(self._schema, event))
+        match verdict.outcome:
+            case Outcome.COUNTED:
+                return Verdict("counted", verdict.id)
+            case Outcome.DUPLICATE:
+                return _duplicate(self._schema, verdict.id, differs=verdict.differs)
+        return Verdict("invalid", verdict.id or _named(self._schema, event), verdict.reasons)
+
+
+def _admitted(schema: Schema, event: object, now: datetime) -> Admitted | Verdict:
+    if isinstance(event, Unreadable):
+        return _unreadable(event)
+    read = schema.admit(event, now)
+    if isinstance(read, Admitted):
+        return read
+    return Verdict("invalid", _named(schema, event), read)
+
+
+def _duplicate(schema: Schema, event_id: str | None, *, differs: bool) -> Verdict:
+    """The verdict on an event whose id came before. If it says something else, the first one stays."""
+    found = Violation(schema.id or "", "the id of an event that says something else", "an id for each event")
+    return Verdict("duplicate", event_id, [found] if differs else ())
+
+
+def _unreadable(event: Unreadable) -> Verdict:
+    return Verdict("invalid", None, [Violation("", event.why, "a line of JSON")])
+
+
+def _named(schema: Schema, event: object) -> str | None:
+    """What an event that is wrong calls itself, as far as an answer can show it."""
+    found = event.get(schema.id) if schema.id and isinstance(event, Mapping) else None
+    return found[:200].encode(errors="replace").decode() if isinstance(found, str) else None
+
+
+def _code(error: BaseException | None) -> str | None:
+    """The status that a failed call ended with. Its words may name a document, and so an event: they stay out
+    of the log."""
+    while error is not None:
+        if isinstance(error, grpc.RpcError):
+            return str(error.code().name)
+        error = error.__cause__
+    return None

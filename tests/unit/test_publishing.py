@@ -1,0 +1,175 @@
+"""Publishing: nothing counts as published before it is acknowledged, and much rides in few calls."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from shared import publishing
+from shared.errors import PublishError
+from shared.publishing import Message, Publisher
+from tests.support.collector import Topic
+
+
+def messages(name: str, number: int = 1, size: int = 1) -> list[Message]:
+    """Messages that say whose they are."""
+    return [Message(f"{name}{index}".encode().ljust(size, b"."), {"id": name}) for index in range(number)]
+
+
+class Slow(Topic):
+    """Acknowledges when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.under_way = 0
+        self.most = 0
+        self.go = asyncio.Event()
+
+    async def call(self, topic: str, messages: Sequence[Message]) -> None:
+        """See `Topic`."""
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        await self.go.wait()
+        self.under_way -= 1
+        await super().call(topic, messages)
+
+
+def test_a_sender_waits_for_the_acknowledgement() -> None:
+    """And not only for the call to begin."""
+
+    async def run() -> None:
+        topic = Slow()
+        sender = asyncio.create_task(Publisher(topic.call, "p").publish("t", messages("a", 2)))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not sender.done()
+        topic.go.set()
+        await sender
+        assert topic.topic == "projects/p/topics/t"
+        assert topic.messages == messages("a", 2)
+
+    asyncio.run(run())
+
+
+def test_what_arrives_while_calls_are_under_way_rides_together() -> None:
+    """A hundred senders cost a few calls, and each sender's messages are together in one."""
+
+    async def run() -> None:
+        topic = Slow()
+        publisher = Publisher(topic.call, "p")
+        senders = [asyncio.create_task(publisher.publish("t", messages(f"s{n}-"))) for n in range(4)]
+        for _ in range(10):
+            await asyncio.sleep(0)
+        senders += [asyncio.create_task(publisher.publish("t", messages(f"s{n}-", 3))) for n in range(96)]
+        for _ in range(10):
+            await asyncio.sleep(0)
+        topic.go.set()
+        await asyncio.gather(*senders)
+        assert len(topic.messages) == 4 + 3 * 96
+        assert len(topic.published) <= 2 * publishing.CALLS
+        assert topic.most <= publishing.CALLS
+
+    asyncio.run(run())
+
+
+def test_a_call_keeps_within_the_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of messages and of bytes; a sender with more bytes rides alone."""
+    monkeypatch.setattr(publishing, "MOST_BYTES", 1_000)
+
+    async def run() -> None:
+        topic = Slow()
+        publisher = Publisher(topic.call, "p")
+        many = [messages("m", 600) for _ in range(3)] + [messages("b", 1, 700) for _ in range(3)]
+        many += [messages("large", 1, 2_000)]
+        senders = [asyncio.create_task(publisher.publish("t", each)) for each in many * 3]
+        topic.go.set()
+        await asyncio.gather(*senders)
+        for call in topic.published:
+            assert len(call) <= publishing.MOST_MESSAGES
+            assert (
+                len({each.attributes["id"] for each in call}) == 1 or sum(len(m.data) for m in call) <= 1_000
+            )
+        assert len(topic.messages) == 3 * (3 * 600 + 3 + 1)
+
+    asyncio.run(run())
+
+
+def test_a_failed_call_is_told_to_each_of_its_senders() -> None:
+    """And the next call is made all the same."""
+
+    async def run() -> None:
+        topic = Topic()
+        topic.failing = PublishError("t: UNAVAILABLE: no")
+        publisher = Publisher(topic.call, "p")
+        found = await asyncio.gather(
+            *(publisher.publish("t", messages("a")) for _ in range(3)), return_exceptions=True
+        )
+        assert [str(each) for each in found] == ["t: UNAVAILABLE: no"] * 3
+        topic.failing = None
+        await publisher.publish("t", messages("b"))
+        assert topic.messages == messages("b")
+
+    asyncio.run(run())
+
+
+def test_one_senders_messages_are_no_other_senders_fault() -> None:
+    """A call that is refused for its messages is made again for each sender alone."""
+
+    class Picky(Slow):
+        async def call(self, topic: str, messages: Sequence[Message]) -> None:
+            await self.go.wait()
+            if any(each.attributes["id"] == "bad" for each in messages):
+                raise PublishError("INVALID_ARGUMENT", refused=True)
+            await super().call(topic, messages)
+
+    async def run() -> None:
+        topic = Picky()
+        publisher = Publisher(topic.call, "p")
+        names = ["a"] * publishing.CALLS + ["b", "bad", "c"]
+        senders = [asyncio.create_task(publisher.publish("t", messages(name))) for name in names]
+        for _ in range(10):
+            await asyncio.sleep(0)
+        topic.go.set()
+        found = await asyncio.gather(*senders, return_exceptions=True)
+        failed = [name for name, each in zip(names, found, strict=True) if each]
+        assert failed == ["bad"]
+
+    asyncio.run(run())
+
+
+def test_a_sender_that_gives_up_takes_no_other_with_it() -> None:
+    """Its messages may be published; the others are."""
+
+    async def run() -> None:
+        topic = Slow()
+        publisher = Publisher(topic.call, "p")
+        senders = [asyncio.create_task(publisher.publish("t", messages(name))) for name in "abcdefgh"]
+        for _ in range(10):
+            await asyncio.sleep(0)
+        senders[0].cancel()
+        senders[-1].cancel()
+        topic.go.set()
+        found = await asyncio.gather(*senders, return_exceptions=True)
+        assert [isinstance(each, asyncio.CancelledError) for each in found] == [True] + [False] * 6 + [True]
+        await publisher.publish("t", messages("later"))
+        assert messages("later")[0] in topic.messages
+
+    asyncio.run(run())
+
+
+def test_what_may_wait_in_one_process_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Above the bound a sender is told at once; what has been answered makes room."""
+    monkeypatch.setattr(publishing, "MOST_WAITING", 100)
+
+    async def run() -> None:
+        topic = Slow()
+        publisher = Publisher(topic.call, "p")
+        first = asyncio.create_task(publisher.publish("t", messages("a", 1, 80)))
+        await asyncio.sleep(0)
+        with pytest.raises(PublishError, match="80 bytes wait"):
+            await publisher.publish("t", messages("b", 1, 80))
+        topic.go.set()
+        await first
+        await publisher.publish("t", messages("b", 1, 80))
+
+    asyncio.run(run())
