@@ -18,10 +18,11 @@ ABSENT = re.compile(
 )
 """What gcloud says of a thing that is not there, or whose service is off."""
 UNSETTLED = re.compile(
-    r"service agent|does not exist|not been granted|few minutes|try again later|in progress|ABORTED",
+    r"service agent|does not exist|not been granted|few minutes|could take up to|try again later|in progress|"
+    r"ABORTED",
     re.IGNORECASE,
 )
-"""What gcloud says while a new account, a grant or an operation on the same field is not settled yet."""
+"""What gcloud says while an account, a grant or a metric is new, or while an operation is under way."""
 
 
 class DeployError(Exception):

@@ -29,6 +29,14 @@ NEEDED = {
     "firebaserules.rulesets.create": "roles/firebaserules.admin",
 }
 """What `up` does that needs a permission, and a role that has it."""
+MONITORED = {
+    "logging.logMetrics.create": "roles/logging.configWriter",
+    "monitoring.alertPolicies.create": "roles/monitoring.alertPolicyEditor",
+    "monitoring.dashboards.create": "roles/monitoring.dashboardEditor",
+    "monitoring.services.create": "roles/monitoring.servicesEditor",
+    "monitoring.slos.create": "roles/monitoring.servicesEditor",
+}
+"""The same, with `--monitoring=on`."""
 
 Json = dict[str, Any]
 
@@ -81,12 +89,12 @@ def call(
         raise ApiError(0, f"{base}: {error}") from error
 
 
-def lacking(environment: Mapping[str, str], project: str) -> dict[str, str]:
-    """The permissions that the caller has not, and a role that has each."""
+def lacking(environment: Mapping[str, str], project: str, needed: Mapping[str, str]) -> dict[str, str]:
+    """The permissions of those needed that the caller has not, and a role that has each."""
     path = f"v1/projects/{project}:testIamPermissions"
-    answer = call(environment, "POST", "cloudresourcemanager", path, {"permissions": list(NEEDED)})
+    answer = call(environment, "POST", "cloudresourcemanager", path, {"permissions": list(needed)})
     granted = set(answer.get("permissions", []))
-    return {permission: role for permission, role in NEEDED.items() if permission not in granted}
+    return {permission: role for permission, role in needed.items() if permission not in granted}
 
 
 def release_rules(environment: Mapping[str, str], project: str, database: str, *, replace: bool) -> str:

@@ -60,6 +60,7 @@ class Parameter:
 
 _REGION = r"[a-z]+-[a-z]+\d{1,2}"
 _COUNT = r"\d{1,4}"
+_CHANNEL = r"(projects/[a-z0-9-]+/notificationChannels/)?\d+"
 _MEMORY = r"(128|256|512)Mi|(1|2|4|8|16|32)Gi"
 
 
@@ -369,6 +370,30 @@ PARAMETERS = (
         ("worker",),
     ),
     Parameter("LIBRA_WORKER_MEMORY", "--worker-memory", "512Mi", _MEMORY, "the worker's memory", ("worker",)),
+    Parameter(
+        "LIBRA_MONITORING",
+        "--monitoring",
+        "on",
+        "on|off",
+        "metrics of the log lines, objectives, alert policies and a dashboard",
+        ("metrics", "objectives", "alerts", "dashboard"),
+    ),
+    Parameter(
+        "LIBRA_NOTIFY",
+        "--notify",
+        "",
+        rf"{_CHANNEL}(,{_CHANNEL})*",
+        "notification channels, by commas, that the alerts notify: ids or full names",
+        ("alerts",),
+    ),
+    Parameter(
+        "LIBRA_RUNBOOK",
+        "--runbook",
+        "docs/operations.md",
+        r"[^\s#\"$]+",
+        "where you read this page, such as the URL of docs/operations.md in your repository; alerts link it",
+        ("alerts",),
+    ),
     Parameter(
         "LIBRA_SECRETS",
         "--secrets",

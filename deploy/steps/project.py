@@ -1,4 +1,4 @@
-"""What the functions stand on: the project, its services, the database, its indexes, rules and backups."""
+"""What the functions stand on: services, the database, its indexes, rules and backups."""
 
 import json
 import sys
@@ -7,9 +7,8 @@ from typing import Any
 
 from deploy import indexes
 from deploy.gcloud import Change, CommandError, DeployError, gcloud, say
-from deploy.google import ApiError, lacking, release_rules
+from deploy.google import ApiError, release_rules
 from deploy.steps.base import Step
-from deploy.steps.board import Board
 
 SERVICES = (
     "artifactregistry.googleapis.com",
@@ -23,57 +22,7 @@ SERVICES = (
     "pubsub.googleapis.com",
     "run.googleapis.com",
 )
-
-
-class Preflight(Step):
-    """Refuses a project in which `up` would stop halfway. It changes nothing."""
-
-    name = "preflight"
-    needs = "roles/viewer"
-    title = "Look at the project, its billing and your permissions; no change"
-    always = True
-
-    def missing(self) -> Iterator[Change]:
-        """Nothing; raises instead."""
-        if not self.gcloud.planning:
-            self._project()
-            self._permissions()
-            self._billing()
-            if "board" in self.deployment.only and self.deployment.values["LIBRA_BOARD"] != "off":
-                Board(self.deployment).check()
-        yield from ()
-
-    def _project(self) -> None:
-        project = self.deployment.project
-        if self.gcloud.look("projects", "describe", project, "--format=value(lifecycleState)") != "ACTIVE":
-            raise DeployError(f"--project {project}: there is no such active project, or you may not see it")
-
-    def _permissions(self) -> None:
-        try:
-            missing = lacking(self.deployment.google(), self.deployment.project)
-        except ApiError as error:
-            command = ("gcloud", "projects", "test-iam-permissions", self.deployment.project)
-            raise CommandError(command, str(error)) from error
-        if missing:
-            listed = "\n".join(f"{permission} (as in {role})" for permission, role in missing.items())
-            raise DeployError(
-                f"you lack permissions on {self.deployment.project}; nothing was changed. Missing:\n{listed}"
-            )
-
-    def _billing(self) -> None:
-        """The billing API may be off or hidden from the caller; then enabling the services finds out."""
-        project = self.deployment.project
-        try:
-            enabled = self.gcloud.look(
-                "billing", "projects", "describe", project, "--format=value(billingEnabled)"
-            )
-        except CommandError:
-            return
-        if enabled == "False":
-            raise DeployError(
-                f"{project} has no billing account, which functions need; nothing was changed.\n"
-                f"  do: gcloud billing projects link {project} --billing-account=ID"
-            )
+MONITORING = ("logging.googleapis.com", "monitoring.googleapis.com")
 
 
 class Services(Step):
@@ -91,6 +40,8 @@ class Services(Step):
             wanted.append("secretmanager.googleapis.com")
         if deployment.values["LIBRA_BOARD"] != "off":
             wanted.append("firebasehosting.googleapis.com")
+        if deployment.values["LIBRA_MONITORING"] == "on":
+            wanted += MONITORING
         listed = self.gcloud.look(
             "services", "list", "--enabled", deployment.in_project, "--format=value(config.name)"
         )

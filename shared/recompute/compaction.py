@@ -40,6 +40,8 @@ class Compaction:
     """The totals that are smaller now."""
     left: int = 0
     """The totals that it had no turn at: triggers kept changing one of their page."""
+    unproven_seconds: int | None = None
+    """How far behind the clock the last proven watermark is. None: nothing is proven yet."""
 
     def as_json(self) -> dict[str, object]:
         """For an answer and a log line."""
@@ -73,7 +75,7 @@ def compact(
         raise LeaseHeld(lease.run_id, lease.expires_at, advice)
     watermark = stored_watermark(fields_of(state))
     until = choose_watermark(now - settings.bucket, settings.lag, settings.bucket)
-    done = Compaction(until, reads=1)
+    done = Compaction(until, reads=1, unproven_seconds=_unproven(fields_of(state).get("proven"), now))
     for aggregation in source.aggregations:
         query = Query(home.collection(aggregation.name), (), (DOCUMENT_ID,), limit=PAGE)
         while page := RETRY.call(lambda query=query: list(store.query(query)), sleep):  # type: ignore[misc]  # binds the loop's query
@@ -82,6 +84,10 @@ def compact(
             query = replace(query, start_after=(page[-1].path,))
     logger.info("Totals were compacted", extra={f"compaction_{k}": v for k, v in done.as_json().items()})
     return done
+
+
+def _unproven(proven: object, now: datetime) -> int | None:
+    return int((now - proven).total_seconds()) if isinstance(proven, datetime) else None
 
 
 def _compact(

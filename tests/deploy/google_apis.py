@@ -35,6 +35,7 @@ APIS = (
     "firestore",
     "iam",
     "logging",
+    "monitoring",
     "pubsub",
     "run",
     "secretmanager",
@@ -43,6 +44,11 @@ APIS = (
 )
 """The endpoints that gcloud is pointed here; each has its own first path segment."""
 
+LISTS = {
+    *("alertPolicies", "backupSchedules", "dashboards", "jobs", "metrics"),
+    *("services", "serviceLevelObjectives"),
+}
+"""The collections that a GET lists, empty or not."""
 READS = frozenset({"GET"})
 READING_VERBS = (":getIamPolicy", ":testIamPermissions", ":generateUploadUrl", "getDefaultServiceAccount")
 
@@ -222,6 +228,17 @@ class GoogleApis:
             ("POST", r"run/v2/(projects/[^/]+/locations/[^/]+)/builds:submit"): lambda *_: {
                 "buildOperation": self._built()
             },
+            ("POST", r"(logging/v2/projects/[^/]+/metrics)"): self._create_metric,
+            ("POST", r"(monitoring/v3/projects/[^/]+/alertPolicies)"): self._create_policy,
+            ("POST", r"(monitoring/v3/projects/[^/]+/services)"): self._create_service,
+            (
+                "POST",
+                r"(monitoring/v3/projects/[^/]+/services/[^/]+/serviceLevelObjectives)",
+            ): self._create_objective,
+            ("GET", r"(monitoring/v3/projects/[^/]+/services)"): lambda _, match: {
+                "services": [it for it in self._under(match[1], "") if "custom" in it]
+            },
+            ("POST", r"monitoring/v1/(projects/[^/]+)/dashboards"): self._create_board,
             ("POST", r"(run/apis/serving.knative.dev/v1/namespaces/[^/]+/services)"): self._put_service,
             ("PUT", r"(run/apis/serving.knative.dev/v1/namespaces/[^/]+/services)/[^/]+"): self._put_service,
         }
@@ -231,7 +248,7 @@ class GoogleApis:
         if request.method == "GET":
             if target in self.resources:
                 return self.resources[target]
-            if target.rpartition("/")[2] in {"backupSchedules", "jobs"}:
+            if target.rpartition("/")[2] in LISTS:
                 return {target.rpartition("/")[2]: self._under(target, "")}
         elif target in self.resources and request.method == "DELETE":
             del self.resources[target]
@@ -406,6 +423,40 @@ class GoogleApis:
     def _release(self, request: Request, match: re.Match[str]) -> Json:
         self.releases.setdefault(match[1], []).append({"releaseTime": "2025-09-05T02:00:00Z", **request.body})
         return {}
+
+    def _create_metric(self, request: Request, match: re.Match[str]) -> Json:
+        """Google gives its descriptor a name and a type."""
+        name = request.body["name"]
+        kind = {"name": f"projects/{self.project}/metricDescriptors/{name}", "type": f"user/{name}"}
+        descriptor = request.body.get("metricDescriptor", {}) | kind
+        self.resources[f"{match[1]}/{name}"] = request.body | {"metricDescriptor": descriptor}
+        return self.resources[f"{match[1]}/{name}"]
+
+    def _create_policy(self, request: Request, match: re.Match[str]) -> Json:
+        """Google numbers policies and conditions."""
+        self._operations += 1
+        target = f"{match[1]}/{self._operations}"
+        self.resources[target] = request.body | {"name": self._name(target)}
+        return self.resources[target]
+
+    def _create_service(self, request: Request, match: re.Match[str]) -> Json:
+        return self._named(match[1], request.query["serviceId"][0], request.body)
+
+    def _create_objective(self, request: Request, match: re.Match[str]) -> Json:
+        """An objective is of a service that there is."""
+        if match[1].rpartition("/")[0] not in self.resources:
+            raise Refusal(404, "NOT_FOUND", f"{match[1]} was not found")
+        return self._named(match[1], request.query["serviceLevelObjectiveId"][0], request.body)
+
+    def _named(self, collection: str, name: str, body: Json) -> Json:
+        target = f"{collection}/{name}"
+        self.resources[target] = body | {"name": self._name(target)}
+        return self.resources[target]
+
+    def _create_board(self, request: Request, match: re.Match[str]) -> Json:
+        name = f"{match[1]}/dashboards/7-b"
+        self.resources[f"monitoring/v1/{name}"] = request.body | {"name": name, "etag": "e1"}
+        return self.resources[f"monitoring/v1/{name}"]
 
     def _upload_object(self, request: Request, match: re.Match[str]) -> Json:
         """The last of several parts is the object; its boundary is the first line."""

@@ -70,7 +70,7 @@ def test_a_compaction_is_answered_with_what_it_did() -> None:
     assert (status, reply["writes"], reply["left"]) == (200, 0, 0)
     sources = reply["sources"]
     assert isinstance(sources, dict)
-    assert sources["signals"] == {"until": None, "reads": 0, "writes": 0, "left": 0}
+    assert sources["signals"] == {"until": None, "reads": 0, "writes": 0, "left": 0, "unproven_seconds": None}
     assert "sources" not in answer(b'{"compact": true, "source": "libra"}', recomputes)[0]
 
 

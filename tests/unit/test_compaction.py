@@ -1,6 +1,6 @@
 """A compaction makes totals smaller and changes nothing that anybody may rely on."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -49,7 +49,10 @@ def test_old_buckets_become_one_and_young_ones_stay(world: World) -> None:
     bucket, measure = parse_label(merged)
     assert (bucket.end, bucket.length, measure) == (done.until, 10 * TEN_MINUTES, "count")
     until = choose_watermark(world.clock(), 2 * TEN_MINUTES, TEN_MINUTES)  # a bucket before now - LAG
-    assert done == Compaction(until, reads=1 + 4, writes=4, left=0)
+    proven = world.state()["proven"]
+    assert isinstance(proven, datetime)
+    behind = int((world.clock() - proven).total_seconds())
+    assert done == Compaction(until, reads=1 + 4, writes=4, left=0, unproven_seconds=behind)
     assert pending == pending_counts(world.memory, world.source, world.home, None, world.clock())
     assert world.recompute().compact().writes == 0
     assert recent(world) == after
