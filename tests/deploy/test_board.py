@@ -179,7 +179,7 @@ def test_another_page_is_left_alone_unless_it_may_be_replaced(
 ) -> None:
     """Neither `up` nor `down` touches what somebody else released there."""
     theirs: Json = {"type": "DEPLOY", "message": "our shop", "releaseTime": "2025-09-04T12:00:00Z"}
-    apis.releases[SITE].append(theirs)
+    apis.releases.setdefault(SITE, []).append(theirs)
     assert deploy("up", *BOARD).returncode == deploy("down", *BOARD).returncode == 0
     refused = deploy("up", *BOARD, "--board=on")
     assert refused.returncode == 1
