@@ -105,6 +105,11 @@ class Emulated:
         return self._start is not None
 
     @property
+    def pid(self) -> int | None:
+        """Its process id, while one that was started here runs."""
+        return self._child.pid if self._child else None
+
+    @property
     def ended(self) -> str | None:
         """What to say if it was started here and ended by itself."""
         return self._child.ended if self._child else None

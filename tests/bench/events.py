@@ -18,6 +18,8 @@ SHAPES: tuple[Shape, ...] = get_args(Shape)
 `Served`), every hour of two weeks: a chain's day with late devices, 104 totals."""
 
 ACTIONS = ("Served",) * 12 + ("Heartbeat",) * 4 + ("Refilled", "RanOut", "Starting", "Offline")
+EVENT_TYPES = ("view", "click", "search", "add_to_cart", "purchase", "refund")
+USERS = 60
 _NOON = datetime(2025, 9, 4, 12, tzinfo=UTC)
 _Data = raw(DocumentEventData)
 
@@ -48,6 +50,27 @@ class Feed:
             "dataAction": chance.choice(ACTIONS) if many else "Served",
             "amount": 12.5,
             "timestamp": _NOON + timedelta(hours=chance.randrange(14 * 24)) if many else _NOON,
+        }
+
+
+def user_events(shape: Shape, number: int) -> Iterator[dict[str, Any]]:
+    """Events of the source `user_events`, as JSON has them, with ids of their own.
+
+    `hot`: all add to the same four totals. `many`: sixty users, six types, every hour of two weeks.
+    """
+    chance, run, now = random.Random(1), uuid.uuid4().hex[:12], datetime.now(UTC)
+    many = shape == "many"
+    for index in range(number):
+        ago = timedelta(hours=chance.randrange(14 * 24)) if many else timedelta()
+        yield {
+            "event_id": f"{run}{index:08}",
+            "user_id": f"user-{chance.randrange(USERS) if many else 0}",
+            "event_type": chance.choice(EVENT_TYPES) if many else EVENT_TYPES[0],
+            "session_id": f"session-{run}",
+            "page": "/products/kettle-chips",
+            "product_id": "kettle-chips",
+            "value": 12.5,
+            "timestamp": (now - ago).isoformat(),
         }
 
 

@@ -14,7 +14,7 @@ import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from typing import get_args
+from typing import Protocol, get_args
 
 from tests.bench.events import Feed, Shape, http_request
 
@@ -85,10 +85,20 @@ class Run:
             self.finished.set_result(None)
 
 
+class Requests(Protocol):
+    """What a connection sends, and whom it tells. `Run` says what each is for."""
+
+    def next(self) -> tuple[bytes, float] | None: ...
+
+    def answered(self, request: bytes, first_sent: float, status: bytes) -> None: ...
+
+    def rest(self) -> None: ...
+
+
 class Connection(asyncio.Protocol):
     """One connection: sends, waits for the answer, sends the next."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Requests) -> None:
         self._run = run
         self._current: tuple[bytes, float] | None = None
         self._received = b""
@@ -97,6 +107,11 @@ class Connection(asyncio.Protocol):
         """See `asyncio.Protocol`."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+
+    @property
+    def idle(self) -> bool:
+        """Whether it waits for no answer: `go` sends again."""
+        return self._current is None
 
     def go(self) -> None:
         """Send the next event, if there is one."""

@@ -67,6 +67,7 @@ class Server:
         self.meter = Meter(folder / f"{system.name}.meter")
         command = [
             *(sys.executable, "-m", "tests.bench.serve", str(folder / f"{system.name}.meter")),
+            "functions_framework",
             *("--source", str(system.root / system.source), "--target", system.target),
             *("--host", "127.0.0.1", "--port", str(self.port)),
         ]
