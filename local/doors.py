@@ -92,7 +92,7 @@ class Doors:
     @property
     def where(self) -> dict[str, str]:
         """What there is, and its address."""
-        return {"Pub/Sub": f"{self.pubsub.address}   topics {', '.join(self.sources)}; a worker pulls them"}
+        return {"Pub/Sub": f"{self.pubsub.url}   topics {', '.join(self.sources)}; a worker pulls them"}
 
     @property
     def exports(self) -> dict[str, str]:

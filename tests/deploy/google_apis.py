@@ -212,6 +212,9 @@ class GoogleApis:
             ("POST", r"(firestore/v1/.*/backupSchedules)"): self._create_backup_schedule,
             ("GET", r"(storage/b)"): lambda _, match: {"items": self._under(match[1], "")},
             ("POST", r"upload/storage/v1/b/([^/]+)/o"): self._upload_object,
+            ("GET", r"(pubsub/v1/projects/[^/]+/(topics|subscriptions))"): lambda _, match: {
+                match[2]: self._under(match[1], "")
+            },
             ("PUT", r"(pubsub/v1/projects/[^/]+/(?:topics|subscriptions)/[^/]+)"): self._put_pubsub,
             ("PATCH", r"(pubsub/v1/projects/[^/]+/(?:topics|subscriptions)/[^/]+)"): self._patch_pubsub,
             ("POST", r"(artifactregistry/v1/.*/repositories)"): self._create_repository,

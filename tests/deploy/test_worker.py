@@ -150,7 +150,7 @@ def test_what_somebody_changed_is_changed_back(deploy: Deploy, apis: GoogleApis)
     target = f"{PROJECT}/subscriptions/signals-worker"
     apis.resources[target] |= {"retryPolicy": {}}
     apis.resources[target]["deadLetterPolicy"]["maxDeliveryAttempts"] = 5
-    assert deploy("up", *ON).returncode == 0
+    assert deploy("up", *WHERE, "--only=topics", "--worker=on").returncode == 0
     assert apis.resources[target]["retryPolicy"]["maximumBackoff"] == "600s"
     assert apis.resources[target]["deadLetterPolicy"]["maxDeliveryAttempts"] == 30
 
@@ -160,7 +160,7 @@ def test_a_subscription_of_another_topic_is_refused(deploy: Deploy, apis: Google
     target = f"{PROJECT}/subscriptions/signals-worker"
     before = apis.resources[target]["topic"]
     apis.resources[target]["topic"] = "_deleted-topic_"
-    done = deploy("up", *ON)
+    done = deploy("up", *WHERE, "--only=topics", "--worker=on")
     apis.resources[target]["topic"] = before
     assert done.returncode == 1
     assert "signals-worker is of _deleted-topic_" in done.stderr
