@@ -164,7 +164,7 @@ def nothing_is_left(apis: GoogleApis) -> bool:
 
 
 def test_who_wants_it_no_more_has_nothing_left(deploy: Deploy, apis: GoogleApis) -> None:
-    """`up` with --collector=off takes the service, its grants and its account away; again, nothing changes."""
+    """`up` with --collector=off takes service, grants and account away; again, nothing changes."""
     done = deploy("up", *ONLY)
     assert done.returncode == 0, done.stderr
     assert nothing_is_left(apis)
