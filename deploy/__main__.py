@@ -18,6 +18,7 @@ from deploy.gcloud import Change, CommandError, DeployError, Gcloud, say
 from deploy.parameters import ParameterError
 from deploy.steps import STEPS, Deployment, Functions, Stage, Step
 from deploy.steps.base import RECOMPUTE, TRIGGER
+from deploy.steps.board import SIGN_IN
 from deploy.steps.schedule import JOB
 
 SUMMARY = """
@@ -32,7 +33,7 @@ See it:
                                                   a recompute now
   gcloud functions logs read {trigger} --gen2 --region={region} --project={project}
 
-When idle it costs at most 0.10 USD a month for the schedule (three are free for each billing account) and
+When idle it costs at most 0.20 USD a month for two schedules (three are free for each billing account) and
 cents for the stored image and source; with --min-instances above 0, each instance kept warm costs more.
 docs/operations.md works the costs out.
 """
@@ -43,9 +44,11 @@ def write(text: str) -> None:
     sys.stdout.write(f"{text}\n")
 
 
-def advice(deployment: Deployment, needs: str, message: str) -> str:
+def advice(deployment: Deployment, needs: str, message: str) -> str:  # noqa: PLR0911 - a table of answers
     """What to do about what Google answered."""
     values, project = deployment.values, deployment.project
+    if "firebase login" in message:
+        return SIGN_IN
     if "illing" in message:
         return f"link a billing account: gcloud billing projects link {project} --billing-account=ID"
     if any(words in message for words in ("active account", "auth login", "UNAUTHENTICATED")):
@@ -240,6 +243,7 @@ def run(options: Options) -> None:
         delete_indexes=options.delete_indexes,
         delete_topics=options.delete_topics,
         delete_database=options.delete_database,
+        only=options.only,
     )
     walk = Walk(options, deployment)
     try:

@@ -1,6 +1,6 @@
-"""The two things that gcloud has no command for: which permissions the caller has, and security rules.
+"""What gcloud has no command for: which permissions the caller has, security rules, what Hosting serves.
 
-Both use the token that gcloud prints (in `LIBRA_TOKEN`) and the endpoints that gcloud would use
+All use the token that gcloud prints (in `LIBRA_TOKEN`) and the endpoints that gcloud would use
 (`CLOUDSDK_API_ENDPOINT_OVERRIDES_...`).
 """
 
@@ -29,6 +29,14 @@ NEEDED = {
     "firebaserules.rulesets.create": "roles/firebaserules.admin",
 }
 """What `up` does that needs a permission, and a role that has it."""
+MONITORED = {
+    "logging.logMetrics.create": "roles/logging.configWriter",
+    "monitoring.alertPolicies.create": "roles/monitoring.alertPolicyEditor",
+    "monitoring.dashboards.create": "roles/monitoring.dashboardEditor",
+    "monitoring.services.create": "roles/monitoring.servicesEditor",
+    "monitoring.slos.create": "roles/monitoring.servicesEditor",
+}
+"""The same, with `--monitoring=on`."""
 
 Json = dict[str, Any]
 
@@ -41,8 +49,19 @@ class ApiError(Exception):
         self.code = code
 
 
-def call(environment: Mapping[str, str], method: str, api: str, path: str, body: Json | None = None) -> Json:
+def call(
+    environment: Mapping[str, str],
+    method: str,
+    api: str,
+    path: str,
+    body: Json | None = None,
+    *,
+    payer: str = "",
+) -> Json:
     """One request to `https://API.googleapis.com/PATH`.
+
+    ``payer`` is the project whose quota it counts against: with a person's token, some APIs want to be told
+    (https://cloud.google.com/docs/quotas/set-quota-project, 2026-11).
 
     Raises:
         ApiError: it was refused or not answered.
@@ -57,7 +76,8 @@ def call(environment: Mapping[str, str], method: str, api: str, path: str, body:
         headers={
             "Authorization": f"Bearer {environment['LIBRA_TOKEN']}",
             "Content-Type": "application/json",
-        },
+        }
+        | ({"X-Goog-User-Project": payer} if payer else {}),
     )
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - see above
@@ -69,12 +89,12 @@ def call(environment: Mapping[str, str], method: str, api: str, path: str, body:
         raise ApiError(0, f"{base}: {error}") from error
 
 
-def lacking(environment: Mapping[str, str], project: str) -> dict[str, str]:
-    """The permissions that the caller has not, and a role that has each."""
+def lacking(environment: Mapping[str, str], project: str, needed: Mapping[str, str]) -> dict[str, str]:
+    """The permissions of those needed that the caller has not, and a role that has each."""
     path = f"v1/projects/{project}:testIamPermissions"
-    answer = call(environment, "POST", "cloudresourcemanager", path, {"permissions": list(NEEDED)})
+    answer = call(environment, "POST", "cloudresourcemanager", path, {"permissions": list(needed)})
     granted = set(answer.get("permissions", []))
-    return {permission: role for permission, role in NEEDED.items() if permission not in granted}
+    return {permission: role for permission, role in needed.items() if permission not in granted}
 
 
 def release_rules(environment: Mapping[str, str], project: str, database: str, *, replace: bool) -> str:

@@ -60,6 +60,7 @@ class Parameter:
 
 _REGION = r"[a-z]+-[a-z]+\d{1,2}"
 _COUNT = r"\d{1,4}"
+_CHANNEL = r"(projects/[a-z0-9-]+/notificationChannels/)?\d+"
 _MEMORY = r"(128|256|512)Mi|(1|2|4|8|16|32)Gi"
 
 
@@ -93,7 +94,7 @@ PARAMETERS = (
         "(default)",
         r"\(default\)|[a-z][a-z0-9-]{2,61}[a-z0-9]",
         "the database's id",
-        ("database", "indexes", "rules", "backup", *BOTH),
+        ("database", "indexes", "rules", "board", "backup", *BOTH),
         runtime=True,
     ),
     Parameter(
@@ -186,6 +187,15 @@ PARAMETERS = (
         ("schedule",),
     ),
     Parameter(
+        "LIBRA_COMPACT_SCHEDULE",
+        "--compact-schedule",
+        "30 * * * *",
+        r"off|\S+( \S+){4}",
+        "when old buckets of totals are merged, as in cron; or off",
+        ("schedule",),
+        not_by_firebase='have Cloud Scheduler POST {"compact": true} to libra-recompute every hour',
+    ),
+    Parameter(
         "LIBRA_SCHEDULER_REGION",
         "--scheduler-region",
         "",
@@ -274,8 +284,8 @@ PARAMETERS = (
         "off",
         "off|queue|direct",
         "the collector on Cloud Run: events go to Pub/Sub, or are counted before the answer",
-        ("collector",),
-        not_by_firebase="./deploy.sh up --only=collector deploys it",
+        ("topics", "collector"),
+        not_by_firebase="./deploy.sh up --only=topics,collector deploys it",
     ),
     Parameter(
         "LIBRA_COLLECTOR_ACCOUNTS",
@@ -326,6 +336,15 @@ PARAMETERS = (
         ("collector",),
     ),
     Parameter(
+        "LIBRA_BOARD",
+        "--board",
+        "off",
+        "off|on|replace",
+        "the board on Firebase Hosting, which needs Node and the Firebase CLI's sign-in; replace: also where "
+        "another page is served",
+        ("services", "board"),
+    ),
+    Parameter(
         "LIBRA_WORKER",
         "--worker",
         "off",
@@ -351,6 +370,30 @@ PARAMETERS = (
         ("worker",),
     ),
     Parameter("LIBRA_WORKER_MEMORY", "--worker-memory", "512Mi", _MEMORY, "the worker's memory", ("worker",)),
+    Parameter(
+        "LIBRA_MONITORING",
+        "--monitoring",
+        "on",
+        "on|off",
+        "metrics of the log lines, objectives, alert policies and a dashboard",
+        ("metrics", "objectives", "alerts", "dashboard"),
+    ),
+    Parameter(
+        "LIBRA_NOTIFY",
+        "--notify",
+        "",
+        rf"{_CHANNEL}(,{_CHANNEL})*",
+        "notification channels, by commas, that the alerts notify: ids or full names",
+        ("alerts",),
+    ),
+    Parameter(
+        "LIBRA_RUNBOOK",
+        "--runbook",
+        "docs/operations.md",
+        r"[^\s#\"$]+",
+        "where you read this page, such as the URL of docs/operations.md in your repository; alerts link it",
+        ("alerts",),
+    ),
     Parameter(
         "LIBRA_SECRETS",
         "--secrets",

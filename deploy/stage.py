@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy import swagger
+from deploy import monitored, swagger
 from deploy.closure import Closure, closure, finder
 from deploy.parameters import PARAMETERS
 
@@ -226,6 +226,8 @@ def build(values: Mapping[str, str]) -> str:
         ClosureError: a module cannot be followed.
     """
     configure(values)
+    if values["GOOGLE_CLOUD_PROJECT"] and values["LIBRA_MONITORING"] == "on":
+        monitored.render(values, ROOT)
     services = [each for each, variable in WANTED_BY.items() if values[variable] != "off"]
     done = [_built(each) for each in (FUNCTIONS, *services)]
     notes = [

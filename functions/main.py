@@ -61,9 +61,9 @@ def _about(event: CloudEvent, error: Exception) -> dict[str, str]:
 
 @functions_framework.aio.http
 async def recompute(request: Request) -> JSONResponse:
-    """Recompute the totals, as the JSON options in the body say, and answer the report."""
+    """Recompute the totals of every source, or of one, as the options in the body say; answer the report."""
     if request.method != "POST":
         return JSONResponse({"error": "MethodNotAllowed"}, 405, {"Allow": "POST"})
     body = await request.body()
     with traced(process.settings.project, request.headers.get("traceparent")):
-        return JSONResponse(*await asyncio.to_thread(answer, body, lambda: process.runtime().recompute))
+        return JSONResponse(*await asyncio.to_thread(answer, body, lambda: process.runtime().recomputes))

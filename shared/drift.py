@@ -21,10 +21,13 @@ from datetime import datetime, timedelta
 
 from shared.aggregation import Aggregation, Extreme, Part, decode_id, type_name
 from shared.errors import BucketsStraddle
-from shared.watermark import Bucket, parse_label
+from shared.watermark import EPOCH, Bucket, parse_label
 
 FAR = timedelta(days=1)
 """A bucket that ends later than this from now holds no commit: Firestore's clock made the commit times."""
+
+NO_BUCKETS = EPOCH
+"""What ``now`` is to `compare` for the totals of a self-written source: any bucket is one that cannot be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,8 @@ class Correction:
     """The true least and greatest values of the entries up to the watermark, by name."""
     stale: tuple[str, ...] = ()
     """The extremes that the total does not say. That is no drift: only a run keeps them."""
+    stored: Mapping[str, object] = field(default_factory=dict)
+    """If the total is to be rebuilt: its fields, as they were compared."""
 
     @property
     def drift(self) -> dict[str, int]:
@@ -145,6 +150,7 @@ def compare(
         tuple(reading.notes),
         extremes or {},
         tuple(each.name for each in aggregation.extremes if not _says(stored, each, extremes or {})),
+        stored if reading.broken else {},
     )
 
 

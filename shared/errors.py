@@ -134,11 +134,13 @@ class LeaseHeld(RecomputeError):  # noqa: N818 - says what it is
         expires_at: when its lease is over (aware, UTC).
     """
 
-    def __init__(self, run_id: str, expires_at: datetime) -> None:
-        super().__init__(
-            f"run {run_id} holds the lease until {expires_at.isoformat()}: "
-            "wait for it to end, or for the lease to run out"
-        )
+    def __init__(
+        self,
+        run_id: str,
+        expires_at: datetime,
+        advice: str = "wait for it to end, or for the lease to run out",
+    ) -> None:
+        super().__init__(f"run {run_id} holds the lease until {expires_at.isoformat()}: {advice}")
         self.run_id = run_id
         self.expires_at = expires_at
 

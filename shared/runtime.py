@@ -8,11 +8,12 @@ the code is loaded, the store is made on first use, and both are forgotten in a 
 import gc
 import os
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from shared import log
 from shared.aggregation import Home, Source
-from shared.catalog import LIBRA_HOME, libra
+from shared.catalog import LIBRA_HOME, libra, sources
 from shared.ledger import Ledger
 from shared.recompute import Recompute
 from shared.settings import Settings
@@ -34,7 +35,8 @@ class Runtime:
     home: Home
     store: FirestoreStore
     ledger: Ledger
-    recompute: Recompute
+    recomputes: Mapping[str, Recompute]
+    """One for each source, by its name; that of `source` is the first."""
 
 
 class Process:
@@ -63,8 +65,11 @@ class Process:
             if self._runtime is None:
                 store = FirestoreStore.connect(self.settings)
                 ledger = Ledger(store, self.source, self.home, self.settings)
-                recompute = Recompute(store, self.source, self.home, self.settings)
-                self._runtime = Runtime(self.settings, self.source, self.home, store, ledger, recompute)
+                recomputes = {
+                    name: Recompute(store, *books, self.settings)
+                    for name, books in sources(self.settings).items()
+                }
+                self._runtime = Runtime(self.settings, self.source, self.home, store, ledger, recomputes)
                 gc.freeze()  # what is loaded stays: no collection need look at it again
                 gc.set_threshold(COLLECT_EVERY)
             return self._runtime

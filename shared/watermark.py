@@ -25,6 +25,12 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 """What Firestore's commit times and Timestamps are accurate to."""
 
+WEEK = timedelta(weeks=1)
+"""What one merged bucket covers at most, and a day more: a label has room for six digits of seconds."""
+
+WORTH = 6
+"""How many buckets of a total must go for a compaction to be worth the write."""
+
 _FIRST = datetime.min.replace(tzinfo=UTC)
 
 _LABEL = re.compile(
@@ -122,6 +128,44 @@ def open_amounts(recent: object, watermark: datetime | None, until: datetime) ->
         if type(amount) is int and (watermark or _FIRST) < bucket.end <= until:
             filed[measure] = filed.get(measure, 0) + amount
     return filed
+
+
+def compacted(recent: object, watermark: datetime | None, until: datetime) -> dict[str, object] | None:
+    """What ``recent`` holds, with the buckets of a measure between two instants as one, for each week.
+
+    Open buckets grow by one for each bucket's length without a run, and whoever listens to a total receives
+    them all with each change. A merged bucket says what it covers, so that a watermark that lies inside is
+    noticed like any other (`Bucket.straddles`).
+
+    Args:
+        recent: what the total's field of that name holds.
+        watermark: the stored one: a bucket that begins before it stays as it is. None: there is none.
+        until: a bucket that ends after this stays as it is.
+
+    Returns:
+        None where fewer than `WORTH` labels would go, or something is there that Libra never writes.
+    """
+    if not isinstance(recent, Mapping):
+        return None
+    kept: dict[str, object] = {}
+    merged: dict[tuple[str, Bucket], list[tuple[Bucket, int]]] = {}
+    for label, amount in recent.items():
+        try:
+            bucket, measure = parse_label(label)
+            begin = bucket.end - bucket.length
+        except (ValueError, OverflowError):
+            return None
+        if type(amount) is not int:
+            return None
+        if bucket.end <= until and (watermark or _FIRST) <= begin:
+            merged.setdefault((measure, bucket_of(bucket.end, WEEK)), []).append((bucket, amount))
+        else:
+            kept[label] = amount
+    for (measure, _), buckets in merged.items():
+        begin = min(bucket.end - bucket.length for bucket, _ in buckets)
+        end = max(bucket.end for bucket, _ in buckets)
+        kept[Bucket(end, end - begin).label(measure)] = sum(amount for _, amount in buckets)
+    return kept if len(recent) - len(kept) >= WORTH else None
 
 
 def choose_watermark(now: datetime, lag: timedelta, length: timedelta) -> datetime:

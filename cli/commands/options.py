@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 import click
 
 from local.faults import Faults
+from shared.catalog import sources
+from shared.settings import Settings
 
 AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
 SHARE = click.FloatRange(0, 1)
@@ -123,6 +125,15 @@ real_project = click.option(
     "--real-project",
     metavar="NAME",
     help="Write to this real project. Without it, only an emulator is written to.",
+)
+
+
+source = click.option(
+    "--source",
+    type=click.Choice(list(sources(Settings()))),
+    default="libra",
+    show_default=True,
+    help="The source whose totals are meant.",
 )
 
 

@@ -2,10 +2,10 @@
 
 import click
 
-from cli.commands.options import ending, real_project
+from cli.commands.options import ending, real_project, source
 from cli.comparison import as_json, print_json, progress_line, show, strategy
 from cli.writing import connected, named_store
-from shared.catalog import LIBRA_HOME, libra
+from shared.catalog import sources
 from shared.counting import Strategy
 from shared.recompute import Recompute
 
@@ -15,11 +15,18 @@ from shared.recompute import Recompute
 @click.option(
     "--accept-loss", is_flag=True, help="Correct although that takes away more than LIBRA_MAX_LOSS allows."
 )
+@source
 @strategy
 @as_json
 @real_project
 def command(
-    *, dry_run: bool, accept_loss: bool, strategy: Strategy, as_json: bool, real_project: str | None
+    *,
+    dry_run: bool,
+    accept_loss: bool,
+    source: str,
+    strategy: Strategy,
+    as_json: bool,
+    real_project: str | None,
 ) -> None:
     """Count every total exactly as of a watermark, and correct what drifted.
 
@@ -31,7 +38,7 @@ def command(
     """
     store_of = connected() if dry_run else named_store(real_project)
     with ending(), store_of as (store, settings), progress_line(quiet=as_json) as progress:
-        recompute = Recompute(store, libra(settings), LIBRA_HOME, settings, progress=progress)
+        recompute = Recompute(store, *sources(settings)[source], settings, progress=progress)
         report = recompute.verify(strategy) if dry_run else recompute.run(strategy, accept_loss=accept_loss)
     if as_json:
         print_json(report.as_json())

@@ -8,20 +8,22 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from cli.commands.options import source
 from cli.comparison import ago, as_json, iso, print_json
 from cli.report import figures_table, page, shown
 from cli.writing import connected
-from shared.catalog import LIBRA_HOME, libra
+from shared.catalog import sources
 from shared.status import RUNS, RunStatus, Status, status
 
 
 @click.command("status")
 @click.option("--runs", type=click.IntRange(1), default=RUNS, show_default=True, help="Runs to show.")
+@source
 @as_json
-def command(*, runs: int, as_json: bool) -> None:
+def command(*, runs: int, source: str, as_json: bool) -> None:
     """Show how far the totals are proven, what the last recomputes found, and what came since."""
     with connected() as (store, settings):
-        found = status(store, libra(settings), LIBRA_HOME, datetime.now(UTC), runs=runs)
+        found = status(store, *sources(settings)[source], datetime.now(UTC), runs=runs)
     if as_json:
         print_json(_plain(found))
     else:
@@ -63,8 +65,9 @@ def _show(console: Console, found: Status) -> None:
             style="yellow",
         )
     pending = [(collection, f"+{amount:,}") for collection, amount in found.pending.items()]
-    console.print("\nCounted by the trigger since, to be proven by the next run:")
-    console.print(figures_table("", pending))
+    if pending:
+        console.print("\nCounted by the trigger since, to be proven by the next run:")
+        console.print(figures_table("", pending))
     if found.runs:
         console.print("\nLast runs:")
         console.print(runs_table(found.runs))

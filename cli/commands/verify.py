@@ -4,19 +4,20 @@ import sys
 
 import click
 
-from cli.commands.options import ending
+from cli.commands.options import ending, source
 from cli.comparison import as_json, print_json, progress_line, show, strategy
 from cli.writing import connected
-from shared.catalog import LIBRA_HOME, libra
+from shared.catalog import sources
 from shared.counting import Strategy
 from shared.recompute import Recompute
 from shared.store import Query
 
 
 @click.command("verify")
+@source
 @strategy
 @as_json
-def command(*, strategy: Strategy, as_json: bool) -> None:
+def command(*, source: str, strategy: Strategy, as_json: bool) -> None:
     """Count every total exactly and compare; write nothing. The exit status is 1 if one is wrong.
 
     It compares what was committed up to its watermark, and says how many entries came after that: no command
@@ -29,8 +30,9 @@ def command(*, strategy: Strategy, as_json: bool) -> None:
     it is late, or lost.
     """
     with ending(), connected() as (store, settings), progress_line(quiet=as_json) as progress:
-        report = Recompute(store, libra(settings), LIBRA_HOME, settings, progress=progress).verify(strategy)
-        unproven = max(0, store.count(Query(LIBRA_HOME.entries)) - report.entries)
+        books = sources(settings)[source]
+        report = Recompute(store, *books, settings, progress=progress).verify(strategy)
+        unproven = max(0, store.count(Query(books.home.entries)) - report.entries)
     if as_json:
         print_json(report.as_json() | {"unproven": unproven})
     else:

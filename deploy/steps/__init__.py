@@ -7,9 +7,12 @@ docs/operations.md, and let the recorder of tests/deploy answer for what it asks
 from deploy.steps.accounts import Accounts, Invokers
 from deploy.steps.api import Api
 from deploy.steps.base import Deployment, Step
+from deploy.steps.board import Board
 from deploy.steps.collector import Collector
 from deploy.steps.functions import Functions, Stage
-from deploy.steps.project import Backup, Database, Indexes, Preflight, Rules, Services
+from deploy.steps.monitoring import Alerts, Dashboard, Metrics, Objectives
+from deploy.steps.preflight import Preflight
+from deploy.steps.project import Backup, Database, Indexes, Rules, Services
 from deploy.steps.schedule import Schedule
 from deploy.steps.topics import TopicsStep
 from deploy.steps.worker import Worker
@@ -28,8 +31,13 @@ STEPS: tuple[type[Step], ...] = (
     TopicsStep,
     Collector,
     Worker,
+    Board,
     Schedule,
     Backup,
+    Metrics,
+    Objectives,
+    Alerts,
+    Dashboard,
 )
 NAMES = tuple(step.name for step in STEPS if not step.always)
 """What `--only` may name."""

@@ -25,6 +25,7 @@ class Deployment:
         delete_indexes: `down` removes the declared indexes, too.
         delete_topics: `down` removes the topics and the events in them, too.
         delete_database: `down` deletes the database, too.
+        only: the names of the steps that are taken.
     """
 
     values: Mapping[str, str]
@@ -34,6 +35,7 @@ class Deployment:
     delete_indexes: bool = False
     delete_topics: bool = False
     delete_database: bool = False
+    only: frozenset[str] = frozenset()
 
     @property
     def project(self) -> str:

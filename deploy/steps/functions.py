@@ -7,9 +7,18 @@ from datetime import UTC, datetime, timedelta
 from deploy import lag, stage
 from deploy.closure import ClosureError
 from deploy.gcloud import Change, DeployError, gcloud, say
-from deploy.parameters import SEPARATOR, runtime
+from deploy.parameters import PARAMETERS, SEPARATOR, runtime
 from deploy.steps.accounts import BUILDER, RUNTIME, deliverer
 from deploy.steps.base import RECOMPUTE, TRIGGER, TRIGGERS, Step
+
+STAGED = (
+    "GOOGLE_CLOUD_PROJECT",
+    *stage.WANTED_BY.values(),
+    "LIBRA_MONITORING",
+    "LIBRA_NOTIFY",
+    "LIBRA_RUNBOOK",
+)
+"""The parameters of what is staged for gcloud."""
 
 
 class Stage(Step):
@@ -22,9 +31,10 @@ class Stage(Step):
 
     def missing(self) -> Iterator[Change]:
         """One change, on this machine."""
-        mode = self.deployment.values["LIBRA_API"]
-        api = (f"--api={mode}",) if mode != "off" else ()
-        yield Change(("./deploy.sh", "stage", *api), call=self.build)
+        values = self.deployment.values
+        asked = [it for it in PARAMETERS if it.variable in STAGED and values[it.variable] != it.default]
+        flags = [f"{it.flag}={values[it.variable]}" for it in asked]
+        yield Change(("./deploy.sh", "stage", *flags), call=self.build)
 
     def build(self) -> str:
         """Stage; what was built.

@@ -1,4 +1,4 @@
-"""What the functions stand on: the project, its services, the database, its indexes, rules and backups."""
+"""What the functions stand on: services, the database, its indexes, rules and backups."""
 
 import json
 import sys
@@ -7,7 +7,7 @@ from typing import Any
 
 from deploy import indexes
 from deploy.gcloud import Change, CommandError, DeployError, gcloud, say
-from deploy.google import ApiError, lacking, release_rules
+from deploy.google import ApiError, release_rules
 from deploy.steps.base import Step
 
 SERVICES = (
@@ -22,55 +22,7 @@ SERVICES = (
     "pubsub.googleapis.com",
     "run.googleapis.com",
 )
-
-
-class Preflight(Step):
-    """Refuses a project in which `up` would stop halfway. It changes nothing."""
-
-    name = "preflight"
-    needs = "roles/viewer"
-    title = "Look at the project, its billing and your permissions; no change"
-    always = True
-
-    def missing(self) -> Iterator[Change]:
-        """Nothing; raises instead."""
-        if not self.gcloud.planning:
-            self._project()
-            self._permissions()
-            self._billing()
-        yield from ()
-
-    def _project(self) -> None:
-        project = self.deployment.project
-        if self.gcloud.look("projects", "describe", project, "--format=value(lifecycleState)") != "ACTIVE":
-            raise DeployError(f"--project {project}: there is no such active project, or you may not see it")
-
-    def _permissions(self) -> None:
-        try:
-            missing = lacking(self.deployment.google(), self.deployment.project)
-        except ApiError as error:
-            command = ("gcloud", "projects", "test-iam-permissions", self.deployment.project)
-            raise CommandError(command, str(error)) from error
-        if missing:
-            listed = "\n".join(f"{permission} (as in {role})" for permission, role in missing.items())
-            raise DeployError(
-                f"you lack permissions on {self.deployment.project}; nothing was changed. Missing:\n{listed}"
-            )
-
-    def _billing(self) -> None:
-        """The billing API may be off or hidden from the caller; then enabling the services finds out."""
-        project = self.deployment.project
-        try:
-            enabled = self.gcloud.look(
-                "billing", "projects", "describe", project, "--format=value(billingEnabled)"
-            )
-        except CommandError:
-            return
-        if enabled == "False":
-            raise DeployError(
-                f"{project} has no billing account, which functions need; nothing was changed.\n"
-                f"  do: gcloud billing projects link {project} --billing-account=ID"
-            )
+MONITORING = ("logging.googleapis.com", "monitoring.googleapis.com")
 
 
 class Services(Step):
@@ -86,6 +38,10 @@ class Services(Step):
         wanted = list(SERVICES)
         if deployment.values["LIBRA_SECRETS"]:
             wanted.append("secretmanager.googleapis.com")
+        if deployment.values["LIBRA_BOARD"] != "off":
+            wanted.append("firebasehosting.googleapis.com")
+        if deployment.values["LIBRA_MONITORING"] == "on":
+            wanted += MONITORING
         listed = self.gcloud.look(
             "services", "list", "--enabled", deployment.in_project, "--format=value(config.name)"
         )
@@ -169,7 +125,7 @@ class Indexes(Step):
 
     def missing(self) -> Iterator[Change]:
         """What is declared and not there."""
-        there = set(indexes.present(self._composites(), self._exempt(), self._expiring()))
+        there = set(indexes.present(self.composites(), self.exempt(), self.expiring()))
         for declared in indexes.wanted(indexes.declared()):
             if declared in there:
                 continue
@@ -186,10 +142,10 @@ class Indexes(Step):
 
     def surplus(self) -> Iterator[Change]:
         """What is declared and there."""
-        composites = self._composites()
+        composites = self.composites()
         for name in indexes.declared_composites(composites, indexes.declared()):
             yield gcloud("firestore", "indexes", "composite", "delete", name, *self.deployment.in_database)
-        there = [field["name"] for field in self._exempt()]
+        there = [field["name"] for field in self.exempt()]
         for declared in indexes.wanted(indexes.declared()):
             field = f"/collectionGroups/{declared.collection}/fields/{declared.fields[0]}"
             if declared.kind != "composite" and any(name.endswith(field) for name in there):
@@ -198,7 +154,8 @@ class Indexes(Step):
     def state(self) -> Iterator[tuple[str, str]]:
         """Whether the indexes and the policy are ready."""
         where = self.deployment.in_database
-        ours = ("--filter=name~collectionGroups/libra/", "--format=value(state)")
+        groups = "|".join(sorted({it["collectionGroup"] for it in indexes.declared()["indexes"]}))
+        ours = (f"--filter=name~collectionGroups/({groups})/", "--format=value(state)")
         states = self.gcloud.look("firestore", "indexes", "composite", "list", *where, *ours).split()
         counted = [f"{states.count(state)} {state}" for state in sorted(set(states))]
         yield "indexes", ", ".join(counted) or "not there"
@@ -216,13 +173,16 @@ class Indexes(Step):
             patient=True,
         )
 
-    def _composites(self) -> list[dict[str, Any]]:
+    def composites(self) -> list[dict[str, Any]]:
+        """The composite indexes that are there."""
         return self._listed("indexes", "composite")
 
-    def _exempt(self) -> list[dict[str, Any]]:
+    def exempt(self) -> list[dict[str, Any]]:
+        """The fields with settings of their own."""
         return self._listed("indexes", "fields")
 
-    def _expiring(self) -> list[dict[str, Any]]:
+    def expiring(self) -> list[dict[str, Any]]:
+        """The fields with a time-to-live policy."""
         return self._listed("fields", "ttls")
 
     def _listed(self, *words: str) -> list[dict[str, Any]]:

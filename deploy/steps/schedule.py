@@ -1,4 +1,4 @@
-"""The nightly call of the recompute."""
+"""The nightly call of the recompute, and the hourly one that keeps totals small."""
 
 from collections.abc import Iterator
 
@@ -7,6 +7,10 @@ from deploy.steps.accounts import caller
 from deploy.steps.base import Step
 
 JOB = "libra-recompute"
+COMPACTION = "libra-compact"
+JOBS = {JOB: ("LIBRA_SCHEDULE", "{}"), COMPACTION: ("LIBRA_COMPACT_SCHEDULE", '{"compact":true}')}
+"""Each job's schedule, and what it asks of the recompute."""
+OFF = "off"
 ATTEMPTS = {"attempt-deadline": "1800s", "max-retry-attempts": "3", "min-backoff": "300s"} | {
     "max-backoff": "3600s",
     "max-doublings": "2",
@@ -19,7 +23,7 @@ FIELDS = (
 
 
 class Schedule(Step):
-    """Cloud Scheduler's job."""
+    """Cloud Scheduler's jobs."""
 
     name = "schedule"
     needs = "roles/cloudscheduler.admin and roles/iam.serviceAccountUser"
@@ -27,41 +31,54 @@ class Schedule(Step):
 
     @property
     def title(self) -> str:
-        """With its time and zone."""
+        """With its times and zone."""
         values = self.deployment.values
-        return f"Schedule the recompute: {values['LIBRA_SCHEDULE']}, {values['LIBRA_TIME_ZONE']}"
+        times = f"{values['LIBRA_SCHEDULE']}, and the compaction: {values['LIBRA_COMPACT_SCHEDULE']}"
+        return f"Schedule the recompute: {times}; {values['LIBRA_TIME_ZONE']}"
 
     def missing(self) -> Iterator[Change]:
-        """The job, or a change of it."""
-        values, url = self.deployment.values, self.deployment.recompute_url()
-        email = self.deployment.email(caller(self.deployment))
-        when = (values["LIBRA_SCHEDULE"], values["LIBRA_TIME_ZONE"])
+        """Each job, or a change of it; the removal of one that is off."""
+        for job, (variable, body) in JOBS.items():
+            if self.deployment.values[variable] == OFF:
+                yield from self._removal(job)
+            else:
+                yield from self._job(job, self.deployment.values[variable], body)
+
+    def _job(self, job: str, schedule: str, body: str) -> Iterator[Change]:
+        url, email = self.deployment.recompute_url(), self.deployment.email(caller(self.deployment))
+        when = (schedule, self.deployment.values["LIBRA_TIME_ZONE"])
         wanted = "|".join((*when, f"{url}/", "POST", email, url, *ATTEMPTS.values()))
-        found = self._describe(f'value[separator="|"]({FIELDS})')
+        found = self._describe(job, f'value[separator="|"]({FIELDS})')
         if found == wanted:
-            say(f"   {JOB} is up to date")
+            say(f"   {job} is up to date")
             return
         yield gcloud(
-            *("scheduler", "jobs", "update" if found else "create", "http", JOB, *self._where),
+            *("scheduler", "jobs", "update" if found else "create", "http", job, *self._where),
             *(f"--schedule={when[0]}", f"--time-zone={when[1]}", f"--uri={url}/", "--http-method=POST"),
             f"--{'update-headers' if found else 'headers'}=Content-Type=application/json",
-            *("--message-body={}", f"--oidc-service-account-email={email}", f"--oidc-token-audience={url}"),
+            *(f"--message-body={body}", f"--oidc-service-account-email={email}"),
+            f"--oidc-token-audience={url}",
             *(f"--{flag}={value}" for flag, value in ATTEMPTS.items()),
         )
 
+    def _removal(self, job: str) -> Iterator[Change]:
+        if self._describe(job, "value(name)"):
+            yield gcloud("scheduler", "jobs", "delete", job, *self._where)
+
     def surplus(self) -> Iterator[Change]:
-        """The job."""
-        if self._describe("value(name)"):
-            yield gcloud("scheduler", "jobs", "delete", JOB, *self._where)
+        """The jobs."""
+        for job in JOBS:
+            yield from self._removal(job)
 
     def state(self) -> Iterator[tuple[str, str]]:
-        """Its state, time and last attempt."""
+        """Of each job its state, time and last attempt."""
         fields = "state,schedule,timeZone,lastAttemptTime,status.code"
-        yield "schedule", self._describe(f'value[separator="  "]({fields})') or "not there"
+        for job, what in ((JOB, "schedule"), (COMPACTION, "compaction")):
+            yield what, self._describe(job, f'value[separator="  "]({fields})') or "not there"
 
     @property
     def _where(self) -> tuple[str, str]:
         return f"--location={self.deployment.values['LIBRA_SCHEDULER_REGION']}", self.deployment.in_project
 
-    def _describe(self, form: str) -> str:
-        return self.gcloud.look("scheduler", "jobs", "describe", JOB, *self._where, f"--format={form}")
+    def _describe(self, job: str, form: str) -> str:
+        return self.gcloud.look("scheduler", "jobs", "describe", job, *self._where, f"--format={form}")

@@ -9,9 +9,10 @@ from fastapi import Depends, Request
 from services.api.settings import ApiSettings
 from shared.aggregation import Home, Source
 from shared.catalog import LIBRA_HOME, libra
+from shared.http.edge import left
 from shared.http.once import Once
 from shared.store import Store
-from shared.store.client import FirestoreStore
+from shared.store.client import READ_TIMEOUT, FirestoreStore
 
 
 class Books:
@@ -23,7 +24,7 @@ class Books:
         self.source: Source = libra(settings.books)
         self.home: Home = LIBRA_HOME
         self.now = clock
-        self._store = Once[Store](lambda: FirestoreStore.connect(settings.books))
+        self._store = Once[Store](lambda: FirestoreStore.connect(settings.books, patience=_patience))
 
     @property
     def store(self) -> Store:
@@ -41,6 +42,10 @@ class Books:
             StoreError: Firestore does not answer.
         """
         self.store.get([self.home.state], bare=True)
+
+
+def _patience() -> float:
+    return min(READ_TIMEOUT, left())
 
 
 def _books(request: Request) -> Books:

@@ -15,7 +15,7 @@ from shared.archive.pages import Item, Page, cut
 from shared.archive.reading import Old, event_time
 from shared.archive.records import MANIFESTED, last_page, page_records
 from shared.archive.report import ArchiveReport, Moved, completed
-from shared.errors import ArchiveError, LibraError
+from shared.errors import ArchiveError, DeclarationError, LibraError
 from shared.recompute import LEASE
 from shared.recompute.comparison import page_of
 from shared.recompute.fence import Fence, Run
@@ -59,6 +59,11 @@ class Archive:
         lease: timedelta = LEASE,
     ) -> None:
         home.check(source)
+        if home.self_written:
+            raise DeclarationError(
+                f"source {source.name}: its home is self_written, so an entry is the only proof that its "
+                "event was counted: an event that came again after its entry was archived would count twice"
+            )
         self._store = store
         self._source = source
         self._home = home

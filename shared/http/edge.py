@@ -5,8 +5,11 @@ decodes what it takes.
 """
 
 import asyncio
+import logging
+import math
 import time
 from collections.abc import Mapping
+from contextvars import ContextVar
 from datetime import timedelta
 from urllib.parse import quote
 
@@ -17,21 +20,40 @@ from shared.log import logger, traced
 
 MAX_TARGET = 32_768
 """Bytes of a path with its query: a key of 1,400 characters and a cursor of another, percent-encoded."""
+GRACE = 0.5
+"""Seconds that a read goes on after its request's deadline, so that it is the deadline that answers."""
 HEADERS = (
     (b"cache-control", b"private, no-store"),
     (b"x-content-type-options", b"nosniff"),
 )
 
+_ends: ContextVar[float] = ContextVar("ends", default=math.inf)
+"""When the deadline of this request is over, by the monotonic clock."""
+
+
+def left() -> float:
+    """Seconds that a read of this request may take: after that nobody waits for it."""
+    return max(0.0, _ends.get() + GRACE - time.monotonic())
+
 
 class Edge:
     """Wraps the application. Whatever happens inside, one answer goes out, and no exception's text."""
 
-    def __init__(self, app: ASGIApp, *, deadline: timedelta, project: str | None, max_body: int) -> None:
-        """``max_body``: bytes of a body."""
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        deadline: timedelta,
+        project: str | None,
+        max_body: int,
+        quiet: bool = False,
+    ) -> None:
+        """``max_body``: bytes of a body. ``quiet``: log a request that went well at DEBUG only."""
         self._app = app
         self._deadline = deadline.total_seconds()
         self._project = project
         self._max_body = max_body
+        self._quiet = quiet
         self._late: set[asyncio.Task[None]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -55,7 +77,8 @@ class Edge:
         self._log(scope, answer.status, time.monotonic() - started)
 
     async def _within_deadline(self, scope: Scope, receive: "Body", answer: "Answer") -> None:
-        """A thread that reads Firestore cannot be interrupted: it goes on, and its answer is dropped."""
+        """A thread that reads Firestore cannot be interrupted: it goes on until its read ends (`left`)."""
+        _ends.set(time.monotonic() + self._deadline)
         task = asyncio.create_task(self._guarded(scope, receive, answer))
         done, _ = await asyncio.wait({task}, timeout=self._deadline)
         if not done:
@@ -74,8 +97,12 @@ class Edge:
 
     def _log(self, scope: Scope, status: int | None, seconds: float) -> None:
         """One line a request. It names the route and never the path, which may hold a key."""
+        level = logging.DEBUG if self._quiet and status is not None and status < 300 else logging.INFO
+        if not logger.isEnabledFor(level):
+            return
         route = getattr(scope.get("route"), "path", None)
-        logger.info(
+        logger.log(
+            level,
             "A request was answered",
             extra={
                 "method": scope["method"],

@@ -46,15 +46,14 @@ class Admission(Settling[Member]):
         ]
         self._send(writes)
         for member in pending:
-            member.outcome = Outcome.COUNTED
+            member.outcome, member.stored = Outcome.COUNTED, member.event.fields
 
     def _drop_applied(self, pending: Sequence[Member]) -> None:
         entries = self._store.get([member.path for member in pending])
         self.figures.reads += len(entries)
         for member, entry in zip(pending, entries, strict=True):
             if entry:
-                member.outcome = Outcome.DUPLICATE
-                member.differs = not member.event.same_as(entry.fields)
+                member.outcome, member.stored = Outcome.DUPLICATE, entry.fields
 
     def _reject(self, member: Member, error: Invalid) -> None:
         member.outcome = Outcome.REJECTED
@@ -63,13 +62,9 @@ class Admission(Settling[Member]):
         )
 
     def _repeat(self, member: Member, original: Member) -> None:
-        """Answer an event that came twice in a group. Of two that differ the first says what is stored."""
-        differs = not member.event.same_as(original.event.fields)
+        """Answer an event that came twice in a group. Firestore may take it although it refuses the other."""
         super()._repeat(member, original)
-        if differs and member.outcome is Outcome.REJECTED:
+        member.stored, member.reasons = original.stored, original.reasons
+        if member.outcome is Outcome.REJECTED and not member.event.same_as(original.event.fields):
             member.outcome = None
-            member.error = Transient(
-                f"{member.path}: another event with this id was refused: deliver it again"
-            )
-        elif member.outcome is Outcome.DUPLICATE:
-            member.differs = differs or original.differs
+            member.error = Transient(f"{member.path}: another event of this id was refused: deliver it again")

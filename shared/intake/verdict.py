@@ -1,6 +1,7 @@
 """An event on its way, and what became of it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from shared import grouping
 from shared.aggregation import Admitted, Violation
@@ -28,11 +29,13 @@ class Member(grouping.Member):
     """An event in a group. What makes it count `once` is the path of its entry."""
 
     event: Admitted
+    stored: Mapping[str, object] = field(default_factory=dict)
+    """What the entry says, once that is known."""
     reasons: tuple[Violation, ...] = ()
-    differs: bool = False
 
     def verdict(self) -> Verdict:
         """The verdict for the caller. Raises as `answer`."""
         outcome = self.answer()
-        entry = None if outcome is Outcome.REJECTED else self.path
-        return Verdict(outcome, self.event.id, entry, self.reasons, self.differs)
+        if outcome is Outcome.REJECTED:
+            return Verdict(outcome, self.event.id, reasons=self.reasons)
+        return Verdict(outcome, self.event.id, self.path, differs=not self.event.same_as(self.stored))

@@ -18,12 +18,14 @@ The steps, and why in this order:
 
 Crash anywhere and run again: what was corrected has drift 0, the rest is still to do.
 
-`lease` says who may write, `fence` commits each step once and only while the lease is held, `records` finds
-outdated rejections, `comparison` reads the totals, `loss` stops a run that would take too much away,
-`corrections` writes the totals, `standing` says since when each aggregation is exact, `report` what was
-found, and `run` joins them. `removal` deletes the totals of what is declared no more, as a run of its own.
+`watermarks` chooses where to compare, `lease` says who may write, `fence` commits each step once and only
+while the lease is held, `records` finds outdated rejections, `comparison` reads the totals, `loss` stops a
+run that would take too much away, `corrections` writes the totals, `standing` says since when each
+aggregation is exact, `report` what was found, and `run` joins them. `compaction` keeps totals small between
+runs. `removal` deletes the totals of what is declared no more, as a run of its own.
 """
 
+from shared.recompute.compaction import Compaction
 from shared.recompute.fence import COMMIT_TIMEOUT, FENCED, STEPS
 from shared.recompute.lease import LEASE, Lease, under_way
 from shared.recompute.loss import Loss
@@ -35,6 +37,7 @@ __all__ = [
     "FENCED",
     "LEASE",
     "STEPS",
+    "Compaction",
     "Corrected",
     "Filling",
     "Lease",

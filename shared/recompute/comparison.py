@@ -1,5 +1,8 @@
 """The comparison of every total that is stored or counted with what was counted.
 
+The totals are read after the seal. Those of a self-written source are read at the watermark itself, as its
+entries are: such totals have no buckets, so nothing else says what they held then.
+
 What a total holds as ``archived`` is as of now. What is compared is as of the watermark W. The records of
 the pages that were archived after W tell the difference: a total holds those up to its ``archived_page``. A
 page's record and its totals are written in one commit. So a reader that reads a total first and the records
@@ -13,7 +16,7 @@ from typing import NamedTuple, TypeAlias
 
 from shared.aggregation import Aggregation, Home, Part, Source
 from shared.counting import Counted
-from shared.drift import Correction, compare, with_archived
+from shared.drift import NO_BUCKETS, Correction, compare, with_archived
 from shared.errors import ArchiveError
 from shared.store import DOCUMENT_ID, Document, Filter, Query, Store
 from shared.watermark import SAFETY_MARGIN
@@ -85,6 +88,8 @@ def compare_all(
     """
     found = Comparison()
     listing = _Listing(store, home, watermark, found=found, read=read, beat=beat)
+    if home.self_written:
+        now = NO_BUCKETS
     exact = {home.total(cell): (cell, measures) for cell, measures in counted.totals.items()}
     waiting: dict[str, _Total] = {}
     for aggregation in source.aggregations:
@@ -150,6 +155,7 @@ class _Listing:
         self._store = store
         self._home = home
         self._watermark = watermark
+        self._read_time = watermark if home.self_written else None
         self._found = found
         self._read = read
         self._beat = beat
@@ -232,7 +238,7 @@ class _Listing:
             query = replace(query, start_after=tuple(after))
 
     def _once(self, query: Query) -> list[Document]:
-        page = self._read(lambda: list(self._store.query(query)))
+        page = self._read(lambda: list(self._store.query(query, read_time=self._read_time)))
         self._found.reads += max(1, len(page))
         return page
 

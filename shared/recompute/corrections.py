@@ -1,10 +1,11 @@
 """What corrects a total, and how many corrections ride in one commit. Pure."""
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 
-from shared.drift import Correction, compare
+from shared.drift import NO_BUCKETS, Correction, compare
 from shared.recompute.lease import fields_of
 from shared.store import Document, FieldPath, Merge
 
@@ -30,19 +31,42 @@ def correcting(correction: Correction) -> Merge:
     )
 
 
-def rebuilding(found: Document | None, stale: Correction, now: datetime) -> Merge:
-    """Set a total that increments cannot put right, if it is still as it was ``found``."""
+def rebuilding(
+    found: Document | None, stale: Correction, now: datetime, *, self_written: bool = False
+) -> Merge:
+    """Set a total that increments cannot put right, if it is still as it was ``found``.
+
+    What was added after the watermark stands in the buckets of the total. That of a self-written source has
+    none: the difference between what is found now and what was compared says it.
+    """
+    fields, exact = fields_of(found), stale.exact
+    if self_written:
+        now = NO_BUCKETS
+        exact = {
+            column: value + _added(stale.stored.get(column), fields.get(column))
+            for column, value in exact.items()
+        }
     again = compare(
         stale.aggregation,
         stale.path,
-        fields_of(found),
-        stale.exact,
+        fields,
+        exact,
         key=stale.key,
         watermark=stale.watermark,
         now=now,
         extremes=stale.extremes,
     )
     return replace(correcting(again), if_updated=found.update_time if found else None)
+
+
+def _added(before: object, after: object) -> int:
+    """What increments added to a number; nothing where that cannot be told: the next run finds it."""
+    if isinstance(after, bool) or not isinstance(after, int | float):
+        return 0
+    if isinstance(before, bool) or not isinstance(before, int | float):
+        before = 0
+    added = after - before
+    return round(added) if math.isfinite(added) else 0
 
 
 def batches(corrections: Iterable[Correction]) -> Iterator[list[Correction]]:

@@ -5,7 +5,8 @@ state document being as it was read (its update time), and changes it: the lease
 number and another expiry. Before that, the state document is read, and the lease there must be this
 run's (run id and fencing token) and not have expired. So of all commits that anyone prepares on one reading
 of the state document, one can land. If its reply was lost, the run's record, written in the same commit, has
-its step number; if it has not, the commit still in flight can no longer land once its successor has. A run
+its step number and name; if it has not, the commit still in flight can no longer land once its successor has.
+The name tells a run that says it failed from the step that was interrupted, which may land meanwhile. A run
 that lost its lease has a state document that changed since, so its commits fail, whenever they were sent.
 (A transaction would prove the same. But the locks of one whose process died keep everybody waiting for a
 minute, and those of a living one on a total would keep the triggers waiting.)
@@ -211,15 +212,18 @@ class Fence:
             with attempt:
                 state, recorded, *total = self._store.get(paths)
                 run.reads += len(paths)
-                if fields_of(recorded).get("step") != run.step + 1:  # else it landed, and the reply was lost
+                done = fields_of(recorded)
+                landed = (done.get("step"), done.get("step_name")) == (run.step + 1, name)
+                if not landed:  # else only the reply was lost
+                    run.step = int(str(done.get("step", run.step)))  # what was interrupted may land even now
                     run.lease = run.lease.still(Lease.of(fields_of(state)), self._clock())
                     lease = replace(run.lease, expires_at=None if release else self._clock() + self._lease)
                     changed = {**(also or {}), **self._sealed_by(run, state, seal)}
                     what = [
                         self._leased(state, lease, run.step + 1, **changed),
-                        _recording(paths[1], record or {}, run.step + 1),
+                        _recording(paths[1], record or {}, run.step + 1, name),
                         *(writes() if callable(writes) else writes),
-                        *(rebuilding(found, rebuild, self._clock()) for found in total if rebuild),
+                        *(self._rebuilding(found, rebuild) for found in total if rebuild),
                     ]
                     self._step(f"{name} begun")
                     self._store.commit(what, timeout=COMMIT_TIMEOUT)
@@ -239,6 +243,9 @@ class Fence:
             )
         return {"timestamp": watermark}
 
+    def _rebuilding(self, found: Document | None, rebuild: Correction) -> Write:
+        return rebuilding(found, rebuild, self._clock(), self_written=self._home.self_written)
+
     def keep(self, run: Run) -> None:
         """Renew the lease where a third of it is over: a sign of life between two pieces of work."""
         if run.lease.left(self._clock()) < self._lease * 2 / 3:
@@ -248,8 +255,6 @@ class Fence:
         """Say how the run ended, and release the lease, if it is still its own."""
         if isinstance(error, LeaseLost):
             return
-        (record,) = self.read(lambda: self._store.get([self._home.run(run.run_id)]))
-        run.step = int(str(fields_of(record).get("step", run.step)))  # a lost reply may hide one step
         failed = {
             "state": "failed",
             "error": f"{type(error).__name__}: {error}",
@@ -267,6 +272,6 @@ class Fence:
         return retry.each(self._sleep, retried=(Transient, AlreadyExists))
 
 
-def _recording(path: str, fields: Mapping[str, object], step: int) -> Merge:
-    stepped: dict[str, object] = {**fields, "step": step}
+def _recording(path: str, fields: Mapping[str, object], step: int, name: str) -> Merge:
+    stepped: dict[str, object] = {**fields, "step": step, "step_name": name}
     return Merge(path, {(name,): value for name, value in stepped.items()})

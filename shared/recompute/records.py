@@ -16,8 +16,11 @@ def clean(store: Store, home: Home, fence: Fence, run: Run) -> None:
 
     The edit or deletion that replaces a version removes its record. If its event comes first, the record is
     written afterwards and stays. So only records that were written since the watermark before this run need
-    a look. One look is enough, whenever it is taken: a version that was replaced never comes back.
+    a look. One look is enough, whenever it is taken: a version that was replaced never comes back. What an
+    intake rejects has no version: of a self-written source no record is ever out of date.
     """
+    if home.self_written:
+        return
     for paths, reads in _outdated(store, home, run.stored_watermark, fence.read):
         run.reads += reads
         if paths:

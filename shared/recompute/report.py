@@ -160,9 +160,9 @@ def iso(instant: datetime | None) -> str | None:
     return instant.isoformat() if instant else None
 
 
-def log(report: Report) -> None:
+def log(report: Report, source: str) -> None:
     """One line for a completed run: a warning where something was wrong."""
-    summary = report.as_json() | {"corrections": len(report.corrections)}
+    summary = report.as_json() | {"corrections": len(report.corrections), "source": source}
     level = logging.WARNING if report.drift or report.notes else logging.INFO
     logger.log(
         level,

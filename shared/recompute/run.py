@@ -1,7 +1,7 @@
 """A run of the recompute, from the lease to the report; and a dry run, which writes nothing."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -10,18 +10,20 @@ from shared.aggregation import Home, Source
 from shared.counting import Counted, Snapshot, Strategy, plan
 from shared.drift import Correction
 from shared.errors import SnapshotTooOld
+from shared.recompute.compaction import Compaction, compact
 from shared.recompute.comparison import Comparison, compare_all
 from shared.recompute.corrections import batches, correcting
 from shared.recompute.fence import Fence, Run
-from shared.recompute.lease import LEASE, fields_of
+from shared.recompute.lease import LEASE
 from shared.recompute.loss import fallen, losses, refuse
 from shared.recompute.records import clean
 from shared.recompute.report import Report, completed, log, report_of
 from shared.recompute.standing import FIELD, Standings, standings
+from shared.recompute.watermarks import Watermarks
 from shared.registry import Registry
 from shared.settings import Settings
 from shared.store import Store
-from shared.watermark import check_lag, next_watermark, stored_watermark, unsealed_watermark
+from shared.watermark import check_lag
 
 
 class Recompute:
@@ -56,6 +58,7 @@ class Recompute:
         self._step = step
         self._progress = progress
         self._fence = Fence(store, home, clock=clock, sleep=sleep, step=step, lease=lease)
+        self._watermarks = Watermarks(store, home, settings, self._fence, clock)
         self._workers = workers
 
     # -- for callers
@@ -83,7 +86,7 @@ class Recompute:
         begun = self._clock()
         with self._fence.held(strategy) as run:
             report = self._work(run, strategy, begun, accept_loss=accept_loss)
-        log(report)
+        log(report, self._source.name)
         return report
 
     def verify(self, strategy: Strategy = "auto") -> Report:
@@ -96,14 +99,9 @@ class Recompute:
             BucketsStraddle, StrategyUnsupported, IndexMissing, SnapshotTooOld, ArchiveError, StateError,
                 StoreError: as `run`.
         """
-        begun = self._clock()
-        reads = 0
+        begun, settings, reads = self._clock(), self._settings, 0
         while True:
-            state = self._state()
-            before = stored_watermark(state)
-            watermark, note = unsealed_watermark(
-                self._clock(), before, self._settings.lag, self._settings.bucket
-            )
+            watermark, note, state = self._watermarks.unsealed()
             snapshot = self._snapshot(
                 watermark, lambda counted: self._progress("counted", counted), writes=False
             )
@@ -111,9 +109,8 @@ class Recompute:
                 counted, how = plan(snapshot, strategy).count(snapshot)
             found = self._compare(watermark, counted)
             reads += snapshot.reads + found.reads + 2
-            after = stored_watermark(self._state())
-            if after is None or after <= watermark or after == before:
-                break  # else a run has meanwhile closed buckets that this comparison still needed
+            if self._watermarks.stands(watermark, state):
+                break
         seconds = (self._clock() - begun).total_seconds()
         standing = standings(self._source, self._home, state)
         return report_of(
@@ -125,17 +122,23 @@ class Recompute:
             reads=reads,
             writes=0,
             seconds=seconds,
-            notes=_notes(note, standing, found, self._settings.max_loss),
-            lost=losses(found.counts, self._settings.max_loss, standing.expected),
+            notes=_notes(note, standing, found, settings.max_loss),
+            lost=losses(found.counts, settings.max_loss, standing.expected),
             before=standing,
             after=standing,
+        )
+
+    def compact(self) -> Compaction:
+        """Keep totals small between two runs; raises as `compaction.compact`."""
+        return compact(
+            self._store, self._source, self._home, self._settings, sleep=self._sleep, progress=self._progress
         )
 
     # -- the steps
 
     def _work(self, run: Run, strategy: Strategy, begun: datetime, *, accept_loss: bool) -> Report:
         settings, standing = self._settings, standings(self._source, self._home, run.state)
-        watermark, note = next_watermark(run.started, run.stored_watermark, settings.lag, settings.bucket)
+        watermark, note = self._watermarks.next(run)
         snapshot = self._snapshot(watermark, lambda counted: self._keep(run, counted))
         with _window(watermark):
             how = plan(snapshot, strategy)
@@ -217,10 +220,6 @@ class Recompute:
             sleep=self._sleep,
             settle=registry.settle,
         )
-
-    def _state(self) -> Mapping[str, object]:
-        (state,) = self._fence.read(lambda: self._store.get([self._home.state]))
-        return fields_of(state)
 
 
 def _notes(note: str | None, standing: Standings, found: Comparison, allowed: Decimal) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """The one door to Firestore: a `Store` over gRPC."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
@@ -12,9 +12,7 @@ from google.cloud.firestore_v1.types import firestore as _rpc
 from google.protobuf.empty_pb2 import Empty
 from grpc.experimental import ChannelOptions
 
-from shared.errors import (
-    SettingError,
-)
+from shared.errors import SettingError, Transient
 from shared.settings import Settings
 from shared.store.documents import DOCUMENT_ID, Document, Filter, Operator, Query, Write
 from shared.store.messages import Messages, refused
@@ -57,12 +55,19 @@ class FirestoreStore:
     """
 
     def __init__(
-        self, channel: grpc.Channel, project: str, database: str, *, token: str | None = None
+        self,
+        channel: grpc.Channel,
+        project: str,
+        database: str,
+        *,
+        token: str | None = None,
+        patience: Callable[[], float] = lambda: READ_TIMEOUT,
     ) -> None:
         self.database = f"projects/{project}/databases/{database}"
         self.root = f"{self.database}/documents"
         self._messages = Messages(self.root)
         self._channel = channel
+        self._patience = patience
         self._metadata = (
             ("google-cloud-resource-prefix", self.database),
             ("x-goog-request-params", f"database={self.database}"),
@@ -82,8 +87,14 @@ class FirestoreStore:
         )
 
     @classmethod
-    def connect(cls, settings: Settings) -> "FirestoreStore":
+    def connect(
+        cls, settings: Settings, *, patience: Callable[[], float] = lambda: READ_TIMEOUT
+    ) -> "FirestoreStore":
         """Open a channel to the emulator if the settings name one, else to the real service.
+
+        Args:
+            settings: the project, the database and the emulator.
+            patience: the seconds that a read may take, asked when it begins.
 
         Raises:
             SettingError: no project is named, and the credentials know none.
@@ -91,10 +102,17 @@ class FirestoreStore:
         if settings.emulator_host:
             channel = grpc.insecure_channel(settings.emulator_host, options=_OPTIONS)
             # The emulator takes this token for an administrator: security rules do not apply.
-            return cls(channel, _named(settings.project), settings.database, token="owner")  # noqa: S106
+            return cls(
+                channel,
+                _named(settings.project),
+                settings.database,
+                token="owner",  # noqa: S106
+                patience=patience,
+            )
         credentials, project = google.auth.default(scopes=FirestoreGrpcTransport.AUTH_SCOPES)
         channel = FirestoreGrpcTransport.create_channel(_HOST, credentials=credentials, options=_OPTIONS)
-        return cls(channel, _named(settings.project or project), settings.database)
+        named = _named(settings.project or project)
+        return cls(channel, named, settings.database, patience=patience)
 
     def close(self) -> None:
         """Close the channel; calls under way end with `Transient`."""
@@ -203,7 +221,7 @@ class FirestoreStore:
         request.structured_query.from_.add(collection_id=collection, all_descendants=True)
         request.structured_query.order_by.add(direction="ASCENDING").field.field_path = DOCUMENT_ID
         try:
-            response = self._partition_query(request, timeout=READ_TIMEOUT, metadata=self._metadata)
+            response = self._partition_query(request, timeout=self._patience(), metadata=self._metadata)
         except grpc.RpcError as error:
             if error.code() is grpc.StatusCode.UNIMPLEMENTED:
                 return []
@@ -237,8 +255,11 @@ class FirestoreStore:
     def _stream(
         self, call: "grpc.UnaryStreamMultiCallable[Any, Any]", request: Message, what: str
     ) -> Iterator[Message]:
+        timeout = self._patience()
+        if timeout <= 0:
+            raise Transient(f"{what}: its time is over before it begins")
         try:
-            yield from call(request, timeout=READ_TIMEOUT, metadata=self._metadata)
+            yield from call(request, timeout=timeout, metadata=self._metadata)
         except grpc.RpcError as error:
             refused(error, what)
 

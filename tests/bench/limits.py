@@ -1,7 +1,7 @@
 """The platform's limits in virtual time: how Firestore is documented to behave, and who writes to it how.
 
-Libra's ledger is the real one, from the queue to the writes; Firestore, the platform in front and the
-three baselines are models. What is assumed stands in `Assumptions`, each with its source.
+Libra's ledger and intake are the real ones, from the queue to the writes. Firestore, the platform in front
+and the three baselines are models. What is assumed stands in `Assumptions`, each with its source.
 
 Over 300 lines because the model of a hot document and the systems that meet it are one simulation.
 """
@@ -11,19 +11,21 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias
 
 from shared.aggregation import Entry
-from shared.catalog import LIBRA_HOME, libra
+from shared.catalog import sources
 from shared.errors import AlreadyExists, Contention, Overloaded
+from shared.intake import Intake
 from shared.ledger import Ledger
 from shared.settings import Settings
 from shared.store import Create, Document, Merge, Write
 from tests.bench.baselines.common import totals_of
 from tests.bench.virtual import Blocking, World
 
-Approach: TypeAlias = Literal["libra", "naive", "textbook", "sharded"]
-APPROACHES: tuple[Approach, ...] = get_args(Approach)
+Approach: TypeAlias = Literal["libra", "naive", "textbook", "sharded", "intake"]
+APPROACHES: tuple[Approach, ...] = ("libra", "naive", "textbook", "sharded")
+"""The ways to count what somebody else writes. An intake writes the entries itself."""
 
 _NOON = datetime.fromisoformat("2025-09-04T12:00:00+00:00")
 _HOT = {"ingredient": "Kettle Chips", "dataAction": "Served", "timestamp": _NOON}
@@ -66,8 +68,10 @@ class Assumptions:
         ("naive", 0.0017),
         ("textbook", 0.0060),
         ("sharded", 0.0018),
+        ("intake", 0.0003),
     )
-    """CPU time of an event in an instance with one CPU, as docs/benchmarks measures it over HTTP."""
+    """CPU time of an event in an instance with one CPU, as docs/benchmarks measures it over HTTP. That of an
+    intake is taken to be the ledger's."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,10 @@ class Scenario:
     warm_up: float = 20.0
     window: float = 30.0
     seed: int = 1
+    source: str = "user_events"
+    """Of an intake: the source."""
+    users: int = 1
+    """Of an intake of `user_events`: over how many users its events are spread, each with a total."""
 
 
 @dataclass
@@ -95,7 +103,8 @@ class Outcome:
     p99: float = 0.0
     """Seconds from the first delivery to the acknowledgement."""
     writes: float = 0.0
-    """Documents written an acknowledged event."""
+    """Documents written an acknowledged event. Of an intake, the entry is one of them. In front of the others
+    somebody else wrote it."""
     commits: float = 0.0
     """Commits a second, all instances together, that landed."""
     aborted: float = 0.0
@@ -172,9 +181,10 @@ class ModelStore:
 
     root = "projects/demo-limits/databases/(default)/documents"
 
-    def __init__(self, firestore: Firestore, blocking: Blocking) -> None:
+    def __init__(self, firestore: Firestore, blocking: Blocking, shown: str) -> None:
         self._firestore = firestore
         self._blocking = blocking
+        self._shown = shown
 
     def commit(self, writes: Sequence[Write], **_: Any) -> datetime:
         """See `shared.store.Store`."""
@@ -186,8 +196,8 @@ class ModelStore:
         seconds, lands = self._firestore.ask([write.path for write in totals], len(created))
         if lands:
             self._firestore.markers.update(created)
-            hot = next(write for write in totals if write.path.startswith("aggregates_categories/"))
-            self._firestore.shown += hot.increments[("count",)]
+            hot = [write for write in totals if write.path.startswith(f"{self._shown}/")]
+            self._firestore.shown += sum(write.increments[("count",)] for write in hot)
         self._blocking.sleep(seconds)
         if not lands:
             raise Contention("too much contention on these documents")
@@ -252,22 +262,21 @@ class Instance:
         """End it."""
 
 
-class LedgerInstance(Instance):
-    """One instance of Libra: the real ledger, led by a thread in virtual time."""
+class LibraInstance(Instance):
+    """One instance of Libra: a real ledger or intake, led by a thread in virtual time."""
 
     def __init__(self, scenario: Scenario, firestore: Firestore, chance: random.Random) -> None:
         super().__init__(scenario, firestore, chance)
         self._blocking = Blocking(self.world)
         self._waiting = False
-        self._ledger = Ledger(
-            ModelStore(firestore, self._blocking),  # type: ignore[arg-type]  # as much of a store as it needs
-            libra(scenario.settings),
-            LIBRA_HOME,
-            scenario.settings,
-            clock=self.world.datetime,
-            sleep=self._blocking.sleep,
-        )
-        self._ledger._groups.wait_for_company = self._wait_for_company
+        intake = scenario.approach == "intake"
+        source, home = sources(scenario.settings)[scenario.source if intake else "libra"]
+        store: Any = ModelStore(firestore, self._blocking, source.aggregations[0].name)
+        virtual = {"clock": self.world.datetime, "sleep": self._blocking.sleep}
+        kind: Any = Intake if intake else Ledger
+        self._real: Intake | Ledger = kind(store, source, home, scenario.settings, **virtual)
+        self._groups: Any = self._real._groups
+        self._groups.wait_for_company = self._wait_for_company
 
     def handle(self, entry: Entry, answer: Answer) -> None:
         """Put the entry in the ledger's queue; lead if nobody does."""
@@ -278,22 +287,34 @@ class LedgerInstance(Instance):
             else:
                 self.world.after(0, self._lead)
 
-        own = self._ledger._member(entry)
+        own = self._member(entry)
         own.wake = wake
         try:
-            if self._ledger._groups.queue.enqueue(own):
+            if self._groups.queue.enqueue(own):
                 self.world.after(0, self._lead)
-            elif self._waiting and self._ledger._groups.queue.full.is_set():
+            elif self._waiting and self._groups.queue.full.is_set():
                 self._waiting = False
                 self._blocking.interrupt()
         except Overloaded:
             answer(False)
 
+    def _member(self, entry: Entry) -> Any:
+        if isinstance(self._real, Ledger):
+            return self._real._member(entry)
+        number = int(entry.path.rpartition("/")[2])
+        if self.scenario.source == "signals":
+            more = {"signal_type": "scroll", "flag_type": "long", "source_platform": "web"}
+            event = {"user_id": f"u{number}", "timestamp": entry.time, **more}
+        else:
+            user = f"u{number % self.scenario.users}"
+            event = {"event_id": str(number), "user_id": user, "event_type": "view", "timestamp": entry.time}
+        return self._real._member(event, None)
+
     def _lead(self) -> None:
-        self._blocking.do(self._ledger._groups.lead)
+        self._blocking.do(self._groups.lead)
 
     def _wait_for_company(self, seconds: float) -> None:
-        if not self._ledger._groups.queue.full.is_set():
+        if not self._groups.queue.full.is_set():
             self._waiting = True
             self._blocking.sleep(seconds)
             self._waiting = False
@@ -314,7 +335,7 @@ class Platform:
         self.world = World()
         self.firestore = Firestore(self.world, scenario.assumptions)
         self._chance = random.Random(scenario.seed)
-        kind = LedgerInstance if scenario.approach == "libra" else Instance
+        kind = LibraInstance if scenario.approach in {"libra", "intake"} else Instance
         self._instances = [
             kind(scenario, self.firestore, random.Random(number)) for number in range(scenario.instances)
         ]

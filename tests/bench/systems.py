@@ -101,11 +101,16 @@ class Server:
 
     def cpu_seconds(self) -> float:
         """User and system time of it and everything under it that lives."""
-        parents, used = _processes()
-        family = {self._child.pid}
-        while more := {pid for pid, parent in parents.items() if parent in family} - family:
-            family |= more
-        return sum(used.get(pid, 0.0) for pid in family)
+        return cpu_of(self._child.pid)
+
+
+def cpu_of(pid: int) -> float:
+    """User and system time of a process and of everything under it that lives, in seconds."""
+    parents, used = _processes()
+    family = {pid}
+    while more := {each for each, parent in parents.items() if parent in family} - family:
+        family |= more
+    return sum(used.get(each, 0.0) for each in family)
 
 
 def _processes() -> tuple[dict[int, int], dict[int, float]]:

@@ -28,8 +28,16 @@ pytestmark = [
     pytest.mark.skipif(not PAGE, reason="measured on request: make measure-board"),
 ]
 TEN_MINUTES = timedelta(minutes=10)
-BUCKETS = {0: "none", 1: "ten minutes", 6: "an hour", 72: "half a day", 144: "a day", 1_008: "a week"}
-"""Open buckets of ten minutes, and how long no recompute has run."""
+BUCKETS = {
+    0: "none",
+    1: "ten minutes",
+    6: "an hour",
+    12: "a day, compacted every hour",
+    144: "a day, never compacted",
+    1_008: "a week, never compacted",
+}
+"""Open buckets of ten minutes, and how long no recompute has run. Before the next hourly compaction there are
+the merged bucket, six of that hour, and up to five that a compaction leaves alone."""
 CHANGES = 20
 RATES = (1, 5, 20)
 """Entries a second."""

@@ -254,8 +254,12 @@ def plain(value: object) -> object:
 def connect(emulator: Emulator) -> Iterator[Callable[[], FirestoreStore]]:
     """Makes empty databases, all on one channel."""
     with grpc.insecure_channel(emulator.address) as channel:
-        admin = {"token": "owner"}  # the emulator's word for one whom no rules bind
-        yield lambda: FirestoreStore(channel, f"demo-{uuid.uuid4().hex[:12]}", "(default)", **admin)
+        yield lambda: FirestoreStore(
+            channel,
+            f"demo-{uuid.uuid4().hex[:12]}",
+            "(default)",
+            token="owner",  # noqa: S106 - the emulator's word for one whom no rules bind
+        )
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))

@@ -30,10 +30,12 @@ APIS = (
     "cloudresourcemanager",
     "cloudscheduler",
     "eventarc",
+    "firebasehosting",
     "firebaserules",
     "firestore",
     "iam",
     "logging",
+    "monitoring",
     "pubsub",
     "run",
     "secretmanager",
@@ -42,6 +44,11 @@ APIS = (
 )
 """The endpoints that gcloud is pointed here; each has its own first path segment."""
 
+LISTS = {
+    *("alertPolicies", "backupSchedules", "dashboards", "jobs", "metrics"),
+    *("services", "serviceLevelObjectives"),
+}
+"""The collections that a GET lists, empty or not."""
 READS = frozenset({"GET"})
 READING_VERBS = (":getIamPolicy", ":testIamPermissions", ":generateUploadUrl", "getDefaultServiceAccount")
 
@@ -79,6 +86,7 @@ class GoogleApis:
         refusals: answers to give instead: (method, a pattern for `api/path`) -> the refusal.
         resources: what exists, by `api/path`.
         lacking: permissions that the caller has not.
+        releases: what each site of Firebase Hosting served, the latest last.
         now: when functions say that they were deployed.
 
     Over 200 lines because each method is one call of an API, and all share the resources of one project.
@@ -101,6 +109,7 @@ class GoogleApis:
         self.lacking: set[str] = set()
         self.now = datetime.now(UTC)
         self.uploads: list[bytes] = []
+        self.releases: dict[str, list[Json]] = {}
         self._lock = threading.Lock()
         self._operations = 0
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -210,6 +219,10 @@ class GoogleApis:
             ("POST", r"(firebaserules/v1/projects/[^/]+/rulesets)"): self._create_ruleset,
             ("POST", r"(firebaserules/v1/projects/[^/]+/releases)"): self._create_release,
             ("POST", r"(firestore/v1/.*/backupSchedules)"): self._create_backup_schedule,
+            ("GET", r"firebasehosting/v1beta1/projects/[^/]+/sites/([^/]+)/releases"): lambda _, match: {
+                "releases": self.releases.get(match[1], [])[::-1][:1]
+            },
+            ("POST", r"firebasehosting/.*/sites/([^/]+)(?:/channels/live)?/releases"): self._release,
             ("GET", r"(storage/b)"): lambda _, match: {"items": self._under(match[1], "")},
             ("POST", r"upload/storage/v1/b/([^/]+)/o"): self._upload_object,
             ("GET", r"(pubsub/v1/projects/[^/]+/(topics|subscriptions))"): lambda _, match: {
@@ -222,6 +235,17 @@ class GoogleApis:
             ("POST", r"run/v2/(projects/[^/]+/locations/[^/]+)/builds:submit"): lambda *_: {
                 "buildOperation": self._built()
             },
+            ("POST", r"(logging/v2/projects/[^/]+/metrics)"): self._create_metric,
+            ("POST", r"(monitoring/v3/projects/[^/]+/alertPolicies)"): self._create_policy,
+            ("POST", r"(monitoring/v3/projects/[^/]+/services)"): self._create_service,
+            (
+                "POST",
+                r"(monitoring/v3/projects/[^/]+/services/[^/]+/serviceLevelObjectives)",
+            ): self._create_objective,
+            ("GET", r"(monitoring/v3/projects/[^/]+/services)"): lambda _, match: {
+                "services": [it for it in self._under(match[1], "") if "custom" in it]
+            },
+            ("POST", r"monitoring/v1/(projects/[^/]+)/dashboards"): self._create_board,
             ("POST", r"(run/apis/serving.knative.dev/v1/namespaces/[^/]+/services)"): self._put_service,
             ("PUT", r"(run/apis/serving.knative.dev/v1/namespaces/[^/]+/services)/[^/]+"): self._put_service,
         }
@@ -231,7 +255,7 @@ class GoogleApis:
         if request.method == "GET":
             if target in self.resources:
                 return self.resources[target]
-            if target.rpartition("/")[2] in {"backupSchedules", "jobs"}:
+            if target.rpartition("/")[2] in LISTS:
                 return {target.rpartition("/")[2]: self._under(target, "")}
         elif target in self.resources and request.method == "DELETE":
             del self.resources[target]
@@ -403,6 +427,44 @@ class GoogleApis:
         self.resources[target] = request.body | {"name": self._name(target)}
         return self.resources[target]
 
+    def _release(self, request: Request, match: re.Match[str]) -> Json:
+        self.releases.setdefault(match[1], []).append({"releaseTime": "2025-09-05T02:00:00Z", **request.body})
+        return {}
+
+    def _create_metric(self, request: Request, match: re.Match[str]) -> Json:
+        """Google gives its descriptor a name and a type."""
+        name = request.body["name"]
+        kind = {"name": f"projects/{self.project}/metricDescriptors/{name}", "type": f"user/{name}"}
+        descriptor = request.body.get("metricDescriptor", {}) | kind
+        self.resources[f"{match[1]}/{name}"] = request.body | {"metricDescriptor": descriptor}
+        return self.resources[f"{match[1]}/{name}"]
+
+    def _create_policy(self, request: Request, match: re.Match[str]) -> Json:
+        """Google numbers policies and conditions."""
+        self._operations += 1
+        target = f"{match[1]}/{self._operations}"
+        self.resources[target] = request.body | {"name": self._name(target)}
+        return self.resources[target]
+
+    def _create_service(self, request: Request, match: re.Match[str]) -> Json:
+        return self._named(match[1], request.query["serviceId"][0], request.body)
+
+    def _create_objective(self, request: Request, match: re.Match[str]) -> Json:
+        """An objective is of a service that there is."""
+        if match[1].rpartition("/")[0] not in self.resources:
+            raise Refusal(404, "NOT_FOUND", f"{match[1]} was not found")
+        return self._named(match[1], request.query["serviceLevelObjectiveId"][0], request.body)
+
+    def _named(self, collection: str, name: str, body: Json) -> Json:
+        target = f"{collection}/{name}"
+        self.resources[target] = body | {"name": self._name(target)}
+        return self.resources[target]
+
+    def _create_board(self, request: Request, match: re.Match[str]) -> Json:
+        name = f"{match[1]}/dashboards/7-b"
+        self.resources[f"monitoring/v1/{name}"] = request.body | {"name": name, "etag": "e1"}
+        return self.resources[f"monitoring/v1/{name}"]
+
     def _upload_object(self, request: Request, match: re.Match[str]) -> Json:
         """The last of several parts is the object; its boundary is the first line."""
         boundary = request.raw.partition(b"\r\n" if b"\r\n" in request.raw[:200] else b"\n")[0]
@@ -466,7 +528,7 @@ class GoogleApis:
             protocol_version = "HTTP/1.1"
 
             def _serve(self) -> None:
-                raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                raw = b"".join(self._chunks())
                 url = urlsplit(self.path)
                 api, _, path = url.path.lstrip("/").partition("/")
                 is_json = "json" in self.headers.get("Content-Type", "")
@@ -477,6 +539,16 @@ class GoogleApis:
                 except Refusal as refusal:
                     error = {"code": refusal.code, "status": refusal.status, "message": refusal.message}
                     self._reply(refusal.code, {"error": error})
+
+            def _chunks(self) -> Iterator[bytes]:
+                """The body: of a length that is said before, or in chunks, each with its own."""
+                if self.headers.get("Transfer-Encoding") != "chunked":
+                    yield self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                    return
+                while size := int(self.rfile.readline(), 16):
+                    yield self.rfile.read(size)
+                    self.rfile.readline()
+                self.rfile.readline()
 
             do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815 - http.server's names
 

@@ -54,7 +54,7 @@ def test_it_starts_without_any_package(arguments: list[str], tmp_path: Path) -> 
     if "--json" in arguments:
         assert [step["step"] for step in json.loads(done.stdout)["steps"] if step["commands"]][
             -1
-        ] == "schedule"
+        ] == "dashboard"
 
 
 def test_an_old_python_is_named(tmp_path: Path) -> None:

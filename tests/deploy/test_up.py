@@ -18,7 +18,7 @@ import pytest
 
 from deploy import indexes
 from deploy.steps.base import TRIGGERS
-from shared.catalog import LIBRA_HOME, libra
+from shared.catalog import LIBRA_HOME
 from shared.settings import Settings
 from tests.deploy.conftest import ROOT, WHERE, Deploy
 from tests.deploy.google_apis import GoogleApis, Json, Refusal
@@ -146,7 +146,7 @@ def test_one_account_may_call_each_function(apis: GoogleApis, service: str, call
 
 def test_the_schedule_calls_the_recompute_with_its_own_token(apis: GoogleApis) -> None:
     """Nightly at two in the configured zone, with an OIDC token for exactly that service, and retries."""
-    job = apis.change("POST", "cloudscheduler/.*/locations/europe-west6/jobs").body
+    job = apis.resources["cloudscheduler/v1/projects/kitchen-1/locations/europe-west6/jobs/libra-recompute"]
     assert (job["schedule"], job["timeZone"]) == ("0 2 * * *", "Europe/Zurich")
     target = job["httpTarget"]
     assert (target["httpMethod"], target["uri"]) == ("POST", f"{URL}/")
@@ -155,6 +155,19 @@ def test_the_schedule_calls_the_recompute_with_its_own_token(apis: GoogleApis) -
     assert target["headers"]["Content-Type"] == "application/json"
     assert job["attemptDeadline"] == "1800s"
     assert job["retryConfig"]["retryCount"] == 3
+
+
+def test_the_compaction_is_scheduled_each_hour_until_it_is_off(deploy: Deploy, apis: GoogleApis) -> None:
+    """It asks the recompute, with the same token; `--compact-schedule=off` removes its job, and no other."""
+    jobs = "cloudscheduler/v1/projects/kitchen-1/locations/europe-west6/jobs"
+    job = apis.resources[f"{jobs}/libra-compact"]
+    assert job["schedule"] == "30 * * * *"
+    assert json.loads(base64.b64decode(job["httpTarget"]["body"])) == {"compact": True}
+    assert job["httpTarget"]["uri"] == f"{URL}/"
+    done = deploy("up", *WHERE, "--compact-schedule=off", "--only=schedule")
+    assert done.returncode == 0, done.stderr
+    assert [path for path in apis.resources if path.startswith(jobs)] == [f"{jobs}/libra-recompute"]
+    assert deploy("up", *WHERE, "--only=schedule").returncode == 0
 
 
 def test_the_database_is_created_in_native_mode_and_protected(apis: GoogleApis) -> None:
@@ -168,14 +181,13 @@ def test_the_database_is_created_in_native_mode_and_protected(apis: GoogleApis) 
 
 def test_the_indexes_the_exemptions_and_the_policy_are_declared(apis: GoogleApis) -> None:
     """What is written on every event is not indexed, markers expire, and each index of the file is there."""
-    source = libra(Settings())
-    created = [it for it in apis.changes() if it.path.endswith("/collectionGroups/libra/indexes")]
-    asked = [{name: it.body[name] for name in ("collectionGroup", "queryScope", "fields")} for it in created]
-    assert asked == indexes.declared()["indexes"]
+    created = [it for it in apis.changes() if re.search(r"/collectionGroups/[^/]+/indexes$", it.path)]
+    asked = [(it.path.split("/")[-2], it.body["queryScope"], it.body["fields"]) for it in created]
+    wanted = indexes.declared()
+    assert asked == [(it["collectionGroup"], it["queryScope"], it["fields"]) for it in wanted["indexes"]]
     patched = [it for it in apis.changes() if it.method == "PATCH" and "/fields/" in it.path]
     exempt = {tuple(it.path.split("/")[6::2]) for it in patched if it.query["updateMask"] == ["indexConfig"]}
-    totals = {(it.name, field) for it in source.aggregations for field in ("recent", "updated_at")}
-    assert exempt == totals | {(LIBRA_HOME.seen, "expires_at"), (LIBRA_HOME.archives, "deltas")}
+    assert exempt == {(it.collection, *it.fields) for it in indexes.wanted(wanted) if it.kind == "exempt"}
     assert all(it.body.get("indexConfig") in ({}, None) for it in patched)
     policies = [it for it in patched if it.query["updateMask"] == ["ttlConfig"]]
     assert [it.path.split("/")[6::2] for it in policies] == [[LIBRA_HOME.seen, "expires_at"]]

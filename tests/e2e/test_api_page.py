@@ -74,6 +74,36 @@ def test_the_client_does_the_same(stack: LocalStack) -> None:
     assert re.fullmatch(r"Mac/Cheese 2 2 .*\n\.\. 1 1 .*\n", done.stdout)
 
 
+def test_the_client_explains_and_starts_a_recompute(stack: LocalStack) -> None:
+    """What an operator asks it; a second time at once, the run may still be under way."""
+    done = run(stack, sys.executable, "-c", snippet("operator"))
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"e0 1 \w+\ne2 1 \w+\n(started|under way) \d{8}T\d{6}Z-\w+\n", done.stdout)
+
+
+def test_the_dart_snippet_asks_what_there_is(stack: LocalStack) -> None:
+    """Its address, its query, its header and the fields that it reads are those of the schema."""
+    text = snippet("dart")
+    schema = httpx.get(f"http://{stack.api.address}/openapi.json").json()
+    (path,) = re.findall(r"path: '([^']+)'", text)
+    operation = schema["paths"]["/v1/total/{aggregation}"]["get"]
+    assert path == "/v1/total/aggregates_categories"
+    assert set(re.findall(r"queryParameters: \{'(\w+)': key\}", text)) == {
+        it["name"] for it in operation["parameters"] if it["in"] == "query"
+    }
+    assert re.findall(r"headers: \{'(\w+)': '(\w+) \$token'\}", text) == [("Authorization", "Bearer")]
+    (scheme,) = operation["security"]
+    assert schema["components"]["securitySchemes"][next(iter(scheme))]["scheme"] == "bearer"
+    total, problem = (schema["components"]["schemas"][it]["properties"] for it in ("Total", "ProblemBody"))
+    assert set(re.findall(r"Exception\(body\['(\w+)'\]\)", text)) == {"detail"} <= problem.keys()
+    read = re.findall(r"\$\{body\['(\w+)'\]\['(\w+)'\]\}", text)
+    assert {field for field, _ in read} == {"values", "pending"} <= total.keys()
+    headers = {"Authorization": f"Bearer {unsigned_token(stack.project, 'reader')}"}
+    for query, count in (("key=Mac%2FCheese", 2), ("key=a+b", 0), ("key", 0)):  # as Dart's Uri writes them
+        answer = httpx.get(f"http://{stack.api.address}{path}?{query}", headers=headers).json()
+        assert {answer[field][measure] for field, measure in read} == {count}
+
+
 @pytest.mark.skipif(shutil.which("node") is None, reason="needs Node to read JavaScript")
 def test_the_javascript_snippet_is_javascript(tmp_path: Path) -> None:
     """Its syntax; the modules that it imports are the reader's."""

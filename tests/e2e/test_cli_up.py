@@ -100,16 +100,19 @@ def test_up_tells_where_it_listens_and_ends_cleanly(project: str, number: signal
 
 
 @linux
-def test_up_says_so_when_a_part_ends_by_itself(project: str) -> None:
-    """The emulator killed from outside: the message names it and its log, status 1, nothing is left."""
+@pytest.mark.parametrize(
+    ("command", "name"), [("java", "the Firestore emulator"), ("services.api.main:app", "the API")]
+)
+def test_up_says_so_when_a_part_ends_by_itself(project: str, command: str, name: str) -> None:
+    """Killed from outside: the message names the part and its log, status 1, nothing is left."""
     with up(project) as (process, printed):
         folder = re.search(r"logs +(\S+)", printed)
         assert folder
-        (emulator,) = (pid for pid in of_project(project) if "java" in _command(pid))
-        os.kill(emulator, signal.SIGKILL)
+        (part,) = (pid for pid in of_project(project) if command in _command(pid))
+        os.kill(part, signal.SIGKILL)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert errors.startswith("libra: the Firestore emulator ended; its log ")
+    assert errors.startswith(f"libra: {name} ended; its log ")
     wait_until_gone(project)
 
 
@@ -138,7 +141,7 @@ def test_up_with_something_unknown_names_what_there_is() -> None:
 
 def _command(pid: int) -> str:
     with open(f"/proc/{pid}/cmdline", encoding="utf-8") as file:
-        return file.read().split("\0")[0]
+        return file.read()
 
 
 def test_a_small_demo_is_exact() -> None:

@@ -117,6 +117,17 @@ def test_an_operator_verifies_repairs_and_looks(kitchen: Kitchen) -> None:
     assert "Proven up to" in libra(kitchen, "status").stdout
 
 
+def test_an_operator_compacts(kitchen: Kitchen) -> None:
+    """Nothing is old enough to be merged; a lease that is held is respected."""
+    done = libra(kitchen, "compact", "--json")
+    assert (done.returncode, json.loads(done.stdout)["writes"]) == (0, 0)
+    assert libra(kitchen, "compact").stdout.startswith("0 totals are smaller")
+    held = {"run_id": "another", "token": 99, "expires_at": datetime.now(UTC) + timedelta(minutes=1)}
+    kitchen.store.commit([Merge(kitchen.home.state, {("lease",): held})], timeout=10)
+    refused = libra(kitchen, "compact")
+    assert (refused.returncode, "run another holds the lease" in refused.stderr) == (1, True)
+
+
 def test_status_shows_what_is_pending_and_a_run_that_died(kitchen: Kitchen) -> None:
     """What the triggers counted since the watermark, and a record whose lease is over."""
     assert libra(kitchen, "recompute").returncode == 0

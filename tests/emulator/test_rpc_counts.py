@@ -1,58 +1,29 @@
 """What an event costs at the database: RPCs, writes, reads. None of it depends on the machine."""
 
 import asyncio
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
-import grpc
 import pytest
 
 from shared.aggregation import Entry
 from shared.catalog import libra
 from shared.ledger import Ledger, Outcome
 from shared.settings import Settings
-from shared.store.client import FirestoreStore
 from tests.bench.events import Feed
 from tests.support.kitchen import Kitchen
-
-
-class Counted(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):  # type: ignore[type-arg]  # any message
-    """Counts what goes over the wire."""
-
-    def __init__(self) -> None:
-        self.rpcs: Counter[str] = Counter()
-        self.written: list[int] = []
-        self.read = 0
-
-    def intercept_unary_unary(self, proceed: Callable[..., Any], details: Any, request: Any) -> Any:
-        self.rpcs[details.method.rpartition("/")[2]] += 1
-        if hasattr(request, "writes"):
-            self.written.append(len(request.writes))
-        return proceed(details, request)
-
-    def intercept_unary_stream(self, proceed: Callable[..., Any], details: Any, request: Any) -> Any:
-        self.rpcs[details.method.rpartition("/")[2]] += 1
-        self.read += len(request.documents)
-        return proceed(details, request)
+from tests.support.wire import counted_store
 
 
 class Bench:
     """A ledger whose calls are counted."""
 
     def __init__(self, kitchen: Kitchen, **settings: Any) -> None:
-        self.wire = Counted()
         host = kitchen.settings.emulator_host
         assert host
         assert kitchen.settings.project
-        self._channel = grpc.insecure_channel(host)
-        store = FirestoreStore(
-            grpc.intercept_channel(self._channel, self.wire),
-            kitchen.settings.project,
-            "(default)",
-            token="owner",  # noqa: S106 - the emulator's administrator
-        )
+        store, self.wire, self._channel = counted_store(host, kitchen.settings.project)
         self.ledger = Ledger(
             store,
             kitchen.source,

@@ -1,17 +1,18 @@
 """What the windows say of a total never contradicts the entries, whatever was lost, archived or killed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from shared.errors import LeaseHeld
 from shared.recompute import STEPS
-from shared.windows import Total, freshness, proof, total, totals
-from shared.windows.proof import Proof
+from shared.windows import freshness, proof, total, totals
 from tests.properties.test_retain import History, operation
 from tests.support.recomputing import Died, dying_at
+from tests.support.truth import Truth
 
 BEGUN: list[tuple[object, ...]] = [("serve", True), ("serve", False), ("later", 900), ("run",)]
 """What a history begins with: something is proven."""
@@ -59,29 +60,18 @@ class Watched(History):
         if now.watermark is None:
             return
         assert now.watermark <= now.at
-        later = (each["watermark"] for each in world.runs() if each.get("watermark"))
-        since = [each for each in later if isinstance(each, datetime) and each > now.watermark]
-        exact = {at: self.kept.true_at(at) for at in {now.watermark, *since}}
+        sealed = [each["watermark"] for each in world.runs() if isinstance(each.get("watermark"), datetime)]
+        truth = Truth(cache(self.kept.true_at), sealed)  # type: ignore[arg-type]  # they are
         for each in world.source.aggregations:
             page = totals(world.store, world.source, world.home, each.name, proven=now, limit=1_000)
             assert page.after is None
+            truth.lists(each.name, now.watermark, page.items)
             for one in page.items:
-                self.agrees(one, now, exact)
+                assert one.settled == (now.sealed == now.watermark)
                 assert isinstance(one.key, str | int)
                 again = total(world.store, world.source, world.home, each.name, str(one.key), proven=now)
                 assert again == one
-            shown = {f"{each.name}/{one.id}" for one in page.items}
-            counted = {path for path in exact[now.watermark] if path.startswith(f"{each.name}/")}
-            assert counted <= shown
             assert fresh.pending[each.name] == sum(one.pending["count"] for one in page.items)
-
-    def agrees(self, one: Total, now: Proof, exact: Mapping[datetime, Mapping[str, int]]) -> None:
-        """``values`` less ``pending`` is true at the watermark; not settled, maybe at one sealed since."""
-        path = f"{one.aggregation}/{one.id}"
-        assert (one.exact_through, one.settled) == (now.watermark, now.sealed == now.watermark)
-        said = one.values["count"] - one.pending["count"]
-        true = {at: exact[at].get(path, 0) for at in exact if at == now.watermark or not one.settled}
-        assert said in true.values(), (path, said, true)
 
 
 def watch(operations: Sequence[tuple[object, ...]]) -> None:

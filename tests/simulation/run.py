@@ -17,6 +17,7 @@ import shared.archive
 import shared.grouping
 import shared.ledger
 import shared.recompute
+import shared.watermark
 from shared.aggregation import Entry, Version
 from shared.catalog import LIBRA_HOME, libra
 from shared.errors import AlreadyExists, LibraError, Transient
@@ -30,6 +31,7 @@ from tests.simulation.schedule import (
     WEATHERS,
     Archive,
     Cause,
+    Compact,
     Deliver,
     Edit,
     Expire,
@@ -77,6 +79,7 @@ class Figures:
     deliveries: int = 0
     runs: Counter[str] = field(default_factory=Counter)
     archives: Counter[str] = field(default_factory=Counter)
+    compactions: Counter[str] = field(default_factory=Counter)
     outcomes: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     corrections: int = 0
@@ -90,6 +93,7 @@ class Figures:
         self.changes += other.changes
         self.runs += other.runs
         self.archives += other.archives
+        self.compactions += other.compactions
         self.outcomes += other.outcomes
         self.faults += other.faults
 
@@ -99,7 +103,7 @@ class Figures:
             f"{self.schedules} schedules in {seconds:.0f} s ({self.schedules / seconds:.0f} a second)",
             f"entries {self.entries}, deliveries {self.deliveries}, corrections {self.corrections}",
         ]
-        for what in ("changes", "outcomes", "runs", "archives", "faults"):
+        for what in ("changes", "outcomes", "runs", "archives", "compactions", "faults"):
             counted: Counter[str] = getattr(self, what)
             lines.append(
                 f"{what}: " + ", ".join(f"{name} {number}" for name, number in counted.most_common())
@@ -179,6 +183,13 @@ class Simulation:
                 self.world.at(
                     at,
                     lambda: self.world.spawn(f"archive {number}", lambda: self._archive(number, operation)),
+                )
+            case Compact():
+                self.world.at(
+                    at,
+                    lambda: self.world.spawn(
+                        f"compaction {number}", lambda: self._compact(number, operation)
+                    ),
                 )
             case _:
                 self.world.at(at, lambda: self._do(operation))
@@ -351,6 +362,21 @@ class Simulation:
         self.laws.completed(report)
         return report
 
+    def _compact(self, number: int, compact: Compact) -> None:
+        process = Process(f"compaction {number}", seconds(compact.skew))
+        self._recomputes.append(process)
+        recompute = self._recomputing(process, WEATHERS[compact.weather])
+        try:
+            with self.world.inside(process):
+                done = recompute.compact()
+        except (LibraError, Died) as error:
+            self.world.tell(process.name, f"{type(error).__name__}: {error}")
+            self.figures.compactions[type(error).__name__] += 1
+            return
+        self.world.tell(process.name, f"compacted: {done}")
+        self.figures.compactions["completed"] += 1
+        self.figures.compactions["totals compacted"] += done.writes
+
     def _archive(self, number: int, archive: Archive) -> None:
         process = Process(f"archive {number}", seconds(archive.skew))
         self._recomputes.append(process)
@@ -505,6 +531,8 @@ def _deterministic(simulation: Simulation) -> Iterator[None]:
             patch.object(parts.recompute.fence, "secrets", secrets),
             patch.object(shared.recompute.fence, "secrets", secrets),
             patch.object(parts.archive.pages, "PAGE_ENTRIES", 2),
+            patch.object(shared.watermark, "WORTH", 1),
+            patch.object(parts.recompute.compaction, "PAGE", 2),
         ):
             yield
     finally:

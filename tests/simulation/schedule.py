@@ -1,7 +1,7 @@
 """What happens in one world, as plain data: drawn from a seed, replayed as it is, shrunk when it fails."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Literal, TypeAlias
@@ -90,8 +90,17 @@ class Archive:
 
 
 @dataclass(frozen=True, slots=True)
+class Compact:
+    """A compaction of the totals starts, in a process of its own."""
+
+    at: Moment
+    skew: float
+    weather: str
+
+
+@dataclass(frozen=True, slots=True)
 class Kill:
-    """An instance, or every recompute and archive under way, is killed."""
+    """An instance, or every recompute, archive and compaction under way, is killed."""
 
     at: Moment
     victim: str
@@ -106,7 +115,7 @@ class Expire:
     """Of the others too: what is assumed never to happen while an event may still be delivered."""
 
 
-Operation: TypeAlias = Make | Edit | Remove | Deliver | Run | Archive | Kill | Expire
+Operation: TypeAlias = Make | Edit | Remove | Deliver | Run | Archive | Compact | Kill | Expire
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +212,7 @@ def draw(seed: str) -> Schedule:
         operations.append(Kill(at, victim))
     if rng.random() < 0.3:
         operations += [Expire(close() + rng.choice(_SOON)) for _ in range(2)]
+    operations += _compactions(seed, hot, lag, bucket)
     return Schedule(
         seed,
         lag,
@@ -216,6 +226,18 @@ def draw(seed: str) -> Schedule:
         tuple(enumerate(sorted(operations, key=lambda each: each.at))),
         loop=rng.random() < 0.5,
     )
+
+
+def _compactions(seed: str, hot: Sequence[Moment], lag: float, bucket: float) -> list[Operation]:
+    """With a chance of their own, so that whatever else a seed draws stays as it was."""
+    chance = random.Random(f"{seed}/compactions")
+    drawn: list[Operation] = []
+    if chance.random() < 0.3:
+        for _ in range(chance.randint(1, 3)):
+            behind = chance.choice((0.0, lag, lag + bucket, 2 * bucket))
+            at = max(0.0, chance.choice(hot) + behind + chance.choice(_CLOSE))
+            drawn.append(Compact(at, chance.uniform(-60, 60), chance.choice(tuple(WEATHERS))))
+    return drawn
 
 
 def seconds(number: float) -> timedelta:

@@ -11,7 +11,9 @@ WITHIN = 5_000
 
 
 KNOWN = {
+    "a compaction overwrites what a trigger has added meanwhile": (263,),
     "an archive moves an entry that has been edited since": (1277,),
+    "closed and open buckets are merged": (1061,),
     "the clocks' margin is forgotten for a deletion": (805,),
     "the margin is forgotten": (326,),
     "the record of a version that a superseded edit replaced is kept": (3190,),
@@ -33,4 +35,4 @@ def test_the_simulation_finds(name: str) -> None:
 
 def test_no_defect_is_lost() -> None:
     """A change of the code adapts the defects that it touches: it removes none."""
-    assert len(DEFECTS) >= 38
+    assert len(DEFECTS) >= 41

@@ -54,6 +54,8 @@ class GrpcProxy:
     """Calls seen, by method."""
     struck: Counter[tuple[str, Kind]] = field(default_factory=Counter)
     """Calls broken, by method and kind."""
+    waited_for: int = 0
+    """Calls whose clients have not given up, and have no answer yet."""
     _faults: list[_Fault] = field(default_factory=list)
     _mutex: threading.Lock = field(default_factory=threading.Lock)
     _released: threading.Event = field(default_factory=threading.Event)
@@ -175,6 +177,8 @@ class GrpcProxy:
 
     def forward(self, method: str, request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
         """Answer one call: through to the emulator, with whatever fault is due."""
+        self._wait(1)
+        context.add_callback(lambda: self._wait(-1))
         fault = self.next_fault(method, request)
         if fault and fault.kind == "fail":
             context.abort(fault.code, f"{method}: failed on purpose before it was sent")
@@ -190,6 +194,10 @@ class GrpcProxy:
             context.abort(error.code(), error.details() or "")
         if fault and fault.kind == "swallow":
             context.abort(fault.code, f"{method}: its reply was swallowed on purpose")
+
+    def _wait(self, more: int) -> None:
+        with self._mutex:
+            self.waited_for += more
 
     def _send(
         self, method: str, request: bytes, metadata: Metadata, seconds: float | None, fault: _Fault | None

@@ -183,7 +183,8 @@ class MemoryStore:
     def now(self, paths: Sequence[str]) -> tuple[datetime, list[Document | None]]:
         """See `Store.now`."""
         with self._lock:
-            return max(self.clock(), self._last), self.get(paths)
+            self._last = max(self.clock(), self._last)  # no later commit gets this time
+            return self._last, self.get(paths)
 
     # -- transactions
 

@@ -76,3 +76,36 @@ def test_a_second_delivery_counts_twice_without_a_guard() -> None:
     quick = Assumptions(document_rate=1e6, document_burst=1_000, duplicates=0.1)
     assert run("naive", 20, assumptions=quick).overcounted > 20
     assert run("libra", 20, assumptions=quick).overcounted == 0
+
+
+RATES = (1, 10, 100, 1_000)
+
+
+def bought(approach: Approach, rate: float, **changed: object) -> float:
+    """Documents written an event, its own included."""
+    seconds = max(6.0, min(60.0, 6_000 / rate))
+    changed |= {"warm_up": seconds / 3, "window": 2 * seconds / 3}
+    outcome = run(approach, rate, 1, **changed)
+    assert outcome.overcounted == 0 or approach == "naive"
+    return outcome.writes + (approach != "intake")
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_an_intake_never_writes_more_than_a_naive_trigger(rate: float) -> None:
+    """Whatever the rate, and also where each event has a user of its own: the worst case of `user_events`."""
+    naive = bought("naive", rate)
+    for users in (1, 20, 1_000_000):
+        assert bought("intake", rate, users=users) <= naive
+    assert bought("intake", rate, source="signals") <= naive
+
+
+@pytest.mark.parametrize("rate", [100, 1_000])
+def test_an_intake_writes_little_more_than_the_entries(rate: float) -> None:
+    """From 100 events a second on: the totals that all events share are a tenth of a write at most."""
+    assert bought("intake", rate, source="signals") <= 1.1
+    assert bought("intake", rate, users=1) <= 1.1
+
+
+def test_a_total_for_each_user_is_a_write_for_each_event() -> None:
+    """What no grouping saves: events of different users share no such total."""
+    assert 2.0 < bought("intake", 1_000, users=1_000_000) <= 2.1

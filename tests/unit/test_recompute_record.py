@@ -7,7 +7,7 @@ Over 300 lines because it compares whole records and corrections, field by field
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
@@ -23,7 +23,7 @@ from shared.recompute.comparison import LISTED
 from shared.recompute.corrections import BATCH_BYTES, BATCH_DOCUMENTS, batches
 from shared.recompute.fence import RETRY
 from shared.recompute.report import completed
-from shared.store import Delete, Document, Merge, Query
+from shared.store import Delete, Document, Merge, Query, Write
 from tests.support.memory_seams import Call, Fault, Seams
 from tests.support.recomputing import BEGIN, World, converged, totals
 
@@ -64,9 +64,15 @@ def test_the_record_and_the_state_tell_the_life_of_a_run(world: World) -> None:
     queued = {"state": "queued", "queued_at": NOW, "asked": "scan", "token": 1}
     chosen = queued | {"state": "processing", "watermark": W, "strategy": "scan", "why": "asked for"}
     assert seen["acquire"] == (queued | {"step": 0}, {"lease": lease | {"step": 0}})
-    assert seen["process"] == (chosen | {"step": 1}, {"lease": lease | {"step": 1}})
-    assert seen["seal"] == (chosen | {"step": 2}, {"lease": lease | {"step": 2}, "timestamp": W})
-    assert seen["correct"] == (chosen | {"step": 3}, {"lease": lease | {"step": 3}, "timestamp": W})
+    assert seen["process"] == (chosen | {"step": 1, "step_name": "process"}, {"lease": lease | {"step": 1}})
+    assert seen["seal"] == (
+        chosen | {"step": 2, "step_name": "seal"},
+        {"lease": lease | {"step": 2}, "timestamp": W},
+    )
+    assert seen["correct"] == (
+        chosen | {"step": 3, "step_name": "correct"},
+        {"lease": lease | {"step": 3}, "timestamp": W},
+    )
     standing = {
         each.name: {
             "collection": each.name,
@@ -87,6 +93,7 @@ def test_the_record_and_the_state_tell_the_life_of_a_run(world: World) -> None:
         | {
             "state": "completed",
             "step": 4,
+            "step_name": "complete",
             "run_id": report.run_id,
             "finished_at": NOW,
             "entries": 4,
@@ -218,6 +225,30 @@ def test_a_run_whose_last_reply_was_lost_fails_behind_the_step_that_landed(world
         world.run("scan")
     (record,) = world.runs()
     assert (record["state"], record["step"]) == ("failed", 2)
+    assert world.state()["lease"]["expires_at"] is None  # type: ignore[index]  # a map
+
+
+def test_a_step_that_lands_while_an_interrupted_run_says_that_it_failed_is_not_its_farewell(
+    world: World,
+) -> None:
+    """Ctrl-C ends the wait for a commit, not the commit: without the step's name the lease stayed held."""
+    interrupted: list[Sequence[Write]] = []
+
+    def interrupt(call: Call) -> None:
+        if call.method == "commit" and len(world.runs()) == 1 and not interrupted:
+            interrupted.append(call.about)  # type: ignore[arg-type]  # a commit is about writes
+            raise KeyboardInterrupt
+        if call.method == "commit" and interrupted:
+            late = interrupted.pop()
+            interrupted.append(())
+            if late:
+                world.memory.commit(late, timeout=10)
+
+    world.store = Seams(world.memory, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        world.run("scan")
+    (record,) = world.runs()
+    assert (record["state"], record["step"], record["step_name"]) == ("failed", 2, "fail")
     assert world.state()["lease"]["expires_at"] is None  # type: ignore[index]  # a map
 
 
@@ -430,7 +461,7 @@ def test_a_run_is_logged_with_its_report(world: World, logged: list[logging.LogR
         (logging.WARNING, "A recompute is completed"),
     ]
     fields = {name: value for name, value in vars(logged[0]).items() if name.startswith("recompute_")}
-    expected = report.as_json() | {"corrections": 4}
+    expected = report.as_json() | {"corrections": 4, "source": "libra"}
     assert fields == {f"recompute_{name}": value for name, value in expected.items()}
 
 
