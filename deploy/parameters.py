@@ -284,8 +284,8 @@ PARAMETERS = (
         "off",
         "off|queue|direct",
         "the collector on Cloud Run: events go to Pub/Sub, or are counted before the answer",
-        ("collector",),
-        not_by_firebase="./deploy.sh up --only=collector deploys it",
+        ("topics", "collector"),
+        not_by_firebase="./deploy.sh up --only=topics,collector deploys it",
     ),
     Parameter(
         "LIBRA_COLLECTOR_ACCOUNTS",

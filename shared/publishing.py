@@ -8,8 +8,8 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import google.auth
 import grpc
@@ -65,12 +65,11 @@ _PublishRequest = _raw(_rpc.PublishRequest)
 _PublishResponse = _raw(_rpc.PublishResponse)
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """What is published."""
 
     data: bytes
-    attributes: Mapping[str, str] = field(default_factory=dict)
+    attributes: Mapping[str, str] = MappingProxyType({})
 
 
 Publish = Callable[[str, Sequence[Message]], Awaitable[None]]

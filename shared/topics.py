@@ -14,6 +14,8 @@ RETENTION_DAYS = 7
 """How long a message is kept, acknowledged or not: so far back a subscription can be set."""
 BACKOFF_SECONDS = (1, 600)
 """The shortest and the longest pause before a message that was refused is delivered again."""
+ACCEPTED = "accepted"
+"""The attribute that says when Libra accepted an event, where that was before its message was published."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ class Monitored(Step):
 
     def missing(self) -> Iterator[Change]:
         """What is wanted and is not there, or differs; then what is there and no longer wanted."""
-        there = self._there()
+        there = self.there()
         changed = {name: it for name, it in self._wanted.items() if not self._same(there.get(name), it)}
         for name, wanted in changed.items():
             yield self._put(name, wanted, there.get(name))
@@ -56,12 +56,12 @@ class Monitored(Step):
 
     def surplus(self) -> Iterator[Change]:
         """What is there of ours."""
-        for found in self._there().values():
+        for found in self.there().values():
             yield self._remove(found)
 
     def state(self) -> Iterator[tuple[str, str]]:
         """How many are there, and how many are as their files say."""
-        there = self._there()
+        there = self.there()
         same = sum(self._same(there.get(name), it) for name, it in self._wanted.items())
         yield self.name, f"{len(there)} there, {same} of {len(self._wanted)} up to date"
 
@@ -86,7 +86,8 @@ class Monitored(Step):
         version, _, kind = self.collection.partition("/")
         return f"{version}/projects/{self.deployment.project}/{kind}"
 
-    def _there(self) -> dict[str, Json]:
+    def there(self) -> dict[str, Json]:
+        """What is there of ours, by name."""
         if self.gcloud.planning:
             return {}
         found = listed(self._google, self.api, self._parent, self.collection.rpartition("/")[2])
@@ -159,7 +160,7 @@ class Objectives(Monitored):
         if not self._wanted:
             yield from self.surplus()
             return
-        if not self._served():
+        if not self.served():
             body = {"displayName": "Libra", "custom": {}}
             yield sending(self._google, "POST", self.api, f"{self._services}?serviceId=libra", body=body)
         yield from super().missing()
@@ -167,14 +168,15 @@ class Objectives(Monitored):
     def surplus(self) -> Iterator[Change]:
         """The objectives, then the service."""
         yield from super().surplus()
-        if self._served():
+        if self.served():
             yield sending(self._google, "DELETE", self.api, f"{self._services}/libra")
 
     @property
     def _services(self) -> str:
         return f"v3/projects/{self.deployment.project}/services"
 
-    def _served(self) -> bool:
+    def served(self) -> bool:
+        """Whether the service is there."""
         if self.gcloud.planning:
             return False
         found = listed(self._google, self.api, self._services, "services")

@@ -125,7 +125,7 @@ class Indexes(Step):
 
     def missing(self) -> Iterator[Change]:
         """What is declared and not there."""
-        there = set(indexes.present(self._composites(), self._exempt(), self._expiring()))
+        there = set(indexes.present(self.composites(), self.exempt(), self.expiring()))
         for declared in indexes.wanted(indexes.declared()):
             if declared in there:
                 continue
@@ -142,10 +142,10 @@ class Indexes(Step):
 
     def surplus(self) -> Iterator[Change]:
         """What is declared and there."""
-        composites = self._composites()
+        composites = self.composites()
         for name in indexes.declared_composites(composites, indexes.declared()):
             yield gcloud("firestore", "indexes", "composite", "delete", name, *self.deployment.in_database)
-        there = [field["name"] for field in self._exempt()]
+        there = [field["name"] for field in self.exempt()]
         for declared in indexes.wanted(indexes.declared()):
             field = f"/collectionGroups/{declared.collection}/fields/{declared.fields[0]}"
             if declared.kind != "composite" and any(name.endswith(field) for name in there):
@@ -154,7 +154,8 @@ class Indexes(Step):
     def state(self) -> Iterator[tuple[str, str]]:
         """Whether the indexes and the policy are ready."""
         where = self.deployment.in_database
-        ours = ("--filter=name~collectionGroups/libra/", "--format=value(state)")
+        groups = "|".join(sorted({it["collectionGroup"] for it in indexes.declared()["indexes"]}))
+        ours = (f"--filter=name~collectionGroups/({groups})/", "--format=value(state)")
         states = self.gcloud.look("firestore", "indexes", "composite", "list", *where, *ours).split()
         counted = [f"{states.count(state)} {state}" for state in sorted(set(states))]
         yield "indexes", ", ".join(counted) or "not there"
@@ -172,13 +173,16 @@ class Indexes(Step):
             patient=True,
         )
 
-    def _composites(self) -> list[dict[str, Any]]:
+    def composites(self) -> list[dict[str, Any]]:
+        """The composite indexes that are there."""
         return self._listed("indexes", "composite")
 
-    def _exempt(self) -> list[dict[str, Any]]:
+    def exempt(self) -> list[dict[str, Any]]:
+        """The fields with settings of their own."""
         return self._listed("indexes", "fields")
 
-    def _expiring(self) -> list[dict[str, Any]]:
+    def expiring(self) -> list[dict[str, Any]]:
+        """The fields with a time-to-live policy."""
         return self._listed("fields", "ttls")
 
     def _listed(self, *words: str) -> list[dict[str, Any]]:

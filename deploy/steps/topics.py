@@ -11,6 +11,8 @@ from shared.settings import Settings
 from shared.topics import ACK_SECONDS, BACKOFF_SECONDS, MAX_DELIVERIES, RETENTION_DAYS, Topics
 
 KEPT = f"{RETENTION_DAYS * 86_400}s"
+Found = dict[str, Any]
+"""A topic or a subscription as Pub/Sub describes it; empty: it is not there."""
 SUBSCRIBER, PUBLISHER = "roles/pubsub.subscriber", "roles/pubsub.publisher"
 
 
@@ -42,39 +44,44 @@ class TopicsStep(Step):
 
     def missing(self) -> Iterator[Change]:
         """Of each source the dead letters first, and what lets Pub/Sub write them last."""
-        for each in names() if self._wanted else ():
+        if not self._wanted:
+            return
+        topics, subscriptions = self._listed("topics"), self._listed("subscriptions")
+        agent = f"serviceAccount:service-{self.deployment.number()}@gcp-sa-pubsub.iam.gserviceaccount.com"
+        for each in names():
             for topic in (each.dead, each.topic):
-                yield from self._topic(topic)
-            yield from self._subscription(each.dead, each.dead)
-            yield from self._subscription(each.subscription, each.topic, each.dead)
-            yield from self._agent("topics", each.dead, PUBLISHER)
-            yield from self._agent("subscriptions", each.subscription, SUBSCRIBER)
+                yield from self._topic(topic, topics.get(topic, {}))
+            yield from self._subscription(each.dead, each.dead, subscriptions.get(each.dead, {}))
+            found = subscriptions.get(each.subscription, {})
+            yield from self._subscription(each.subscription, each.topic, found, each.dead)
+            # Pub/Sub itself moves a message to the dead letters: it publishes there, and acknowledges here.
+            yield from granting(self, "topics", each.dead, agent, PUBLISHER)
+            yield from granting(self, "subscriptions", each.subscription, agent, SUBSCRIBER)
 
     def surplus(self) -> Iterator[Change]:
         """Subscriptions, then topics."""
-        for each in names():
-            for kind, name in (
-                *(("subscriptions", it) for it in (each.subscription, each.dead)),
-                *(("topics", it) for it in (each.topic, each.dead)),
-            ):
-                if self._found(kind, name):
-                    yield gcloud("pubsub", kind, "delete", name, self.deployment.in_project)
+        for kind in ("subscriptions", "topics"):
+            there = self._listed(kind)
+            for each in names():
+                first = each.subscription if kind == "subscriptions" else each.topic
+                for name in (first, each.dead):
+                    if name in there:
+                        yield gcloud("pubsub", kind, "delete", name, self.deployment.in_project)
 
     def state(self) -> Iterator[tuple[str, str]]:
         """Whether each subscription is there and attached."""
+        there = self._listed("subscriptions")
         for each in names():
-            found = self._found("subscriptions", each.subscription)
+            found = there.get(each.subscription)
             yield each.subscription, str(found.get("state", "there")) if found else "not there"
 
-    def _topic(self, name: str) -> Iterator[Change]:
-        found = self._found("topics", name)
+    def _topic(self, name: str, found: Found) -> Iterator[Change]:
         if found.get("messageRetentionDuration") != KEPT:
             verb, flag = ("update" if found else "create"), f"--message-retention-duration={RETENTION_DAYS}d"
             yield gcloud("pubsub", "topics", verb, name, self.deployment.in_project, flag)
 
-    def _subscription(self, name: str, topic: str, dead: str | None = None) -> Iterator[Change]:
+    def _subscription(self, name: str, topic: str, found: Found, dead: str = "") -> Iterator[Change]:
         project = self.deployment.project
-        found = self._found("subscriptions", name)
         wanted: dict[str, Any] = {
             "topic": f"projects/{project}/topics/{topic}",
             "ackDeadlineSeconds": ACK_SECONDS,
@@ -111,16 +118,10 @@ class TopicsStep(Step):
             verb = "update" if found else "create"
             yield gcloud("pubsub", "subscriptions", verb, name, self.deployment.in_project, *flags)
 
-    def _agent(self, kind: str, name: str, role: str) -> Iterator[Change]:
-        """Pub/Sub itself moves a message to the dead letters: it publishes there, and acknowledges here."""
-        agent = f"serviceAccount:service-{self.deployment.number()}@gcp-sa-pubsub.iam.gserviceaccount.com"
-        yield from granting(self, kind, name, agent, role)
-
-    def _found(self, kind: str, name: str) -> dict[str, Any]:
-        described = self.gcloud.look(
-            *("pubsub", kind, "describe", name, self.deployment.in_project, "--format=json")
-        )
-        return dict(json.loads(described or "{}"))
+    def _listed(self, kind: str) -> dict[str, Found]:
+        """What there is, by its name in the project."""
+        listed = self.gcloud.look("pubsub", kind, "list", self.deployment.in_project, "--format=json")
+        return {str(it["name"]).rpartition("/")[2]: it for it in json.loads(listed or "[]")}
 
 
 def granting(step: Step, kind: str, name: str, member: str, role: str) -> Iterator[Change]:

@@ -92,9 +92,10 @@ class Worker(Step):
         if not self._repository():
             kind = "--repository-format=docker"
             yield gcloud("artifacts", "repositories", "create", REPOSITORY, *self._in_location, kind)
-        tag = ("artifacts", "tags", "describe", image.rpartition(":")[2], f"--package={POOL}")
-        where = (f"--repository={REPOSITORY}", *self._in_location, "--format=value(name)")
-        if not self.gcloud.look(*tag, *where) or deployment.force:
+        listed = ("artifacts", "tags", "list", f"--package={POOL}", f"--repository={REPOSITORY}")
+        tags = self.gcloud.look(*listed, *self._in_location, "--format=value(name)").splitlines()
+        wanted = image.rpartition(":")[2]
+        if deployment.force or not any(tag.rpartition("/")[2] == wanted for tag in tags):
             account = f"projects/{deployment.project}/serviceAccounts/{deployment.email(BUILDER)}"
             yield gcloud(
                 *("builds", "submit", "build/worker", f"--pack=image={image}", *deployment.in_region),

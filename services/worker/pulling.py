@@ -15,8 +15,9 @@ from google.cloud.pubsub_v1.types import FlowControl
 MOST_BYTES = 50 * 1024 * 1024
 """Bytes of messages under way in one process, for each source."""
 
-LEASE_SECONDS = 20
-"""How long a message stays with a worker that has died. The client extends it while the worker lives."""
+LEASE_SECONDS = 10
+"""How long a message stays with a worker that has died; the shortest that Pub/Sub allows. The client extends
+it while the worker lives."""
 
 Take = Callable[[Message], Coroutine[Any, Any, None]]
 

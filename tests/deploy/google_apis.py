@@ -225,6 +225,13 @@ class GoogleApis:
             ("POST", r"firebasehosting/.*/sites/([^/]+)(?:/channels/live)?/releases"): self._release,
             ("GET", r"(storage/b)"): lambda _, match: {"items": self._under(match[1], "")},
             ("POST", r"upload/storage/v1/b/([^/]+)/o"): self._upload_object,
+            ("GET", r"(pubsub/v1/projects/[^/]+/(topics|subscriptions))"): lambda _, match: {
+                match[2]: self._under(match[1], "")
+            },
+            ("PUT", r"(pubsub/v1/projects/[^/]+/(?:topics|subscriptions)/[^/]+)"): self._put_pubsub,
+            ("PATCH", r"(pubsub/v1/projects/[^/]+/(?:topics|subscriptions)/[^/]+)"): self._patch_pubsub,
+            ("POST", r"(artifactregistry/v1/.*/repositories)"): self._create_repository,
+            ("DELETE", r"(artifactregistry/.*)"): self._delete_long,
             ("POST", r"run/v2/(projects/[^/]+/locations/[^/]+)/builds:submit"): lambda *_: {
                 "buildOperation": self._built()
             },

@@ -254,7 +254,7 @@ def test_a_device_can_not_overwrite_by_creating(database: Database) -> None:
     assert device.update(f"libra/{name}", ENTRY) == DENIED
 
 
-@pytest.mark.parametrize("path", ["customers/one", "libra/one/notes/one"])
+@pytest.mark.parametrize("path", ["customers/one", "libra/one/notes/one", "collector_keys/one"])
 def test_what_is_not_named_is_closed(database: Database, path: str) -> None:
     """A collection that the rules do not name belongs to nobody."""
     assert database.as_({"libra": "operator"}).get(path) == DENIED

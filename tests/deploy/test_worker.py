@@ -22,6 +22,7 @@ MEMBER = "serviceAccount:libra-worker@kitchen-1.iam.gserviceaccount.com"
 AGENT = "serviceAccount:service-1234567890@gcp-sa-pubsub.iam.gserviceaccount.com"
 SOURCES = ("user_events", "signals")
 ONLY = (*WHERE, "--only=topics,worker")
+pytestmark = pytest.mark.timeout(600)
 ON = (*ONLY, "--worker=on", "--worker-instances=2", "--worker-messages=500")
 
 
@@ -130,8 +131,9 @@ def test_its_account_may_write_documents_and_pull(apis: GoogleApis) -> None:
 
 def test_a_second_run_changes_nothing(deploy: Deploy, apis: GoogleApis, folder: Path) -> None:
     """The same sources and flags: not even a build, once the image is there."""
-    tag = f"{REPOSITORY}/packages/libra-worker/tags/{stage.fingerprint(stage.WORKER)[:40]}"
-    apis.resources[tag] = {"name": tag.removeprefix("artifactregistry/v1/")}
+    tags = f"{REPOSITORY}/packages/libra-worker/tags"
+    name = f"{tags.removeprefix('artifactregistry/v1/')}/{stage.fingerprint(stage.WORKER)[:40]}"
+    apis.resources[tags] = {"tags": [{"name": name, "version": "sha256:0"}]}
     before, made = len(apis.changes()), len(calls(folder, "builds"))
     done = deploy("up", *ON)
     assert done.returncode == 0, done.stderr
@@ -148,7 +150,7 @@ def test_what_somebody_changed_is_changed_back(deploy: Deploy, apis: GoogleApis)
     target = f"{PROJECT}/subscriptions/signals-worker"
     apis.resources[target] |= {"retryPolicy": {}}
     apis.resources[target]["deadLetterPolicy"]["maxDeliveryAttempts"] = 5
-    assert deploy("up", *ON).returncode == 0
+    assert deploy("up", *WHERE, "--only=topics", "--worker=on").returncode == 0
     assert apis.resources[target]["retryPolicy"]["maximumBackoff"] == "600s"
     assert apis.resources[target]["deadLetterPolicy"]["maxDeliveryAttempts"] == 30
 
@@ -158,7 +160,7 @@ def test_a_subscription_of_another_topic_is_refused(deploy: Deploy, apis: Google
     target = f"{PROJECT}/subscriptions/signals-worker"
     before = apis.resources[target]["topic"]
     apis.resources[target]["topic"] = "_deleted-topic_"
-    done = deploy("up", *ON)
+    done = deploy("up", *WHERE, "--only=topics", "--worker=on")
     apis.resources[target]["topic"] = before
     assert done.returncode == 1
     assert "signals-worker is of _deleted-topic_" in done.stderr

@@ -42,12 +42,17 @@ class EventQueue:
     def __exit__(self, *_: object) -> None:
         self.store.close()
 
-    def publish(self, events: Iterable[object]) -> None:
+    def publish(
+        self, events: Iterable[object], *, topic: str = "", attributes: Mapping[str, str] | None = None
+    ) -> None:
         """A message for each event, in this order; bytes are published as they are."""
         data = [each if isinstance(each, bytes) else json.dumps(each).encode() for each in events]
         for first in range(0, len(data), 500):
-            messages = [{"data": base64.b64encode(each).decode()} for each in data[first : first + 500]]
-            self.call("topics", self.names.topic, "publish", messages=messages)
+            messages = [
+                {"data": base64.b64encode(each).decode(), "attributes": dict(attributes or {})}
+                for each in data[first : first + 500]
+            ]
+            self.call("topics", topic or self.names.topic, "publish", messages=messages)
 
     def settle(self, most: int = 500) -> int:
         """Settle what is there now, as a worker does; how many messages that were."""

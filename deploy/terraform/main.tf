@@ -1,0 +1,90 @@
+module "core" {
+  source = "./modules/core"
+
+  project_id        = var.project_id
+  location          = local.location
+  database          = var.firestore_database
+  pitr              = var.pitr
+  backup            = var.backup
+  backup_retention  = var.backup_retention
+  rules             = var.rules
+  secrets           = var.secrets
+  enable_monitoring = var.enable_monitoring
+  sources           = var.sources
+}
+
+module "functions" {
+  source = "./modules/functions"
+  count  = var.functions_archive != "" ? 1 : 0
+
+  project_id       = var.project_id
+  region           = var.region
+  location         = local.location
+  scheduler_region = local.scheduler_region
+  database         = var.firestore_database
+  time_zone        = var.time_zone
+  runtime          = local.runtime
+  recompute_lag    = var.recompute_lag_seconds != "" ? var.recompute_lag_seconds : var.lag_seconds
+  concurrency      = var.concurrency
+  edits            = var.edits
+  memory           = var.memory_limit
+  cpu              = var.cpu_limit
+  min_instances    = var.min_instances
+  max_instances    = var.max_instances
+  recompute_memory = var.recompute_memory
+  schedule         = var.schedule
+  compact_schedule = var.compact_schedule
+  api              = var.api
+  secrets          = module.core.secrets
+  emails           = module.core.emails
+  archive          = var.functions_archive
+}
+
+module "windows" {
+  source = "./modules/windows"
+  count  = var.api != "off" ? 1 : 0
+
+  project_id       = var.project_id
+  region           = var.region
+  mode             = var.api
+  image            = var.api_image
+  recompute_url    = var.functions_archive != "" ? module.functions[0].recompute_url : var.recompute_url
+  runtime          = local.runtime
+  operators        = var.api_operators
+  origins          = var.api_origins
+  deadline_seconds = var.api_deadline_seconds
+  max_instances    = var.api_max_instances
+
+  depends_on = [module.core]
+}
+
+module "doors" {
+  source = "./modules/doors"
+  count  = var.collector != "off" ? 1 : 0
+
+  project_id       = var.project_id
+  region           = var.region
+  mode             = var.collector
+  image            = var.collector_image
+  runtime          = local.runtime
+  accounts         = var.collector_accounts
+  origins          = var.collector_origins
+  signed_in        = var.collector_signed_in
+  rate             = var.collector_rate
+  deadline_seconds = var.collector_deadline_seconds
+  max_instances    = var.collector_max_instances
+
+  depends_on = [module.core]
+}
+
+module "monitoring" {
+  source = "./modules/monitoring"
+  count  = var.enable_monitoring ? 1 : 0
+
+  project_id = var.project_id
+  notify     = var.notify
+  runbook    = var.runbook
+  sources    = var.sources
+
+  depends_on = [module.core]
+}

@@ -1,0 +1,10 @@
+variable "project_id" { type = string }
+variable "location" { type = string }
+variable "database" { type = string }
+variable "pitr" { type = string }
+variable "backup" { type = string }
+variable "backup_retention" { type = string }
+variable "rules" { type = string }
+variable "secrets" { type = string }
+variable "enable_monitoring" { type = bool }
+variable "sources" { type = string }

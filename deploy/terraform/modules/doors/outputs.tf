@@ -1,0 +1,4 @@
+output "url" {
+  description = "Where the collector takes events"
+  value       = module.service.url
+}

@@ -1,0 +1,11 @@
+variable "project_id" { type = string }
+variable "region" { type = string }
+variable "mode" { type = string }
+variable "image" { type = string }
+variable "runtime" { type = map(string) }
+variable "accounts" { type = string }
+variable "origins" { type = string }
+variable "signed_in" { type = string }
+variable "rate" { type = string }
+variable "deadline_seconds" { type = string }
+variable "max_instances" { type = string }

@@ -1,0 +1,21 @@
+variable "project_id" { type = string }
+variable "region" { type = string }
+variable "location" { type = string }
+variable "scheduler_region" { type = string }
+variable "database" { type = string }
+variable "time_zone" { type = string }
+variable "runtime" { type = map(string) }
+variable "recompute_lag" { type = string }
+variable "concurrency" { type = string }
+variable "edits" { type = bool }
+variable "memory" { type = string }
+variable "cpu" { type = string }
+variable "min_instances" { type = string }
+variable "max_instances" { type = string }
+variable "recompute_memory" { type = string }
+variable "schedule" { type = string }
+variable "compact_schedule" { type = string }
+variable "api" { type = string }
+variable "secrets" { type = map(object({ secret = string, version = string })) }
+variable "emails" { type = map(string) }
+variable "archive" { type = string }

@@ -1,0 +1,24 @@
+locals {
+  # The files that deploy.sh sends, as they are.
+  folder     = "${var.sources}/deploy/monitoring"
+  parameters = { project = var.project_id, runbook = var.runbook }
+
+  metrics = {
+    for file in fileset("${local.folder}/metrics", "*.json") :
+    trimsuffix(file, ".json") => jsondecode(file("${local.folder}/metrics/${file}"))
+  }
+  objectives = {
+    for file in fileset("${local.folder}/objectives", "*.json") :
+    trimsuffix(file, ".json") => jsondecode(templatefile("${local.folder}/objectives/${file}", local.parameters))
+  }
+  alerts = {
+    for file in fileset("${local.folder}/alerts", "*.json") :
+    trimsuffix(file, ".json") => jsondecode(templatefile("${local.folder}/alerts/${file}", local.parameters))
+  }
+
+  # An id is one of this project.
+  channels = [
+    for channel in compact(split(",", var.notify)) :
+    strcontains(channel, "/") ? channel : "projects/${var.project_id}/notificationChannels/${channel}"
+  ]
+}

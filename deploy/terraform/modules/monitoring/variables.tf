@@ -1,0 +1,4 @@
+variable "project_id" { type = string }
+variable "notify" { type = string }
+variable "runbook" { type = string }
+variable "sources" { type = string }

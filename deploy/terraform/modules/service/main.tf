@@ -1,0 +1,69 @@
+data "google_project" "project" {
+  project_id = var.project_id
+}
+
+resource "google_service_account" "account" {
+  project      = var.project_id
+  account_id   = var.name
+  display_name = "Libra: ${trimprefix(var.name, "libra-")}"
+}
+
+resource "google_project_iam_member" "grant" {
+  project = var.project_id
+  role    = var.role
+  member  = "serviceAccount:${google_service_account.account.email}"
+}
+
+resource "google_cloud_run_v2_service" "service" {
+  project              = var.project_id
+  location             = var.region
+  name                 = var.name
+  ingress              = "INGRESS_TRAFFIC_ALL"
+  invoker_iam_disabled = true # it asks for a token itself
+  deletion_protection  = false
+
+  template {
+    service_account                  = google_service_account.account.email
+    timeout                          = "${tonumber(var.deadline_seconds) + 10}s"
+    max_instance_request_concurrency = var.concurrency
+
+    scaling {
+      min_instance_count = 0
+      max_instance_count = tonumber(var.max_instances)
+    }
+
+    containers {
+      image = var.image
+
+      resources {
+        limits = { cpu = "1", memory = var.memory }
+      }
+
+      # Its own address is known before it is deployed.
+      dynamic "env" {
+        for_each = merge(var.environment, {
+          (var.audience) = "https://${var.name}-${data.google_project.project.number}.${var.region}.run.app"
+        })
+
+        content {
+          name  = env.key
+          value = env.value
+        }
+      }
+
+      startup_probe {
+        http_get {
+          path = "/healthz"
+        }
+      }
+
+      liveness_probe {
+        http_get {
+          path = "/healthz"
+        }
+      }
+    }
+  }
+
+  depends_on = [google_project_iam_member.grant]
+}

@@ -1,0 +1,23 @@
+module "service" {
+  source = "../service"
+
+  project_id       = var.project_id
+  region           = var.region
+  name             = "libra-api"
+  role             = local.role
+  image            = var.image
+  memory           = "512Mi"
+  concurrency      = 40
+  deadline_seconds = var.deadline_seconds
+  max_instances    = var.max_instances
+  environment      = local.environment
+  audience         = "LIBRA_API_AUDIENCE"
+}
+
+resource "google_cloud_run_v2_service_iam_member" "caller" {
+  project  = var.project_id
+  location = var.region
+  name     = "libra-recompute"
+  role     = "roles/run.invoker"
+  member   = "serviceAccount:${module.service.email}"
+}

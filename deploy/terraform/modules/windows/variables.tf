@@ -1,0 +1,10 @@
+variable "project_id" { type = string }
+variable "region" { type = string }
+variable "mode" { type = string }
+variable "image" { type = string }
+variable "recompute_url" { type = string }
+variable "runtime" { type = map(string) }
+variable "operators" { type = string }
+variable "origins" { type = string }
+variable "deadline_seconds" { type = string }
+variable "max_instances" { type = string }

@@ -1,0 +1,37 @@
+# What Terraform alone needs to know. The other variables are deploy.sh's own: variables.tf.
+
+variable "functions_archive" {
+  description = "A zip of build/functions: Terraform then owns the functions, their callers and the schedule. Without one, ./deploy.sh up --only=functions,invokers,schedule does"
+  type        = string
+  default     = ""
+}
+
+variable "recompute_lag_seconds" {
+  description = "The recompute's LAG while lag_seconds changes; never shorter than the triggers'. lag_seconds by default"
+  type        = string
+  default     = ""
+}
+
+variable "recompute_url" {
+  description = "The URL of libra-recompute, for the API, where Terraform does not own the functions"
+  type        = string
+  default     = ""
+}
+
+variable "api_image" {
+  description = "The image of the API, with its digest; needed with api = reader or writer"
+  type        = string
+  default     = ""
+}
+
+variable "collector_image" {
+  description = "The image of the collector, with its digest; needed with collector = queue or direct"
+  type        = string
+  default     = ""
+}
+
+variable "sources" {
+  description = "The folder with firestore.indexes.json, firestore.rules and deploy/monitoring"
+  type        = string
+  default     = "../.."
+}

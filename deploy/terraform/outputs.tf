@@ -1,0 +1,14 @@
+output "recompute_url" {
+  description = "Where the recompute is called, if Terraform owns the functions"
+  value       = one(module.functions[*].recompute_url)
+}
+
+output "api_url" {
+  description = "Where the API answers, if there is one"
+  value       = one(module.windows[*].url)
+}
+
+output "collector_url" {
+  description = "Where the collector takes events, if there is one"
+  value       = one(module.doors[*].url)
+}

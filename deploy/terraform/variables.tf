@@ -1,0 +1,411 @@
+# Written by python -m deploy.variables from deploy/parameters.py: change that file.
+
+variable "project_id" {
+  description = "the project's id, such as kitchen-prod"
+  type        = string
+
+  validation {
+    condition     = can(regex("^([a-z][a-z0-9-]{4,28}[a-z0-9])$", var.project_id))
+    error_message = "project_id: the project's id, such as kitchen-prod; allowed is what matches [a-z][a-z0-9-]{4,28}[a-z0-9]."
+  }
+}
+
+variable "region" {
+  description = "where the functions run, such as europe-west6"
+  type        = string
+
+  validation {
+    condition     = can(regex("^([a-z]+-[a-z]+\\d{1,2})$", var.region))
+    error_message = "region: where the functions run, such as europe-west6; allowed is what matches [a-z]+-[a-z]+\\d{1,2}."
+  }
+}
+
+variable "location" {
+  description = "where the database is: a region, nam5, nam7 or eur3; the functions' region by default"
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = var.location == "" || can(regex("^([a-z]+-[a-z]+\\d{1,2}|nam5|nam7|eur3)$", var.location))
+    error_message = "location: where the database is: a region, nam5, nam7 or eur3; the functions' region by default; allowed is what matches [a-z]+-[a-z]+\\d{1,2}|nam5|nam7|eur3."
+  }
+}
+
+variable "firestore_database" {
+  description = "the database's id"
+  type        = string
+  default     = "(default)"
+
+  validation {
+    condition     = can(regex("^(\\(default\\)|[a-z][a-z0-9-]{2,61}[a-z0-9])$", var.firestore_database))
+    error_message = "firestore_database: the database's id; allowed is what matches \\(default\\)|[a-z][a-z0-9-]{2,61}[a-z0-9]."
+  }
+}
+
+variable "time_zone" {
+  description = "the zone of hours, dates and the schedule; an IANA name"
+  type        = string
+  default     = "UTC"
+}
+
+variable "time_action" {
+  description = "the action that hours and dates count; * for all"
+  type        = string
+  default     = "Served"
+}
+
+variable "lag_seconds" {
+  description = "how far the watermark trails the clock, at least; a change takes two runs of `up`"
+  type        = string
+  default     = "600"
+}
+
+variable "bucket_seconds" {
+  description = "the length of a commit-time bucket; divides a day"
+  type        = string
+  default     = "600"
+}
+
+variable "group_size" {
+  description = "the most entries that ride in one commit"
+  type        = string
+  default     = "300"
+}
+
+variable "linger_ms" {
+  description = "the least time between the starts of two commits of an instance, in milliseconds"
+  type        = string
+  default     = "0"
+}
+
+variable "max_loss" {
+  description = "the share of an aggregation's sum that a recompute may take away, from 0 to 1 (everything)"
+  type        = string
+  default     = "0.05"
+}
+
+variable "log_level" {
+  description = "DEBUG, INFO, WARNING or ERROR"
+  type        = string
+  default     = "INFO"
+}
+
+variable "concurrency" {
+  description = "events at once in one instance of a trigger, and the threads of a server that uses them"
+  type        = string
+  default     = "300"
+
+  validation {
+    condition     = can(regex("^([1-9]\\d{0,2}|1000)$", var.concurrency))
+    error_message = "concurrency: events at once in one instance of a trigger, and the threads of a server that uses them; allowed is what matches [1-9]\\d{0,2}|1000."
+  }
+}
+
+variable "edits" {
+  description = "triggers for edits and deletions too; without them the next recompute counts what they changed"
+  type        = bool
+  default     = true
+}
+
+variable "memory_limit" {
+  description = "each trigger's memory"
+  type        = string
+  default     = "512Mi"
+
+  validation {
+    condition     = can(regex("^((128|256|512)Mi|(1|2|4|8|16|32)Gi)$", var.memory_limit))
+    error_message = "memory_limit: each trigger's memory; allowed is what matches (128|256|512)Mi|(1|2|4|8|16|32)Gi."
+  }
+}
+
+variable "cpu_limit" {
+  description = "CPUs of each function"
+  type        = string
+  default     = "1"
+
+  validation {
+    condition     = can(regex("^([1248])$", var.cpu_limit))
+    error_message = "cpu_limit: CPUs of each function; allowed is what matches [1248]."
+  }
+}
+
+variable "min_instances" {
+  description = "instances of the trigger of creations kept warm"
+  type        = string
+  default     = "0"
+
+  validation {
+    condition     = can(regex("^(\\d{1,4})$", var.min_instances))
+    error_message = "min_instances: instances of the trigger of creations kept warm; allowed is what matches \\d{1,4}."
+  }
+}
+
+variable "max_instances" {
+  description = "instances of each trigger at most"
+  type        = string
+  default     = "5"
+
+  validation {
+    condition     = can(regex("^([1-9]\\d{0,3})$", var.max_instances))
+    error_message = "max_instances: instances of each trigger at most; allowed is what matches [1-9]\\d{0,3}."
+  }
+}
+
+variable "recompute_memory" {
+  description = "the recompute's memory"
+  type        = string
+  default     = "1Gi"
+
+  validation {
+    condition     = can(regex("^((128|256|512)Mi|(1|2|4|8|16|32)Gi)$", var.recompute_memory))
+    error_message = "recompute_memory: the recompute's memory; allowed is what matches (128|256|512)Mi|(1|2|4|8|16|32)Gi."
+  }
+}
+
+variable "schedule" {
+  description = "when the recompute runs, as in cron"
+  type        = string
+  default     = "0 2 * * *"
+
+  validation {
+    condition     = can(regex("^(\\S+( \\S+){4})$", var.schedule))
+    error_message = "schedule: when the recompute runs, as in cron; allowed is what matches \\S+( \\S+){4}."
+  }
+}
+
+variable "compact_schedule" {
+  description = "when old buckets of totals are merged, as in cron; or off"
+  type        = string
+  default     = "30 * * * *"
+
+  validation {
+    condition     = can(regex("^(off|\\S+( \\S+){4})$", var.compact_schedule))
+    error_message = "compact_schedule: when old buckets of totals are merged, as in cron; or off; allowed is what matches off|\\S+( \\S+){4}."
+  }
+}
+
+variable "scheduler_region" {
+  description = "where the schedule is kept; the functions' region by default"
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = var.scheduler_region == "" || can(regex("^([a-z]+-[a-z]+\\d{1,2})$", var.scheduler_region))
+    error_message = "scheduler_region: where the schedule is kept; the functions' region by default; allowed is what matches [a-z]+-[a-z]+\\d{1,2}."
+  }
+}
+
+variable "pitr" {
+  description = "point-in-time recovery: snapshots of seven days in place of one hour; costs storage"
+  type        = string
+  default     = "keep"
+
+  validation {
+    condition     = can(regex("^(on|off|keep)$", var.pitr))
+    error_message = "pitr: point-in-time recovery: snapshots of seven days in place of one hour; costs storage; allowed is what matches on|off|keep."
+  }
+}
+
+variable "backup" {
+  description = "a backup of the database every day"
+  type        = string
+  default     = "keep"
+
+  validation {
+    condition     = can(regex("^(daily|keep)$", var.backup))
+    error_message = "backup: a backup of the database every day; allowed is what matches daily|keep."
+  }
+}
+
+variable "backup_retention" {
+  description = "how long a backup is kept"
+  type        = string
+  default     = "7d"
+
+  validation {
+    condition     = can(regex("^([1-9]\\d?d|[1-9]\\d?w)$", var.backup_retention))
+    error_message = "backup_retention: how long a backup is kept; allowed is what matches [1-9]\\d?d|[1-9]\\d?w."
+  }
+}
+
+variable "rules" {
+  description = "security rules: create them where there are none, replace what is there, or keep out"
+  type        = string
+  default     = "create"
+
+  validation {
+    condition     = can(regex("^(create|replace|keep)$", var.rules))
+    error_message = "rules: security rules: create them where there are none, replace what is there, or keep out; allowed is what matches create|replace|keep."
+  }
+}
+
+variable "api" {
+  description = "the API on Cloud Run, which anybody reaches and tokens open; a writer may remove rejected records"
+  type        = string
+  default     = "off"
+
+  validation {
+    condition     = can(regex("^(off|reader|writer)$", var.api))
+    error_message = "api: the API on Cloud Run, which anybody reaches and tokens open; a writer may remove rejected records; allowed is what matches off|reader|writer."
+  }
+}
+
+variable "api_operators" {
+  description = "Google accounts, by commas, that are operators to the API"
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = var.api_operators == "" || can(regex("^([^@\\s,]+@[^@\\s,]+(,[^@\\s,]+@[^@\\s,]+)*)$", var.api_operators))
+    error_message = "api_operators: Google accounts, by commas, that are operators to the API; allowed is what matches [^@\\s,]+@[^@\\s,]+(,[^@\\s,]+@[^@\\s,]+)*."
+  }
+}
+
+variable "api_origins" {
+  description = "origins, by commas, whose web pages may ask the API from a browser"
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = var.api_origins == "" || can(regex("^([a-z-]+://[^\\s,/*]+(,[a-z-]+://[^\\s,/*]+)*)$", var.api_origins))
+    error_message = "api_origins: origins, by commas, whose web pages may ask the API from a browser; allowed is what matches [a-z-]+://[^\\s,/*]+(,[a-z-]+://[^\\s,/*]+)*."
+  }
+}
+
+variable "api_deadline_seconds" {
+  description = "how long a request to the API may take"
+  type        = string
+  default     = "20"
+
+  validation {
+    condition     = can(regex("^([1-9]\\d?|[12]\\d\\d|300)$", var.api_deadline_seconds))
+    error_message = "api_deadline_seconds: how long a request to the API may take; allowed is what matches [1-9]\\d?|[12]\\d\\d|300."
+  }
+}
+
+variable "api_max_instances" {
+  description = "instances of the API at most"
+  type        = string
+  default     = "3"
+
+  validation {
+    condition     = can(regex("^([1-9]\\d{0,2})$", var.api_max_instances))
+    error_message = "api_max_instances: instances of the API at most; allowed is what matches [1-9]\\d{0,2}."
+  }
+}
+
+variable "collector" {
+  description = "the collector on Cloud Run: events go to Pub/Sub, or are counted before the answer"
+  type        = string
+  default     = "off"
+
+  validation {
+    condition     = can(regex("^(off|queue|direct)$", var.collector))
+    error_message = "collector: the collector on Cloud Run: events go to Pub/Sub, or are counted before the answer; allowed is what matches off|queue|direct."
+  }
+}
+
+variable "collector_accounts" {
+  description = "Google accounts, by commas, that may send events to every source"
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = var.collector_accounts == "" || can(regex("^([^@\\s,]+@[^@\\s,]+(,[^@\\s,]+@[^@\\s,]+)*)$", var.collector_accounts))
+    error_message = "collector_accounts: Google accounts, by commas, that may send events to every source; allowed is what matches [^@\\s,]+@[^@\\s,]+(,[^@\\s,]+@[^@\\s,]+)*."
+  }
+}
+
+variable "collector_origins" {
+  description = "origins, by commas, whose web pages or extensions may send events from a browser"
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = var.collector_origins == "" || can(regex("^([a-z-]+://[^\\s,/*]+(,[a-z-]+://[^\\s,/*]+)*)$", var.collector_origins))
+    error_message = "collector_origins: origins, by commas, whose web pages or extensions may send events from a browser; allowed is what matches [a-z-]+://[^\\s,/*]+(,[a-z-]+://[^\\s,/*]+)*."
+  }
+}
+
+variable "collector_signed_in" {
+  description = "sources, by commas, that anyone signed in to Firebase may send events to"
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = var.collector_signed_in == "" || can(regex("^([a-z_]+(,[a-z_]+)*)$", var.collector_signed_in))
+    error_message = "collector_signed_in: sources, by commas, that anyone signed in to Firebase may send events to; allowed is what matches [a-z_]+(,[a-z_]+)*."
+  }
+}
+
+variable "collector_rate" {
+  description = "events a second that an instance takes of a caller whose API key says no other"
+  type        = string
+  default     = "1000"
+
+  validation {
+    condition     = can(regex("^([1-9]\\d{0,4}|100000)$", var.collector_rate))
+    error_message = "collector_rate: events a second that an instance takes of a caller whose API key says no other; allowed is what matches [1-9]\\d{0,4}|100000."
+  }
+}
+
+variable "collector_deadline_seconds" {
+  description = "how long a request to the collector may take"
+  type        = string
+  default     = "20"
+
+  validation {
+    condition     = can(regex("^([1-9]\\d?|[12]\\d\\d|300)$", var.collector_deadline_seconds))
+    error_message = "collector_deadline_seconds: how long a request to the collector may take; allowed is what matches [1-9]\\d?|[12]\\d\\d|300."
+  }
+}
+
+variable "collector_max_instances" {
+  description = "instances of the collector at most"
+  type        = string
+  default     = "3"
+
+  validation {
+    condition     = can(regex("^([1-9]\\d{0,2})$", var.collector_max_instances))
+    error_message = "collector_max_instances: instances of the collector at most; allowed is what matches [1-9]\\d{0,2}."
+  }
+}
+
+variable "enable_monitoring" {
+  description = "metrics of the log lines, objectives, alert policies and a dashboard"
+  type        = bool
+  default     = true
+}
+
+variable "notify" {
+  description = "notification channels, by commas, that the alerts notify: ids or full names"
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = var.notify == "" || can(regex("^((projects/[a-z0-9-]+/notificationChannels/)?\\d+(,(projects/[a-z0-9-]+/notificationChannels/)?\\d+)*)$", var.notify))
+    error_message = "notify: notification channels, by commas, that the alerts notify: ids or full names; allowed is what matches (projects/[a-z0-9-]+/notificationChannels/)?\\d+(,(projects/[a-z0-9-]+/notificationChannels/)?\\d+)*."
+  }
+}
+
+variable "runbook" {
+  description = "where you read this page, such as the URL of docs/operations.md in your repository; alerts link it"
+  type        = string
+  default     = "docs/operations.md"
+
+  validation {
+    condition     = can(regex("^([^\\s#\\\"$]+)$", var.runbook))
+    error_message = "runbook: where you read this page, such as the URL of docs/operations.md in your repository; alerts link it; allowed is what matches [^\\s#\\\"$]+."
+  }
+}
+
+variable "secrets" {
+  description = "VARIABLE=SECRET:VERSION, by commas: from Secret Manager into both functions"
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = var.secrets == "" || can(regex("^([A-Z][A-Z0-9_]*=[A-Za-z0-9_-]+:(latest|\\d+)(,[A-Z][A-Z0-9_]*=[A-Za-z0-9_-]+:(latest|\\d+))*)$", var.secrets))
+    error_message = "secrets: VARIABLE=SECRET:VERSION, by commas: from Secret Manager into both functions; allowed is what matches [A-Z][A-Z0-9_]*=[A-Za-z0-9_-]+:(latest|\\d+)(,[A-Z][A-Z0-9_]*=[A-Za-z0-9_-]+:(latest|\\d+))*."
+  }
+}

@@ -1,0 +1,59 @@
+"""`python -m deploy.variables`: the parameters as Terraform's variables: `deploy/terraform/variables.tf`.
+
+A parameter that is on or off is a bool. All others are strings: Terraform takes 5 for "5".
+"""
+
+import json
+
+from deploy.parameters import PARAMETERS, Parameter
+
+NAMES = {
+    "--project": "project_id",
+    "--database": "firestore_database",
+    "--memory": "memory_limit",
+    "--cpu": "cpu_limit",
+    "--monitoring": "enable_monitoring",
+}
+"""The variables that are not called as their flags are."""
+SWITCH = "on|off"
+REQUIRED = ("--project", "--region")
+HEAD = "# Written by python -m deploy.variables from deploy/parameters.py: change that file.\n"
+
+
+def name_of(parameter: Parameter) -> str:
+    """Its variable in Terraform."""
+    return NAMES.get(parameter.flag) or parameter.flag.removeprefix("--").replace("-", "_")
+
+
+def variable(parameter: Parameter) -> str:
+    """The block of one variable."""
+    name, switch = name_of(parameter), parameter.allowed == SWITCH
+    default = json.dumps(parameter.default == "on" if switch else parameter.default)
+    lines = [
+        f'variable "{name}" {{',
+        f"  description = {json.dumps(parameter.meaning)}",
+        f"  type        = {'bool' if switch else 'string'}",
+    ]
+    if parameter.flag not in REQUIRED:
+        lines.append(f"  default     = {default}")
+    if not switch and parameter.allowed != r".+":
+        pattern = json.dumps(f"^({parameter.allowed})$")
+        said = f"{name}: {parameter.meaning}; allowed is what matches {parameter.allowed}."
+        empty = f'var.{name} == "" || ' if not parameter.default and parameter.flag not in REQUIRED else ""
+        lines += [
+            "",
+            "  validation {",
+            f"    condition     = {empty}can(regex({pattern}, var.{name}))",
+            f"    error_message = {json.dumps(said)}",
+            "  }",
+        ]
+    return "\n".join([*lines, "}"])
+
+
+def text() -> str:
+    """The whole file."""
+    return "\n".join([HEAD, *(f"{variable(parameter)}\n" for parameter in PARAMETERS)])
+
+
+if __name__ == "__main__":
+    print(text(), end="")  # noqa: T201 - to write to deploy/terraform/variables.tf

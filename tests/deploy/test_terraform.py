@@ -1,0 +1,289 @@
+"""`deploy/terraform` makes what `deploy.sh plan` prints: resource by resource, setting by setting."""
+
+import base64
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from deploy import indexes, monitored
+from deploy.parameters import SEPARATOR
+from tests.deploy.conftest import ROOT
+from tests.deploy.extract_schema import used
+from tests.support.both_ways import CASES, Deployed, Json, kind_of
+
+
+@pytest.fixture(scope="module", params=CASES)
+def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Deployed:
+    """The same parameters, both ways."""
+    return Deployed(CASES[request.param], tmp_path_factory.mktemp("terraform"))
+
+
+def test_the_same_services_are_enabled(both: Deployed) -> None:
+    """None is missing, none is too many, and none is disabled by a destroy."""
+    ((services, _),) = both.asked("services", "enable")
+    assert Counter(it["service"] for it in both.of("google_project_service")) == Counter(services)
+    assert not any(it["disable_on_destroy"] for it in both.of("google_project_service"))
+
+
+def test_the_same_accounts_have_the_same_roles(both: Deployed) -> None:
+    """In the project, on secrets, on topics, and who calls which service."""
+    asked = {
+        (name, flags["display-name"]) for (name,), flags in both.asked("iam", "service-accounts", "create")
+    }
+    assert {(it["account_id"], it["display_name"]) for it in both.of("google_service_account")} == asked
+    for words, kind, on in (
+        (("projects", "add-iam-policy-binding"), "google_project_iam_member", "project"),
+        (("secrets", "add-iam-policy-binding"), "google_secret_manager_secret_iam_member", "secret_id"),
+        (("pubsub", "topics", "add-iam-policy-binding"), "google_pubsub_topic_iam_member", "topic"),
+        (("run", "services", "add-iam-policy-binding"), "google_cloud_run_v2_service_iam_member", "name"),
+    ):
+        granted = Counter((name, flags["role"], flags["member"]) for (name,), flags in both.asked(*words))
+        made = Counter((_plain(it[on]), it["role"], it["member"]) for it in both.of(kind))
+        assert made == granted, kind
+
+
+def _plain(name: str) -> str:
+    """A function's own name, where it is taken from the function."""
+    return name.removeprefix("google_cloudfunctions2_function.function[").removesuffix("].name")
+
+
+def test_the_same_database_is_made_and_kept(both: Deployed) -> None:
+    """Place, kind, protection, recovery; a destroy leaves it."""
+    ((_, flags),) = both.asked("firestore", "databases", "create")
+    (database,) = both.of("google_firestore_database")
+    assert database["name"] == flags["database"]
+    assert database["location_id"] == flags["location"]
+    assert (database["type"], flags["type"]) == ("FIRESTORE_NATIVE", "firestore-native")
+    assert database["delete_protection_state"] == "DELETE_PROTECTION_ENABLED"
+    assert "delete-protection" in flags
+    assert database["deletion_policy"] == "ABANDON"
+    wanted = {"on": "POINT_IN_TIME_RECOVERY_ENABLED", "off": "POINT_IN_TIME_RECOVERY_DISABLED", "keep": None}
+    assert database["point_in_time_recovery_enablement"] == wanted[both.values["LIBRA_PITR"]]
+
+
+def test_the_same_indexes_exemptions_and_policies_are_declared(both: Deployed) -> None:
+    """Those of firestore.indexes.json, in its order of fields."""
+    made = [
+        indexes.Declared(
+            "composite",
+            it["collection"],
+            tuple(f"{field['field_path']}:{field['order'].lower()}" for field in it["fields"]),
+        )
+        for it in both.of("google_firestore_index")
+    ]
+    for it in both.of("google_firestore_field"):
+        assert it["index_config"] == [{}]  # no index
+        made.append(indexes.Declared("exempt", it["collection"], (it["field"],)))
+        if it["ttl_config"]:
+            made.append(indexes.Declared("ttl", it["collection"], (it["field"],)))
+    assert Counter(made) == Counter(indexes.wanted(indexes.declared()))
+    assert {it["query_scope"] for it in both.of("google_firestore_index")} == {"COLLECTION"}
+
+
+def test_the_same_backup_and_rules(both: Deployed) -> None:
+    """If they are asked for."""
+    asked = both.asked("firestore", "backups", "schedules", "create")
+    days = {"7d": 7, "2w": 14}[both.values["LIBRA_BACKUP_RETENTION"]]
+    assert [it["retention"] for it in both.of("google_firestore_backup_schedule")] == [
+        f"{days * 86_400}s" for _ in asked
+    ]
+    rules = both.of("google_firebaserules_ruleset")
+    assert bool(rules) == (both.values["LIBRA_RULES"] != "keep")
+    for it in rules:
+        assert it["source"][0]["files"][0]["content"] == (ROOT / "firestore.rules").read_text(
+            encoding="utf-8"
+        )
+    assert [it["name"] for it in both.of("google_firebaserules_release")] == ["cloud.firestore"] * len(rules)
+
+
+def test_the_same_functions(both: Deployed) -> None:
+    """Every flag: code, size, concurrency, instances, retries, filters, environment, secrets, accounts."""
+    asked = {name: flags for (name,), flags in both.asked("functions", "deploy")}
+    made = {it["name"]: it for it in both.of("google_cloudfunctions2_function")}
+    assert made.keys() == asked.keys()
+    for name, flags in asked.items():
+        build, service = made[name]["build_config"][0], made[name]["service_config"][0]
+        ingress = {"internal-only": "ALLOW_INTERNAL_ONLY", "all": "ALLOW_ALL"}
+        told = {
+            "gen2": "",
+            "project": made[name]["project"],
+            "region": made[name]["location"],
+            "runtime": build["runtime"],
+            "entry-point": build["entry_point"],
+            "build-service-account": build["service_account"],
+            "service-account": service["service_account_email"],
+            "cpu": service["available_cpu"],
+            "memory": service["available_memory"],
+            "concurrency": str(service["max_instance_request_concurrency"]),
+            "timeout": f"{service['timeout_seconds']}s",
+            "min-instances": str(service["min_instance_count"]),
+            "max-instances": str(service["max_instance_count"]),
+            "no-allow-unauthenticated": "",
+            "set-env-vars": service["environment_variables"],
+            "set-secrets": ",".join(
+                f"{it['key']}={it['secret']}:{it['version']}"
+                for it in service["secret_environment_variables"]
+            ),
+        }
+        flags |= {"set-env-vars": _environment(flags["set-env-vars"])}  # type: ignore[dict-item]  # taken apart
+        assert ingress[flags.pop("ingress-settings")] == service["ingress_settings"]
+        assert flags.pop("source") == "build/functions"
+        del flags["update-labels"]  # the digest that deploy.sh compares
+        told |= (
+            {"trigger-http": ""} if name == "libra-recompute" else _trigger(made[name]["event_trigger"][0])
+        )
+        if not both.values["LIBRA_SECRETS"]:
+            assert told.pop("set-secrets") == flags.pop("clear-secrets")
+        assert flags == told, name
+
+
+def _environment(flag: str) -> dict[str, str]:
+    text = flag.removeprefix(f"^{SEPARATOR}^")
+    return dict(pair.partition("=")[::2] for pair in text.split(SEPARATOR))
+
+
+def _trigger(trigger: Json) -> dict[str, str]:
+    filters = {it["attribute"]: it for it in trigger["event_filters"]}
+    assert filters["document"]["operator"] == "match-path-pattern"
+    assert trigger["retry_policy"] == "RETRY_POLICY_RETRY"
+    plain = f"database={filters['database']['value']},namespace={filters['namespace']['value']}"
+    return {
+        "retry": "",
+        "trigger-location": trigger["trigger_region"],
+        "trigger-event-filters": f"type={trigger['event_type']},{plain}",
+        "trigger-event-filters-path-pattern": f"document={filters['document']['value']}",
+        "trigger-service-account": trigger["service_account_email"],
+    }
+
+
+def test_the_same_schedule_with_the_same_token(both: Deployed) -> None:
+    """Times, zone, body, retries, and an OIDC token for the recompute."""
+    asked = {name: flags for (name,), flags in both.asked("scheduler", "jobs", "create", "http")}
+    made = {it["name"]: it for it in both.of("google_cloud_scheduler_job")}
+    assert made.keys() == asked.keys()
+    uri = "google_cloudfunctions2_function.function[libra-recompute].service_config[0].uri"
+    for name, flags in asked.items():
+        job, (target,), (retry,) = made[name], made[name]["http_target"], made[name]["retry_config"]
+        (token,) = target["oidc_token"]
+        told = {
+            "project": job["project"],
+            "location": job["region"],
+            "schedule": job["schedule"],
+            "time-zone": job["time_zone"],
+            "uri": target["uri"].replace(uri, "https://THE-URL-OF-libra-recompute.run.app"),
+            "http-method": target["http_method"],
+            "headers": ",".join("=".join(it) for it in target["headers"].items()),
+            "message-body": base64.b64decode(target["body"]).decode(),
+            "oidc-service-account-email": token["service_account_email"],
+            "oidc-token-audience": token["audience"].replace(
+                uri, "https://THE-URL-OF-libra-recompute.run.app"
+            ),
+            "attempt-deadline": job["attempt_deadline"],
+            "max-retry-attempts": str(retry["retry_count"]),
+            "min-backoff": retry["min_backoff_duration"],
+            "max-backoff": retry["max_backoff_duration"],
+            "max-doublings": str(retry["max_doublings"]),
+        }
+        assert flags == told, name
+
+
+def test_the_same_services_on_cloud_run(both: Deployed) -> None:
+    """The API and the collector; Terraform takes an image where gcloud builds one."""
+    asked = {name: flags for (name,), flags in both.asked("run", "deploy")}
+    made = {it["name"]: it for it in both.of("google_cloud_run_v2_service")}
+    assert made.keys() == asked.keys()
+    for name, flags in asked.items():
+        service, (template,) = made[name], made[name]["template"]
+        (container,), (scaling,) = template["containers"], template["scaling"]
+        environment = {it["name"]: it["value"] for it in container["env"]}
+        wanted = _environment(flags.pop("set-env-vars"))
+        for text, told in (
+            ("module.functions.recompute_url", "https://THE-URL-OF-libra-recompute.run.app"),
+            ("data.google_project.project.number", "PROJECT-NUMBER"),
+        ):
+            environment = {key: value.replace(text, told) for key, value in environment.items()}
+        assert environment == wanted
+        for built in ("source", "set-build-env-vars", "build-service-account", "labels"):
+            del flags[built]
+        assert (service["ingress"], flags.pop("ingress")) == ("INGRESS_TRAFFIC_ALL", "all")
+        assert service["invoker_iam_disabled"] is True
+        probes = {
+            f"{probe.replace('_', '-')}": f"httpGet.path={container[probe][0]['http_get'][0]['path']}"
+            for probe in ("startup_probe", "liveness_probe")
+        }
+        (resources,) = container["resources"]
+        assert flags == probes | {
+            "project": service["project"],
+            "region": service["location"],
+            "no-invoker-iam-check": "",
+            "service-account": template["service_account"],
+            "cpu": resources["limits"]["cpu"],
+            "memory": resources["limits"]["memory"],
+            "concurrency": str(template["max_instance_request_concurrency"]),
+            "timeout": template["timeout"],
+            "min-instances": str(scaling["min_instance_count"]),
+            "max-instances": str(scaling["max_instance_count"]),
+        }
+
+
+def test_the_same_monitoring(both: Deployed) -> None:
+    """Every field of every file reaches its resource."""
+    wanted = both.values["LIBRA_MONITORING"] == "on"
+    for kind, files in (
+        ("google_logging_metric", monitored.metrics(both.values)),
+        ("google_monitoring_slo", monitored.objectives(both.values)),
+        ("google_monitoring_alert_policy", monitored.alerts(both.values)),
+    ):
+        made = sorted(_camel(it) for it in both.of(kind))
+        assert made == sorted(sorted(_leaves(it)) for it in files.values()) * wanted, kind
+    boards = [json.loads(it["dashboard_json"]) for it in both.of("google_monitoring_dashboard")]
+    files = monitored.dashboards(both.values)
+    assert boards == [{k: v for k, v in it.items() if k != "labels"} for it in files.values()] * wanted
+    assert [it["service_id"] for it in both.of("google_monitoring_custom_service")] == ["libra"] * wanted
+
+
+def _leaves(value: object, name: str = "") -> Iterator[tuple[str, str]]:
+    """Every leaf with the last name on its way, but for what Google or deploy.sh adds."""
+    if isinstance(value, dict):
+        for key, it in value.items():
+            if key not in {"name", "userLabels"}:
+                yield from _leaves(it, key)
+    elif isinstance(value, list):
+        for it in value:
+            yield from _leaves(it, name)
+    elif value is not None:
+        yield name, str(value)
+
+
+def _camel(resource: Json) -> list[tuple[str, str]]:
+    """The leaves as Google's API names them."""
+    own = {"project", "service", "slo_id", "user_labels", "rolling_period_days"}
+    days = resource.get("rolling_period_days")
+    period = {"rolling_period": f"{days * 86_400}s"} if days else {}
+    found = _leaves({name: it for name, it in resource.items() if name not in own} | period)
+    return sorted((re.sub(r"_(\w)", lambda it: it[1].upper(), name), value) for name, value in found)
+
+
+def test_nothing_is_planned_that_terraform_does_not_make(both: Deployed) -> None:
+    """Each command has its resource, and the other way round; the code's bucket is Terraform's own."""
+    commands = Counter(" ".join(word for word in it[:5] if not word.startswith("-")) for it in both.commands)
+    sent = Counter(
+        it[5].partition("?")[0].rpartition("/")[2] for it in both.commands if it[1:3] == ["-m", "deploy.send"]
+    )
+    resources = Counter(map(kind_of, both.resources))
+
+    def number(words: str) -> int:
+        return sum(count for it, count in commands.items() if it.startswith(f"gcloud {words}"))
+
+    assert resources["google_service_account"] == number("iam service-accounts create")
+    assert resources["google_cloudfunctions2_function"] == number("functions deploy")
+    assert resources["google_cloud_scheduler_job"] == number("scheduler jobs create")
+    assert resources["google_cloud_run_v2_service"] == number("run deploy")
+    assert resources["google_logging_metric"] == sent["metrics"]
+    assert resources["google_monitoring_alert_policy"] == sent["alertPolicies"]
+    assert resources["google_monitoring_slo"] == sent["serviceLevelObjectives"]
+    own = {"google_storage_bucket", "google_storage_bucket_object"}
+    assert resources.keys() - own <= set(used())

@@ -1,0 +1,141 @@
+"""The Terraform files: arguments that the provider has, variables that are the parameters, nothing to format.
+
+The provider itself cannot be run here: nothing was validated by it, planned or applied.
+"""
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import hcl2
+import pytest
+
+from deploy import variables
+from deploy.parameters import PARAMETERS
+from tests.deploy.extract_schema import META, TABLE, used
+from tests.support.terraform import FOLDER, ROOT, Module, arguments, parsed, terraform
+
+Json = dict[str, Any]
+MODULES = sorted(file.parent for file in FOLDER.rglob("main.tf"))
+SCHEMA: Json = json.loads(TABLE.read_text(encoding="utf-8"))
+
+
+def test_the_variables_are_the_parameters() -> None:
+    """Name, default, allowed values, help: one table. Each is used, and none is passed to nothing."""
+    assert (FOLDER / "variables.tf").read_text(encoding="utf-8") == variables.text()
+    body = "".join((FOLDER / name).read_text(encoding="utf-8") for name in ("main.tf", "locals.tf"))
+    unused = [variables.name_of(it) for it in PARAMETERS if f"var.{variables.name_of(it)}" not in body]
+    assert unused == []
+    assert len({variables.name_of(it) for it in PARAMETERS}) == len(PARAMETERS)
+
+
+def test_a_value_that_is_not_allowed_is_refused() -> None:
+    """By Terraform too, with what is allowed."""
+    module = Module(FOLDER, {"project_id": "kitchen-1", "region": "zurich"})
+    with pytest.raises(AssertionError, match="region: where the functions run"):
+        module.evaluate("var.region")
+
+
+@pytest.mark.parametrize(("recompute", "safe"), [("", True), ("700", True), ("900", True), ("650", False)])
+def test_a_lag_that_could_count_twice_is_refused(tmp_path: Path, recompute: str, safe: bool) -> None:
+    """The triggers' LAG is never longer than the recompute's, which has its own while it changes."""
+    archive = tmp_path / "functions.zip"
+    archive.write_bytes(b"a zip")
+    given = {"project_id": "kitchen-1", "region": "europe-west6", "functions_archive": str(archive)}
+    root = Module(FOLDER, given | {"lag_seconds": "700", "recompute_lag_seconds": recompute})
+    called = root.modules()["functions[0]"] | {"secrets": {}, "emails": {}}
+    del called["source"]
+    functions = Module(FOLDER / "modules" / "functions", called)
+    assert functions.evaluate("local.lag_is_safe") == [safe]
+    bodies = {
+        name: body for kind, name, body in parsed(functions.folder, "resource") if "cloudfunctions" in kind
+    }
+    assert bodies["function"]["lifecycle"][0]["precondition"][0]["condition"] == "${local.lag_is_safe}"
+
+
+def test_the_example_names_variables_and_allowed_values() -> None:
+    """What is given to Infrastructure Manager as inputs is understood."""
+    with (FOLDER / "example.tfvars").open(encoding="utf-8") as opened:
+        given = {name: it.strip('"') for name, it in arguments(hcl2.load(opened)).items()}
+    known = {name for name, _ in parsed(FOLDER, "variable")}
+    assert given.keys() <= known
+    assert Module(FOLDER, given).evaluate("var.project_id", "var.notify") == ["kitchen-prod", "1234567890"]
+
+
+def test_the_command_of_infrastructure_manager_is_one(gcloud: str) -> None:
+    """Its flags are those that gcloud has."""
+    page = (ROOT / "docs" / "terraform.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^gcloud (infra-manager deployments apply) (.*)$", page, re.MULTILINE)
+    told = subprocess.run([gcloud, *command[0].split(), "--help"], capture_output=True, text=True, check=True)
+    for flag in re.findall(r"--[a-z-]+", command[1]):
+        assert flag in told.stdout, flag
+
+
+def test_each_skip_of_checkov_says_why() -> None:
+    """`#checkov:skip=CHECK:reason`, the reason in words."""
+    text = "".join(file.read_text(encoding="utf-8") for file in FOLDER.rglob("*.tf"))
+    skips = re.findall(r"#checkov:skip=(.*)", text)
+    assert skips
+    assert all(re.fullmatch(r"CKV\w*_\d+:\w+( [^ ]+){4,}", skip) for skip in skips)
+
+
+def test_terraform_has_nothing_to_format() -> None:
+    """`terraform fmt -check`."""
+    assert terraform("fmt", "-check", "-recursive", "-diff") == ""
+
+
+@pytest.mark.parametrize("folder", MODULES, ids=lambda it: it.relative_to(FOLDER).as_posix())
+def test_every_argument_is_one_that_the_provider_has(folder: Path) -> None:
+    """Known names, required ones present, blocks where blocks belong: provider_schema.json."""
+    for kind in ("resource", "data"):
+        for name, label, body in parsed(folder, kind):
+            schema = SCHEMA[f"data.{name}" if kind == "data" else name]
+            assert list(faults(arguments(body), schema)) == [], f"{name}.{label}"
+
+
+def faults(body: Json, schema: Json) -> Iterator[str]:
+    """What the provider would not take."""
+    named = {name: it for name, it in body.items() if name not in META | {"dynamic"}}
+    dynamic = {
+        label.strip('"'): it["content"][0] for each in body.get("dynamic", []) for label, it in each.items()
+    }
+    for name, value in (named | dynamic).items():
+        if name not in schema:
+            yield f"there is no argument {name}"
+        elif block := schema[name].get("block") is not None and schema[name]["block"]:
+            for each in value if isinstance(value, list) else [value]:
+                if not isinstance(each, dict):
+                    yield f"{name} is a block"
+                else:
+                    yield from (f"{name}: {it}" for it in faults(arguments(each), block))
+        elif name in dynamic and "block" not in schema[name]:
+            yield f"{name} is no block"
+    for name, it in schema.items():
+        if it["required"] and name not in named and name not in dynamic:
+            yield f"{name} is missing"
+
+
+@pytest.mark.parametrize(
+    ("body", "fault"),
+    [
+        ({"account_ident": '"x"'}, "there is no argument account_ident"),
+        ({}, "account_id is missing"),
+        ({"account_id": '"x"', "timeouts": '"5m"'}, "timeouts is a block"),
+        ({"account_id": '"x"', "timeouts": [{"update": '"5m"'}]}, "timeouts: there is no argument update"),
+        (
+            {"account_id": '"x"', "dynamic": [{'"display_name"': {"content": [{}]}}]},
+            "display_name is no block",
+        ),
+    ],
+)
+def test_what_the_provider_would_not_take_is_found(body: Json, fault: str) -> None:
+    """An argument that is mistyped, missing or of another kind."""
+    assert fault in list(faults(body, SCHEMA["google_service_account"]))
+
+
+def test_the_schema_is_of_what_is_used() -> None:
+    """Nothing is missing or left over; `python -m tests.deploy.extract_schema WHEEL` writes it."""
+    assert list(SCHEMA) == used()

@@ -1,0 +1,122 @@
+"""One set of parameters, both ways: what `deploy.sh plan` prints, and what the Terraform files come to."""
+
+import json
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from deploy import variables
+from deploy.gcloud import Gcloud
+from deploy.parameters import PARAMETERS, read
+from deploy.steps import STEPS, Deployment
+from tests.support.terraform import FOLDER, ROOT, Module
+
+Json = dict[str, Any]
+
+
+GIVEN = {
+    "GOOGLE_CLOUD_PROJECT": "kitchen-1",
+    "LIBRA_REGION": "europe-west6",
+    "LIBRA_TIME_ZONE": "Europe/Zurich",
+    "LIBRA_TIME_ACTION": "Served, hot",
+    "LIBRA_LAG_SECONDS": "700",
+    "LIBRA_MIN_INSTANCES": "2",
+    "LIBRA_MAX_INSTANCES": "7",
+    "LIBRA_MEMORY": "1Gi",
+    "LIBRA_CPU": "2",
+    "THREADS": "200",
+    "LIBRA_SCHEDULER_REGION": "europe-west1",
+    "LIBRA_PITR": "on",
+    "LIBRA_BACKUP": "daily",
+    "LIBRA_BACKUP_RETENTION": "2w",
+    "LIBRA_SECRETS": "KEY=webhook-key:latest,TOKEN=push-token:3",
+    "LIBRA_API": "writer",
+    "LIBRA_API_OPERATORS": "ann@example.com",
+    "LIBRA_API_DEADLINE_SECONDS": "30",
+    "LIBRA_COLLECTOR": "queue",
+    "LIBRA_COLLECTOR_RATE": "500",
+    "LIBRA_NOTIFY": "17,projects/other/notificationChannels/4",
+    "LIBRA_RUNBOOK": "https://wiki.example/libra",
+}
+"""Far from the defaults, so that a value that is not passed on shows."""
+CASES = {
+    "everything": GIVEN,
+    "the defaults": {name: GIVEN[name] for name in ("GOOGLE_CLOUD_PROJECT", "LIBRA_REGION")},
+    "less": GIVEN
+    | {"LIBRA_EDITS": "off", "LIBRA_COMPACT_SCHEDULE": "off", "LIBRA_MONITORING": "off"}
+    | {"LIBRA_API": "reader", "LIBRA_COLLECTOR": "direct", "LIBRA_RULES": "keep", "LIBRA_PITR": "off"},
+}
+
+
+class Deployed:
+    """One set of parameters, deployed both ways."""
+
+    def __init__(self, environment: dict[str, str], folder: Path) -> None:
+        self.values = read({}, environment, ROOT / "none.env")
+        self.commands = planned(self.values)
+        archive = folder / "functions.zip"
+        archive.write_bytes(b"a zip")
+        given: Json = {
+            variables.name_of(it): self.values[it.variable] == "on"
+            if it.allowed == variables.SWITCH
+            else environment.get(it.variable, it.default)
+            for it in PARAMETERS
+        }
+        images = {"api_image": "an-image", "collector_image": "an-image"}
+        root = Module(FOLDER, given | images | {"functions_archive": str(archive), "sources": str(ROOT)})
+        self.resources = dict(everything(root, self.account))
+
+    def account(self, name: str) -> str:
+        """A service account's address."""
+        return f"{name}@{self.values['GOOGLE_CLOUD_PROJECT']}.iam.gserviceaccount.com"
+
+    def of(self, kind: str) -> list[Json]:
+        """The resources of one kind."""
+        return [it for address, it in self.resources.items() if kind_of(address) == kind]
+
+    def asked(self, *words: str) -> list[tuple[list[str], dict[str, str]]]:
+        """The commands of the plan that begin so: the words behind, and the flags."""
+        found = []
+        for command in self.commands:
+            plain = [word for word in command if not word.startswith("--")]
+            if plain[1 : 1 + len(words)] == list(words):
+                flags = dict(
+                    word.removeprefix("--").partition("=")[::2] for word in command if word not in plain
+                )
+                found.append((plain[1 + len(words) :], flags))
+        return found
+
+
+def kind_of(address: str) -> str:
+    """The type of a resource, from its address."""
+    return next(part for part in address.split(".") if part.startswith("google_"))
+
+
+def planned(values: Mapping[str, str]) -> list[list[str]]:
+    """What `deploy.sh plan` prints."""
+    deployment = Deployment(values, Gcloud(planning=True))
+    changes = [change for step in STEPS if step.name != "stage" for change in step(deployment).missing()]
+    return [shlex.split(str(change)) for change in changes]
+
+
+def everything(module: Module, account: Callable[[str], str], within: str = "") -> Iterator[tuple[str, Json]]:
+    """The resources of a module and of those that it calls, by address. Accounts have their own names."""
+    for address, resource in module.resources().items():
+        text = json.dumps(resource)
+        for name in ("runtime", "build", "trigger", "scheduler"):
+            text = text.replace(
+                f"google_service_account.account[libra-{name}].email", account(f"libra-{name}")
+            )
+        own = str(module.values.get("name", ""))
+        text = text.replace("google_service_account.account.email", account(own))
+        own = "libra-api" if "recompute_url" in module.values else "libra-collector"
+        yield within + address, json.loads(text.replace("module.service.email", account(own)))
+    for name, values in module.modules().items():
+        folder = (module.folder / values.pop("source")).resolve()
+        if name == "functions[0]":
+            core = module.folder / "modules" / "core"
+            called = {key: it for key, it in module.modules()["core"].items() if key != "source"}
+            secrets, accounts = Module(core, called).evaluate("local.secrets", "keys(local.accounts)")
+            values |= {"secrets": secrets, "emails": {each: account(each) for each in accounts}}
+        yield from everything(Module(folder, values), account, f"{within}module.{name}.")
