@@ -4,7 +4,8 @@ import os
 
 from services.api.application import application
 from services.api.settings import ApiSettings
-from shared.http.application import begin_logging, collect_seldom
+from shared.garbage import collect_seldom
+from shared.http.application import begin_logging
 
 settings = ApiSettings.from_environment(os.environ)
 begin_logging(settings.books.log_level)

@@ -109,11 +109,14 @@ class Direct:
 
     def __init__(self, schema: Schema, intake: Callable[[], Intake]) -> None:
         self._schema = schema
-        self._intake = intake
+        self._make = intake
+        self._made: Intake | None = None
 
     async def take(self, events: Sequence[object]) -> list[Verdict]:
         """See `Door.take`."""
-        intake = await asyncio.to_thread(self._intake)
+        intake = self._made
+        if intake is None:  # making it connects, so a thread does that; later requests need none
+            intake = self._made = await asyncio.to_thread(self._make)
         failures: list[LibraError] = []
         verdicts = await asyncio.gather(*(self._taken(intake, event, failures) for event in events))
         if failures:

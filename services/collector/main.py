@@ -4,7 +4,8 @@ import os
 
 from services.collector.application import application
 from services.collector.settings import CollectorSettings
-from shared.http.application import begin_logging, collect_seldom
+from shared.garbage import collect_seldom
+from shared.http.application import begin_logging
 
 settings = CollectorSettings.from_environment(os.environ)
 begin_logging(settings.books.log_level)

@@ -11,6 +11,7 @@ from services.worker.settings import WorkerSettings
 from services.worker.worker import PullError, Worker
 from shared import log
 from shared.errors import SettingError
+from shared.garbage import collect_seldom
 
 
 def main() -> int:
@@ -19,7 +20,9 @@ def main() -> int:
     try:
         settings = WorkerSettings.from_environment(os.environ)
         log.configure(settings.books.log_level)
-        asyncio.run(Worker(settings).run())
+        worker = Worker(settings)
+        collect_seldom()
+        asyncio.run(worker.run())
     except (SettingError, PullError) as error:
         log.logger.error(str(error))
         return 2 if isinstance(error, SettingError) else 1

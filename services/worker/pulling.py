@@ -2,8 +2,8 @@
 
 import asyncio
 import queue
+import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future, wait
 from typing import Any
 
 from google.cloud.pubsub_v1 import SubscriberClient
@@ -33,7 +33,11 @@ class Tasks(Scheduler):  # type: ignore[misc] # the client has no types
         self._queue: queue.Queue[object] = queue.Queue()
         self._loop = loop
         self._take = take
-        self._under_way: set[Future[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._coming: list[Message] = []
+        self._open = 0
+        self._changed = threading.Condition()
+        """Guards what comes, and how many messages came and are not settled."""
 
     @property
     def queue(self) -> "queue.Queue[object]":
@@ -45,15 +49,33 @@ class Tasks(Scheduler):  # type: ignore[misc] # the client has no types
         callback(*args, **kwargs)
 
     def begin(self, message: Message) -> None:
-        """Start the task of a message: this is the client's callback."""
-        task = asyncio.run_coroutine_threadsafe(self._take(message), self._loop)
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
+        """Have a message's task started: this is the client's callback. A burst wakes the loop once."""
+        with self._changed:
+            self._open += 1
+            self._coming.append(message)
+            if len(self._coming) > 1:
+                return
+        self._loop.call_soon_threadsafe(self._start)
+
+    def _start(self) -> None:
+        with self._changed:
+            coming, self._coming = self._coming, []
+        for message in coming:
+            task = self._loop.create_task(self._take(message))
+            self._tasks.add(task)
+            task.add_done_callback(self._settled)
+
+    def _settled(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        with self._changed:
+            self._open -= 1
+            self._changed.notify_all()
 
     def shutdown(self, await_msg_callbacks: bool = False) -> list[Message]:
         """Wait for what is under way; nothing is dropped."""
         if await_msg_callbacks:
-            wait(set(self._under_way))
+            with self._changed:
+                self._changed.wait_for(lambda: not self._open)
         return []
 
 

@@ -1,6 +1,5 @@
 """The application of a service: its routes behind the edge, every error a problem, and the schema."""
 
-import gc
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
@@ -76,17 +75,6 @@ def application(
         app.include_router(router)
     app.openapi = lambda: _schema(app, problem, described or {})  # type: ignore[method-assign]  # FastAPI's way to change the schema
     return app
-
-
-COLLECT_EVERY = 10_000
-"""How many containers are made between two garbage collections. Python's own 700 has what a request made
-looked through several times while it is under way, and the modules with it: a third of its CPU."""
-
-
-def collect_seldom() -> None:
-    """Look for garbage less often, and never at what is loaded by now, which stays."""
-    gc.freeze()
-    gc.set_threshold(COLLECT_EVERY)
 
 
 def begin_logging(level: str) -> None:
