@@ -65,40 +65,50 @@ class Server:
         self._errors = errors
         self._tell = answered
         self._waiting: deque[bytes] = deque()
-        self._connections: list[Connection] = []
-        self._busy = 0
+        self._free: list[Connection] = []
+        self._opening: set[asyncio.Task[None]] = set()
+        self._port = 0
 
     async def connect(self, port: int) -> None:
         """Open the connections."""
-        loop = asyncio.get_running_loop()
+        self._port = port
         for _ in range(CONNECTIONS):
-            _, connection = await loop.create_connection(lambda: Connection(self), "127.0.0.1", port)
-            self._connections.append(connection)
+            self._free.append(await self._open())
 
     def put(self, request: bytes) -> None:
-        """Send a request on the first connection that is free."""
+        """Send a request on the connection that was used last, or as soon as one is free."""
         self._waiting.append(request)
-        if self._busy < len(self._connections):
-            next(each for each in self._connections if each.idle).go()
+        if self._free and not self._free[-1].closed:
+            self._free.pop().go()
+        elif self._free:  # its server does not wait for long
+            self._free.pop()
+            task = asyncio.create_task(self._reopen())
+            self._opening.add(task)
+            task.add_done_callback(self._opening.discard)
+
+    async def _open(self) -> Connection:
+        loop = asyncio.get_running_loop()
+        _, connection = await loop.create_connection(lambda: Connection(self), "127.0.0.1", self._port)
+        return connection
+
+    async def _reopen(self) -> None:
+        (await self._open()).go()
 
     def next(self) -> tuple[bytes, float] | None:
         """See `load.Run`."""
-        if not self._waiting:
-            return None
-        self._busy += 1
-        return self._waiting.popleft(), 0.0
+        return (self._waiting.popleft(), 0.0) if self._waiting else None
 
     def answered(self, request: bytes, _: float, status: bytes) -> None:
         """See `load.Run`."""
-        self._busy -= 1
         if status.startswith(b"2"):
             self._tell(request)
         else:
             self._errors[status.decode()] += 1
             self._waiting.append(request)
 
-    def rest(self) -> None:
+    def rest(self, connection: Connection) -> None:
         """See `load.Run`."""
+        self._free.append(connection)
 
 
 class Writers:

@@ -79,7 +79,7 @@ class Run:
             self.result.errors[name] = self.result.errors.get(name, 0) + 1
             self._again.append((request, first_sent))
 
-    def rest(self) -> None:
+    def rest(self, _: "Connection") -> None:
         """A connection has nothing to send: it is over when none has."""
         if not self._under_way and not self._again and not self.finished.done():
             self.finished.set_result(None)
@@ -92,7 +92,7 @@ class Requests(Protocol):
 
     def answered(self, request: bytes, first_sent: float, status: bytes) -> None: ...
 
-    def rest(self) -> None: ...
+    def rest(self, connection: "Connection") -> None: ...
 
 
 class Connection(asyncio.Protocol):
@@ -109,9 +109,9 @@ class Connection(asyncio.Protocol):
         self._transport = transport
 
     @property
-    def idle(self) -> bool:
-        """Whether it waits for no answer: `go` sends again."""
-        return self._current is None
+    def closed(self) -> bool:
+        """Whether the server has hung up."""
+        return self._transport.is_closing()
 
     def go(self) -> None:
         """Send the next event, if there is one."""
@@ -119,7 +119,7 @@ class Connection(asyncio.Protocol):
         if self._current:
             self._transport.write(self._current[0])
         else:
-            self._run.rest()
+            self._run.rest(self)
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
