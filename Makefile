@@ -48,7 +48,7 @@ $(BROWSER): $(STAMP) requirements/board.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/board.txt
 	@touch $@
 
-test-board: $(BROWSER) $(BOARD) ## Run the end-to-end tests of the live page in Chromium (two minutes; apt-get install chromium)
+test-board: $(BROWSER) $(BOARD) ## Run the end-to-end tests of the live page and the API's /docs in Chromium (two minutes; apt-get install chromium)
 	$(BIN)/pytest tests/board
 
 screenshots: $(BROWSER) $(BOARD) ## Take the pictures in docs/board again

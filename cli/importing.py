@@ -71,8 +71,8 @@ def read(file: Path, complain: Callable[[str], None]) -> Iterator[Line]:
         raise StackError(f"{file}: {error.strerror or error}") from error
 
 
-def _jsonl(file: Path) -> Iterator[tuple[int, Raw | str]]:
-    """Each line's object, or what is wrong with it."""
+def objects(file: Path) -> Iterator[tuple[int, Raw | str]]:
+    """Each line's number and object, or what is wrong with it, of a .jsonl file."""
     with file.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
@@ -132,11 +132,11 @@ def _nested(row: dict[str, str]) -> Raw:
     if device := {name: row[f"device.{name}"] for name in DEVICE if row.get(f"device.{name}")}:
         found["device"] = device
     if "amount" in found:
-        found["amount"] = _number(found["amount"])
+        found["amount"] = number_in(found["amount"])
     return found
 
 
-def _number(cell: str) -> object:
+def number_in(cell: str) -> object:
     """The number in a cell, or the cell if there is none in it: then the check says so."""
     for kind in (int, float):
         try:
@@ -146,7 +146,7 @@ def _number(cell: str) -> object:
     return cell
 
 
-READERS = {".jsonl": _jsonl, ".csv": _csv}
+READERS = {".jsonl": objects, ".csv": _csv}
 
 
 def _entry(found: Raw | str) -> Raw:

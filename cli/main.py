@@ -14,6 +14,8 @@ COMMANDS = {  # in the order of the help: name, module of cli.commands
     "demo": "demo",
     "generate": "generate",
     "import": "import_",
+    "send": "send",
+    "replay": "replay",
     "recompute": "recompute",
     "verify": "verify",
     "status": "status",

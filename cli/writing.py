@@ -90,14 +90,25 @@ def named_store(real_project: str | None) -> Iterator[tuple[FirestoreStore, Sett
         StackError: it is a real project and not the one named, or there are no credentials for it.
     """
     with connected() as (store, settings):
-        _refuse_real(settings, store.database.split("/")[1], real_project)
+        if settings.emulator_host is None:
+            refuse_real(store.database.split("/")[1], real_project, "FIRESTORE_EMULATOR_HOST")
         yield store, settings
 
 
-def _refuse_real(settings: Settings, project: str, named: str | None) -> None:
-    if settings.emulator_host is None and named != project:
+def refuse_real(project: str, named: str | None, variable: str) -> None:
+    """Refuse to write to a real project that was not named.
+
+    Args:
+        project: where it would be written.
+        named: what `--real-project` names.
+        variable: the one that would have named an emulator.
+
+    Raises:
+        StackError: they are not the same.
+    """
+    if named != project:
         raise StackError(
-            f"this would write to the real project {project!r} (FIRESTORE_EMULATOR_HOST is not set): "
+            f"this would write to the real project {project!r} ({variable} is not set): "
             f"if that is what you want, say so with --real-project {project}"
         )
 

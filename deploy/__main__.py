@@ -18,6 +18,7 @@ from deploy.gcloud import Change, CommandError, DeployError, Gcloud, say
 from deploy.parameters import ParameterError
 from deploy.steps import STEPS, Deployment, Functions, Stage, Step
 from deploy.steps.base import RECOMPUTE, TRIGGER
+from deploy.steps.board import SIGN_IN
 from deploy.steps.schedule import JOB
 
 SUMMARY = """
@@ -43,9 +44,11 @@ def write(text: str) -> None:
     sys.stdout.write(f"{text}\n")
 
 
-def advice(deployment: Deployment, needs: str, message: str) -> str:
+def advice(deployment: Deployment, needs: str, message: str) -> str:  # noqa: PLR0911 - a table of answers
     """What to do about what Google answered."""
     values, project = deployment.values, deployment.project
+    if "firebase login" in message:
+        return SIGN_IN
     if "illing" in message:
         return f"link a billing account: gcloud billing projects link {project} --billing-account=ID"
     if any(words in message for words in ("active account", "auth login", "UNAUTHENTICATED")):
@@ -238,7 +241,9 @@ def run(options: Options) -> None:
         force=options.force,
         for_firebase=options.for_firebase,
         delete_indexes=options.delete_indexes,
+        delete_topics=options.delete_topics,
         delete_database=options.delete_database,
+        only=options.only,
     )
     walk = Walk(options, deployment)
     try:

@@ -31,6 +31,7 @@ class Options:
         force: whether to deploy functions that have not changed, too.
         for_firebase: whether Firebase deploys the functions.
         delete_indexes: whether `down` removes the indexes.
+        delete_topics: whether `down` removes the topics.
         delete_database: whether `down` deletes the database.
     """
 
@@ -41,6 +42,7 @@ class Options:
     force: bool
     for_firebase: bool
     delete_indexes: bool
+    delete_topics: bool
     delete_database: bool
 
 
@@ -77,6 +79,7 @@ def parser() -> argparse.ArgumentParser:
         help="grant what functions need that `firebase deploy` deploys: their own account delivers and calls",
     )
     made.add_argument("--delete-indexes", action="store_true", help="down: remove Libra's indexes too")
+    made.add_argument("--delete-topics", action="store_true", help="down: remove topics AND THEIR EVENTS too")
     made.add_argument("--delete-database", default="", metavar="NAME", help="down: DELETE ALL DATA of it")
     return made
 
@@ -119,5 +122,6 @@ def options_of(words: Sequence[str], environment: Mapping[str, str]) -> Options:
         force=flags["force"],
         for_firebase=flags["for_firebase"],
         delete_indexes=flags["delete_indexes"],
+        delete_topics=flags["delete_topics"],
         delete_database=bool(flags["delete_database"]),
     )

@@ -79,7 +79,7 @@ class Gcloud:
         self._tries = tries
         self._pause = pause
 
-    def look(self, *words: str) -> str:
+    def look(self, *words: str, program: tuple[str, ...] = ("gcloud",)) -> str:
         """What a read prints; nothing for what is not there.
 
         Raises:
@@ -88,7 +88,7 @@ class Gcloud:
         if self.planning:
             return ""
         try:
-            return self._run(("gcloud", *words))
+            return self._run((*program, *words))
         except CommandError as failure:
             if ABSENT.search(str(failure)):
                 return ""
@@ -127,5 +127,6 @@ class Gcloud:
                 f"{words[0]} is not installed: https://cloud.google.com/sdk/docs/install"
             ) from None
         if done.returncode:
-            raise CommandError(words, done.stderr.strip())
+            said = (done.stdout.strip(), done.stderr.strip())  # the Firebase CLI puts its errors on the first
+            raise CommandError(words, "\n".join(filter(None, said)))
         return done.stdout.strip("\n")

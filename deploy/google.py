@@ -1,6 +1,6 @@
-"""The two things that gcloud has no command for: which permissions the caller has, and security rules.
+"""What gcloud has no command for: which permissions the caller has, security rules, what Hosting serves.
 
-Both use the token that gcloud prints (in `LIBRA_TOKEN`) and the endpoints that gcloud would use
+All use the token that gcloud prints (in `LIBRA_TOKEN`) and the endpoints that gcloud would use
 (`CLOUDSDK_API_ENDPOINT_OVERRIDES_...`).
 """
 
@@ -49,8 +49,19 @@ class ApiError(Exception):
         self.code = code
 
 
-def call(environment: Mapping[str, str], method: str, api: str, path: str, body: Json | None = None) -> Json:
+def call(
+    environment: Mapping[str, str],
+    method: str,
+    api: str,
+    path: str,
+    body: Json | None = None,
+    *,
+    payer: str = "",
+) -> Json:
     """One request to `https://API.googleapis.com/PATH`.
+
+    ``payer`` is the project whose quota it counts against: with a person's token, some APIs want to be told
+    (https://cloud.google.com/docs/quotas/set-quota-project, 2026-11).
 
     Raises:
         ApiError: it was refused or not answered.
@@ -65,7 +76,8 @@ def call(environment: Mapping[str, str], method: str, api: str, path: str, body:
         headers={
             "Authorization": f"Bearer {environment['LIBRA_TOKEN']}",
             "Content-Type": "application/json",
-        },
+        }
+        | ({"X-Goog-User-Project": payer} if payer else {}),
     )
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - see above

@@ -50,6 +50,8 @@ class Artefact:
     """Other files in `folder` that the platform reads."""
     served: tuple[str, ...] = ()
     """What the platform calls in the first entry module, where no file of the platform names it."""
+    started: str = ""
+    """The command that starts it, where the build takes that from files: a Procfile and a Python version."""
 
     def closure(self) -> Closure:
         """The modules of ours that the entry modules import, and the packages that are not ours.
@@ -84,8 +86,9 @@ WORKER = Artefact(
     ("services.worker.__main__",),
     "services/worker/requirements.txt",
     served=("main",),
+    started="python -m services.worker",
 )
-WANTED_BY = {API: "LIBRA_API", COLLECTOR: "LIBRA_COLLECTOR"}
+WANTED_BY = {API: "LIBRA_API", COLLECTOR: "LIBRA_COLLECTOR", WORKER: "LIBRA_WORKER"}
 """The parameter that says whether a service is wanted."""
 ARTEFACTS = (FUNCTIONS, API, COLLECTOR, WORKER)
 """Every artefact. To add a service, add its line here and its files to tests/deploy/artefacts/NAME.txt."""
@@ -115,6 +118,8 @@ def sources(artefact: Artefact = FUNCTIONS) -> Iterator[tuple[str, bytes]]:
     for file in artefact.closure().modules.values():
         staged[file.relative_to(folder if file.is_relative_to(folder) else ROOT).as_posix()] = file
     contents = {name: file.read_bytes() for name, file in staged.items()}
+    if artefact.started:
+        contents |= {"Procfile": f"web: {artefact.started}\n".encode(), ".python-version": b"3.11\n"}
     yield from sorted((contents | {".gcloudignore": GCLOUDIGNORE.encode()}).items())
 
 

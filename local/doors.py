@@ -1,6 +1,7 @@
 """The doors of events that Libra stores itself, in the local stack: Pub/Sub, its topics, and workers."""
 
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
@@ -10,7 +11,7 @@ from local.process import Child
 from local.pubsub import PubSub
 from local.served import START_SECONDS
 from local.stack import LocalStack
-from shared.catalog import sources
+from shared.catalog import self_written
 
 PULLS = '"message": "The worker pulls"'
 
@@ -19,11 +20,12 @@ class Workers:
     """Processes of the worker. Each may be killed and started again.
 
     Attributes:
+        environment: what each is given.
         children: those that run, in the order of their start.
     """
 
-    def __init__(self, environment: dict[str, str], folder: Path) -> None:
-        self.environment = environment
+    def __init__(self, environment: Mapping[str, str], folder: Path) -> None:
+        self.environment = dict(environment)
         self.children: list[Child] = []
         self._folder = folder
         self._started = 0
@@ -64,7 +66,6 @@ class Doors:
     Attributes:
         pubsub: the Pub/Sub emulator.
         sources: whose topics there are.
-        environment: what a process that uses them is given.
         workers: those that pull.
     """
 
@@ -85,14 +86,13 @@ class Doors:
             self.pubsub = PubSub.attach(address)
         else:
             self.pubsub = PubSub.prepare(stack.environment, stack.folder / "pubsub.txt", java=QUICK)
-        self.sources = [name for name, books in sources(stack.settings).items() if books.home.self_written]
-        self.environment = stack.environment | self.exports
-        self.workers = Workers(self.environment, stack.folder)
+        self.sources = list(self_written(stack.settings))
+        self.workers = Workers(stack.environment, stack.folder)
 
     @property
     def where(self) -> dict[str, str]:
         """What there is, and its address."""
-        return {"Pub/Sub": f"{self.pubsub.address}   topics {', '.join(self.sources)}; a worker pulls them"}
+        return {"Pub/Sub": f"{self.pubsub.url}   topics {', '.join(self.sources)}; a worker pulls them"}
 
     @property
     def exports(self) -> dict[str, str]:
@@ -104,6 +104,7 @@ class Doors:
         with ExitStack() as started:
             self.pubsub.start()
             started.callback(self.pubsub.stop)
+            self.workers.environment |= self.exports
             self.create()
             started.callback(self.workers.stop)
             for _ in range(self._wanted):

@@ -124,17 +124,23 @@ class Emulated:
         Raises:
             StackError: it did not start; the message shows the end of its log.
         """
+        self._begin()
+
+    def _begin(self) -> None:
         if self._start is None or self._child is not None:
             return
         self._child = self._start()
         try:
             self._child.wait_healthy(self.healthy, seconds=START_SECONDS)
         except StackError:
-            self.stop()
+            self._end()
             raise
 
     def stop(self) -> None:
         """Stop it and forget its data; nothing to do for one that was found running."""
+        self._end()
+
+    def _end(self) -> None:
         if self._child is not None:
             self._child.stop()
             self._child = None
@@ -155,8 +161,8 @@ class Emulated:
             raise StackError(
                 f"the emulator at {self.address} was running before: it can't be restarted from here"
             )
-        self.stop()
-        self.start()
+        self._end()
+        self._begin()
 
     def healthy(self) -> bool:
         """Whether it answers."""

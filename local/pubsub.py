@@ -13,6 +13,7 @@ import httpx
 
 from local.emulated import Emulated
 from local.errors import StackError
+from local.front import Front
 from local.jar import PUBSUB
 from shared.topics import ACK_SECONDS, BACKOFF_SECONDS, MAX_DELIVERIES, RETENTION_DAYS, Topics
 
@@ -25,6 +26,7 @@ class PubSub(Emulated):
 
     jar = PUBSUB
     variable = "PUBSUB_EMULATOR_HOST"
+    _front: Front | None = None
 
     @classmethod
     def prepare(
@@ -41,6 +43,28 @@ class PubSub(Emulated):
             StackError: the emulator or a Java for it is missing.
         """
         return cls.started_by(environment, log, (), port=port, java=java)
+
+    @property
+    def address(self) -> str:
+        """What `PUBSUB_EMULATOR_HOST` is to be set to: the front's, once it is started."""
+        return self._front.address if self._front else super().address
+
+    @property
+    def url(self) -> str:
+        """The base of the emulator's own HTTP addresses."""
+        return f"http://{super().address}"
+
+    def start(self) -> None:
+        """Start it, and the front; see `Emulated.start`."""
+        super().start()
+        self._front = self._front or Front(super().address)
+
+    def stop(self) -> None:
+        """Stop the front, and the emulator if it was started here."""
+        if self._front:
+            self._front.stop()
+            self._front = None
+        super().stop()
 
     def create(self, project: str, sources: Iterable[str]) -> None:
         """Make what the sources need; what is there already stays as it is.

@@ -8,8 +8,8 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import google.auth
 import grpc
@@ -25,7 +25,7 @@ MOST_BYTES = 4_000_000
 """Of the messages that ride together; one sender's may have more: the platform's bound is 10,000,000."""
 MOST_WAITING = 64_000_000
 """Bytes that may wait for a call in one process."""
-CALLS = 4
+CALLS = 2
 """Under way at once for one topic."""
 TIMEOUT = 10.0
 """Seconds until a call counts as not acknowledged, with its retries."""
@@ -65,12 +65,11 @@ _PublishRequest = _raw(_rpc.PublishRequest)
 _PublishResponse = _raw(_rpc.PublishResponse)
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """What is published."""
 
     data: bytes
-    attributes: Mapping[str, str] = field(default_factory=dict)
+    attributes: Mapping[str, str] = MappingProxyType({})
 
 
 Publish = Callable[[str, Sequence[Message]], Awaitable[None]]

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 MAX_DELIVERIES = 30
 """With pauses that double from one second to ten minutes, an outage of three hours makes no dead letter."""
 ACK_SECONDS = 60
-"""How long a message may be with a worker that died, before another one has it."""
+"""How long a message may be with a subscriber that does not say otherwise; the worker does."""
 RETENTION_DAYS = 7
 """How long a message is kept, acknowledged or not: so far back a subscription can be set."""
 BACKOFF_SECONDS = (1, 600)
 """The shortest and the longest pause before a message that was refused is delivered again."""
+ACCEPTED = "accepted"
+"""The attribute that says when Libra accepted an event, where that was before its message was published."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cli.commands.options import ending, real_project
+from cli.commands.options import ending, real_project, source
 from cli.comparison import as_json, iso, print_json, progress_line
 from cli.report import page, shown
 from cli.writing import connected, named_store
-from shared.catalog import LIBRA_HOME, libra
+from shared.aggregation import Home
+from shared.catalog import sources
 from shared.recompute.removal import orphan, remove
 from shared.recompute.standing import Standing, Standings, standings
 from shared.store import Query, Store
@@ -25,8 +26,9 @@ def command() -> None:
 
 
 @command.command("status")
+@source
 @as_json
-def show_status(*, as_json: bool) -> None:
+def show_status(*, source: str, as_json: bool) -> None:
     """Show for each aggregation since when it is exact.
 
     A new or changed one is filling until a run is certain that no instance of the old code is left. One
@@ -34,7 +36,8 @@ def show_status(*, as_json: bool) -> None:
     reads the state document, and counts the documents of what is orphaned.
     """
     with connected() as (store, settings):
-        found = standings(libra(settings), LIBRA_HOME, _state(store))
+        books = sources(settings)[source]
+        found = standings(*books, _state(store, books.home))
         documents = {each.name: store.count(Query(each.collection)) for each in found.orphaned}
     if as_json:
         everything = (*found.declared, *found.orphaned)
@@ -47,29 +50,30 @@ def show_status(*, as_json: bool) -> None:
 @command.command("remove")
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@source
 @as_json
 @real_project
-def remove_one(*, name: str, yes: bool, as_json: bool, real_project: str | None) -> None:
+def remove_one(*, name: str, yes: bool, source: str, as_json: bool, real_project: str | None) -> None:
     """Delete the totals of the aggregation NAME, which is declared no more, and forget it.
 
     No run can begin meanwhile. If it is interrupted, start it again: it goes on with what is left.
     """
     with ending(), named_store(real_project) as (store, settings):
-        source = libra(settings)
-        gone = orphan(source, LIBRA_HOME, _state(store), name)
+        books = sources(settings)[source]
+        gone = orphan(*books, _state(store, books.home), name)
         if not yes:
             held = store.count(Query(gone.collection))
             click.confirm(f"Delete all {held:,} documents of {gone.collection}?", abort=True, err=True)
         with progress_line(quiet=as_json) as progress:
-            deleted = remove(store, source, LIBRA_HOME, name, progress=progress)
+            deleted = remove(store, *books, name, progress=progress)
     if as_json:
         print_json({"aggregation": name, "collection": gone.collection, "deleted": deleted})
     else:
         click.echo(f"{deleted:,} documents of {gone.collection} were deleted, and {name} is forgotten.")
 
 
-def _state(store: Store) -> Mapping[str, object]:
-    (found,) = store.get([LIBRA_HOME.state])
+def _state(store: Store, home: Home) -> Mapping[str, object]:
+    (found,) = store.get([home.state])
     return found.fields if found else {}
 
 

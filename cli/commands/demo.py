@@ -13,6 +13,7 @@ from cli.commands.options import amending, ending, faulty, generating
 from cli.generator import Plan
 from cli.report import page
 from cli.show import Show
+from cli.show_events import show_events
 from local.faults import Faults
 from local.stack import LocalStack
 from shared.settings import Settings
@@ -36,6 +37,13 @@ FAULTS = Faults(duplicate=0.2, delay=0.3, delay_seconds=0.5, reorder=20)
     show_default=True,
     help="Events lost at the end, for the recompute to find.",
 )
+@click.option(
+    "--events",
+    type=click.IntRange(0),
+    default=2_000,
+    show_default=True,
+    help="Events over HTTP and Pub/Sub at the end; 0 leaves them out.",
+)
 @faulty(FAULTS)
 def command(
     *,
@@ -48,6 +56,7 @@ def command(
     edits: float,
     deletions: float,
     lost: int,
+    events: int,
     **faults: float,
 ) -> None:
     """Watch a restaurant chain's entries arrive, the trigger fire and the totals come out exactly right.
@@ -55,7 +64,8 @@ def command(
     Starts the local stack, writes two weeks of entries, has a fifth of the events delivered twice and
     out of order, and compares the totals with an independent count. Then entries are edited and deleted,
     and the totals follow. At last events are lost for good, and the recompute finds and repairs what is
-    missing. The exit status is 1 if a total was wrong after any of these.
+    missing. Then events of another source come over HTTP and through Pub/Sub, and a worker is killed. The
+    exit status is 1 if a total was wrong after any of these.
     """
     started = time.monotonic()
     console = page()
@@ -80,6 +90,8 @@ def command(
             exact = show.amend(plan) and exact
             if lost:
                 exact = show.repair(replace(plan, entries=lost, seed=seed + 1, malformed=0.0)) and exact
+            if events:
+                exact = show_events(console, stack, store, events, seed) and exact
         finally:
             store.close()
     console.print(f"\nAll of it took {time.monotonic() - started:.0f} seconds.")

@@ -1,6 +1,6 @@
 """`libra entry`: what became of one entry."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import click
@@ -38,7 +38,7 @@ class Moment(click.ParamType[datetime]):
             moment = None
         if moment is None or moment.tzinfo is None:
             self.fail(f"{value!r} is no time with a zone such as 2025-09-04T18:57:29.123456Z", param, ctx)
-        return moment.astimezone(UTC)
+        return moment
 
 
 @click.command("entry")

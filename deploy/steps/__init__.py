@@ -7,12 +7,15 @@ docs/operations.md, and let the recorder of tests/deploy answer for what it asks
 from deploy.steps.accounts import Accounts, Invokers
 from deploy.steps.api import Api
 from deploy.steps.base import Deployment, Step
+from deploy.steps.board import Board
 from deploy.steps.collector import Collector
 from deploy.steps.functions import Functions, Stage
 from deploy.steps.monitoring import Alerts, Dashboard, Metrics, Objectives
 from deploy.steps.preflight import Preflight
 from deploy.steps.project import Backup, Database, Indexes, Rules, Services
 from deploy.steps.schedule import Schedule
+from deploy.steps.topics import TopicsStep
+from deploy.steps.worker import Worker
 
 STEPS: tuple[type[Step], ...] = (
     Stage,
@@ -25,7 +28,10 @@ STEPS: tuple[type[Step], ...] = (
     Functions,
     Invokers,
     Api,
+    TopicsStep,
     Collector,
+    Worker,
+    Board,
     Schedule,
     Backup,
     Metrics,

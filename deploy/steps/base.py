@@ -23,7 +23,9 @@ class Deployment:
         force: deploy functions that have not changed, too.
         for_firebase: Firebase deploys the functions.
         delete_indexes: `down` removes the declared indexes, too.
+        delete_topics: `down` removes the topics and the events in them, too.
         delete_database: `down` deletes the database, too.
+        only: the names of the steps that are taken.
     """
 
     values: Mapping[str, str]
@@ -31,7 +33,9 @@ class Deployment:
     force: bool = False
     for_firebase: bool = False
     delete_indexes: bool = False
+    delete_topics: bool = False
     delete_database: bool = False
+    only: frozenset[str] = frozenset()
 
     @property
     def project(self) -> str:
@@ -81,6 +85,11 @@ class Deployment:
             *words, "--flatten=bindings[].members", "--format=value(bindings.role,bindings.members)"
         )
         return {(role, member) for role, _, member in (line.partition("\t") for line in listed.splitlines())}
+
+    def number(self) -> str:
+        """The project's number, which names Google's own accounts in it and the addresses of its services."""
+        form = "--format=value(projectNumber)"
+        return self.gcloud.look("projects", "describe", self.project, form) or "PROJECT-NUMBER"
 
     def recompute_url(self) -> str:
         """Where the recompute is called.

@@ -66,8 +66,8 @@ class Collector(Service):
         describe = ("pubsub", "topics", "describe", topic, self.deployment.in_project, "--format=value(name)")
         if not self.gcloud.planning and not self.gcloud.look(*describe):
             raise DeployError(
-                f"there is no topic {topic}, which --collector=queue publishes to; make the topics first, or "
-                "deploy with --collector=direct"
+                f"there is no topic {topic}, which --collector=queue publishes to: run ./deploy.sh up "
+                "--only=topics,collector, or deploy with --collector=direct"
             )
 
     def _publishing(self, topic: str, *, wanted: bool) -> Iterator[Change]:

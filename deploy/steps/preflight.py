@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from deploy.gcloud import Change, CommandError, DeployError
 from deploy.google import MONITORED, NEEDED, ApiError, lacking
 from deploy.steps.base import Step
+from deploy.steps.board import Board
 
 
 class Preflight(Step):
@@ -21,6 +22,8 @@ class Preflight(Step):
             self._project()
             self._permissions()
             self._billing()
+            if "board" in self.deployment.only and self.deployment.values["LIBRA_BOARD"] != "off":
+                Board(self.deployment).check()
         yield from ()
 
     def _project(self) -> None:

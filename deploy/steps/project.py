@@ -38,6 +38,8 @@ class Services(Step):
         wanted = list(SERVICES)
         if deployment.values["LIBRA_SECRETS"]:
             wanted.append("secretmanager.googleapis.com")
+        if deployment.values["LIBRA_BOARD"] != "off":
+            wanted.append("firebasehosting.googleapis.com")
         if deployment.values["LIBRA_MONITORING"] == "on":
             wanted += MONITORING
         listed = self.gcloud.look(
@@ -152,7 +154,8 @@ class Indexes(Step):
     def state(self) -> Iterator[tuple[str, str]]:
         """Whether the indexes and the policy are ready."""
         where = self.deployment.in_database
-        ours = ("--filter=name~collectionGroups/libra/", "--format=value(state)")
+        groups = "|".join(sorted({it["collectionGroup"] for it in indexes.declared()["indexes"]}))
+        ours = (f"--filter=name~collectionGroups/({groups})/", "--format=value(state)")
         states = self.gcloud.look("firestore", "indexes", "composite", "list", *where, *ours).split()
         counted = [f"{states.count(state)} {state}" for state in sorted(set(states))]
         yield "indexes", ", ".join(counted) or "not there"

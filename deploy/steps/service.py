@@ -68,9 +68,7 @@ class Service(Step):
 
     def audience(self) -> str:
         """The service's address, which is known before it is deployed (Cloud Run's docs, 'URLs', 2026-11)."""
-        form = "--format=value(projectNumber)"
-        number = self.gcloud.look("projects", "describe", self.deployment.project, form) or "PROJECT-NUMBER"
-        return f"https://{self.service}-{number}.{self.deployment.region}.run.app"
+        return f"https://{self.service}-{self.deployment.number()}.{self.deployment.region}.run.app"
 
     def own(self, *names: str) -> dict[str, str]:
         """Parameters of the service, such as ``ORIGINS``, by their variables."""

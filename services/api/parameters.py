@@ -1,5 +1,6 @@
 """What routes take: keys and ids as they stand in a path, bounded pages, cursors."""
 
+from datetime import datetime
 from typing import Annotated
 from urllib.parse import unquote_to_bytes
 
@@ -18,6 +19,13 @@ def decoded(text: object) -> object:
         return unquote_to_bytes(text).decode()
     except UnicodeDecodeError:
         raise ValueError("expected UTF-8, percent-encoded") from None
+
+
+def dated(text: object) -> object:
+    """A time as it was sent. A number alone would be taken for one: for seconds since 1970."""
+    if isinstance(text, str) and text.count("-") < 2:
+        raise ValueError("expected a date and a time with a zone, such as 2025-09-04T18:00:00Z")
+    return text
 
 
 _decoded = BeforeValidator(decoded)
@@ -43,6 +51,7 @@ KeyInQuery = Annotated[
 EntryId = Annotated[str, Path(description="The id of an entry's document.", examples=["e1"]), _decoded]
 RunId = Annotated[str, Path(description="The id of a run.", examples=["20250905T020000Z-0a1b2c3d"]), _decoded]
 RecordId = Annotated[str, Path(description="The id of a rejection's record."), _decoded]
+Instant = Annotated[datetime | None, Query(examples=["2025-09-04T18:00:00Z"]), BeforeValidator(dated)]
 After = Annotated[
     str | None,
     Query(description="`next` of the page before; leave it out for the first page.", max_length=8_192),

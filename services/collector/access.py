@@ -70,7 +70,7 @@ class Access:
             return self._of_key(key)
         return self._of_identity(await asyncio.to_thread(self._verifier.identity, credential))
 
-    def admit(self, caller: Caller, source: str) -> None:
+    def allow(self, caller: Caller, source: str) -> None:
         """Let a request to a source through, or not.
 
         Raises:

@@ -6,17 +6,18 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, FastAPI, Path
+from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from services.collector import body
 from services.collector.access import Access
 from services.collector.doors import Direct, Door, Queue, Verdict
 from services.collector.keyring import Keyring
-from services.collector.models import Answer, ProblemBody
+from services.collector.models import ProblemBody, described
 from services.collector.settings import CollectorSettings
 from services.collector.throttle import Throttle
 from shared import api_keys
@@ -28,7 +29,6 @@ from shared.http import health
 from shared.http.identity import Verifier
 from shared.http.once import Once
 from shared.http.problems import Problem, shown
-from shared.http.responses import SIGNED_IN, problems
 from shared.intake import Intake
 from shared.publishing import Publisher
 from shared.store import Store
@@ -46,24 +46,7 @@ RETRY_SECONDS = 5
 SENT = ("Authorization", "Content-Encoding", "Content-Type", "X-Api-Key")
 """What a page of an allowed origin may send."""
 
-router = APIRouter(prefix="/v1", tags=["events"])
-
-_EVENT = {"type": "object", "description": "The fields of one event, as its source declares them."}
-_MANY = {"type": "array", "items": _EVENT, "minItems": 1, "maxItems": body.MAX_EVENTS}
-_DESCRIBED = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            body.JSON[0]: {"schema": {"oneOf": [_EVENT, _MANY]}},
-            body.NDJSON[0]: {"schema": {"type": "string", "description": "An event a line."}},
-        },
-    },
-    "security": [{"key": []}, {"bearer": []}],
-}
-_SECURITY = {
-    "key": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
-    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key, or an ID token."},
-}
+PATH = "/v1/events/{source}"
 
 
 def application(
@@ -82,15 +65,17 @@ def application(
     app = http.application(
         "Libra collector",
         DESCRIPTION,
-        (router, health.router),
+        (health.router,),
         deadline=settings.deadline,
         project=settings.books.project,
         max_body=body.MAX_BYTES,
         origins=settings.origins,
         sent=SENT,
         problem=ProblemBody,
-        security=_SECURITY,
+        described=described(PATH),
+        quiet=True,  # the platform has a line for each request anyhow
     )
+    app.router.routes.insert(0, ROUTE)
     store = Once[Store](lambda: FirestoreStore.connect(settings.books))
     app.state.store = store
     app.state.ready = lambda: store().get([f"{api_keys.COLLECTION}/ready"], bare=True)
@@ -105,32 +90,25 @@ def application(
     return app
 
 
-@router.post(
-    "/events/{source}",
-    response_class=Response,
-    responses={
-        200: {"model": Answer, "description": "Every valid event is in the totals."},
-        202: {"model": Answer, "description": "Pub/Sub has every valid event."},
-        **problems(*SIGNED_IN, 404, 415, 429),
-    },
-    openapi_extra=_DESCRIBED,
-)
-async def send(
-    source: Annotated[str, Path(description="The name of a source.", examples=["user_events"])],
-    request: Request,
-) -> Response:
-    """Take one event, an array of them, or NDJSON: up to 1,000 in 1 MiB, which may be packed with gzip."""
+async def send(request: Request) -> Response:
+    """Take the events of a body, and give each its verdict."""
+    request.scope["route"] = ROUTE
+    source = request.path_params["source"]
     state, headers = request.app.state, request.headers
     access: Access = state.access
     caller = await access.caller(headers)
     door: Door | None = state.doors.get(source)
     if door is None:
         raise Problem(404, f"there is no source {shown(source)}: expected one of {', '.join(state.doors)}")
-    access.admit(caller, source)
+    access.allow(caller, source)
     content = await request.body()
     events = body.read(content, headers.get("content-type", ""), headers.get("content-encoding", ""))
     access.charge(caller, len(events))
     return _answer(source, door.status, await door.take(events))
+
+
+ROUTE = Route(PATH, send, methods=["POST"])
+"""Starlette's and not FastAPI's: it has nothing to inject and nothing to parse."""
 
 
 def _answer(source: str, status: int, verdicts: Sequence[Verdict]) -> Response:
@@ -146,7 +124,11 @@ def _answer(source: str, status: int, verdicts: Sequence[Verdict]) -> Response:
     if outcomes["invalid"] == len(verdicts):
         why = str(verdicts[0].violations[0])
         raise Problem(422, f"none of {len(verdicts)} events can be taken; event 0: {why}", **said)
-    return Response(json.dumps(said, separators=(",", ":")), status, media_type="application/json")
+    return Response(_encode(said), status, media_type="application/json")
+
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+"""Made once: `json.dumps` makes one for each call that is not plain."""
 
 
 def _said(index: int, verdict: Verdict) -> dict[str, Any]:

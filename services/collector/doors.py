@@ -17,6 +17,9 @@ from shared.log import logger
 from shared.publishing import Message, Publisher
 from shared.topics import Topics
 
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+"""Made once: `json.dumps` makes one for each call that is not plain."""
+
 Became = Literal["accepted", "counted", "duplicate", "invalid", "unavailable"]
 
 
@@ -87,7 +90,7 @@ class Queue:
 
     def _message(self, event: object, event_id: str, accepted: str) -> Message:
         """When it was accepted rides along: the worker judges its time as of then, however late it comes."""
-        data = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
+        data = _encode(event).encode()
         return Message(data, {"source": self._source, "id": event_id, "accepted": accepted})
 
     async def _published(self, messages: Sequence[Message]) -> bool:

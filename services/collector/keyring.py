@@ -59,7 +59,7 @@ class Keyring:
         if read and now < read.until and not _failed(read.found):
             return read.found
         if read is None:
-            self._admit_stranger()
+            self._allow_stranger()
         task = asyncio.create_task(self._looked(found_id))
         self._reads[found_id] = _Read(now + KEPT_SECONDS, task)
         self._reads.move_to_end(found_id)
@@ -73,7 +73,7 @@ class Keyring:
         except LibraError as error:
             return error
 
-    def _admit_stranger(self) -> None:
+    def _allow_stranger(self) -> None:
         if self._strangers.wait("", STRANGERS_A_SECOND):
             detail = "too many API keys that are not known here were tried: try again"
             raise Problem(503, detail, headers={"Retry-After": "1"})

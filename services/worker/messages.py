@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import NoReturn
 
-ACCEPTED = "accepted"
-"""The attribute that says when Libra accepted an event, where that was before the message was published."""
+from shared.topics import ACCEPTED
 
 
 class UnreadableError(Exception):

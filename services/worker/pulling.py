@@ -15,6 +15,10 @@ from google.cloud.pubsub_v1.types import FlowControl
 MOST_BYTES = 50 * 1024 * 1024
 """Bytes of messages under way in one process, for each source."""
 
+LEASE_SECONDS = 10
+"""How long a message stays with a worker that has died; the shortest that Pub/Sub allows. The client extends
+it while the worker lives."""
+
 Take = Callable[[Message], Coroutine[Any, Any, None]]
 
 
@@ -69,7 +73,9 @@ def pull(
     return client.subscribe(
         path,
         callback=tasks.begin,
-        flow_control=FlowControl(max_messages=messages, max_bytes=MOST_BYTES),
+        flow_control=FlowControl(
+            max_messages=messages, max_bytes=MOST_BYTES, max_duration_per_lease_extension=LEASE_SECONDS
+        ),
         scheduler=tasks,
         await_callbacks_on_shutdown=True,
     )

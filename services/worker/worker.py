@@ -12,7 +12,7 @@ from google.cloud.pubsub_v1 import SubscriberClient
 from services.worker.door import Door
 from services.worker.pulling import pull
 from services.worker.settings import WorkerSettings
-from shared.catalog import sources
+from shared.catalog import self_written
 from shared.errors import LibraError
 from shared.intake import Intake
 from shared.log import logger
@@ -44,8 +44,7 @@ class Worker:
         self._project = store.database.split("/")[1]
         self.doors = {
             name: Door(name, Intake(store, source, home, settings.books))
-            for name, (source, home) in sources(settings.books).items()
-            if home.self_written
+            for name, (source, home) in self_written(settings.books).items()
         }
 
     async def run(self) -> None:
@@ -106,7 +105,7 @@ def _raise_for(ends: Mapping[str, "asyncio.Future[object]"]) -> None:
     for path, end in ends.items():
         if end.done() and not end.cancelled() and isinstance(error := end.exception(), GoogleAPICallError):
             raise PullError(
-                f"the subscription {path} cannot be pulled: {error.message}; ./deploy.sh up --doors=on makes "
-                "it and grants what it needs, and `libra up --with doors` makes the emulator's"
+                f"the subscription {path} cannot be pulled: {error.message}; ./deploy.sh up --worker=on "
+                "makes it and grants what it needs, and `libra up --with doors` makes the emulator's"
             ) from error
     raise PullError(f"the pull of {', '.join(ends)} ended without a reason: start the worker again")

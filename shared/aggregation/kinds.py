@@ -47,17 +47,20 @@ class Text(Kind):
             raise DeclarationError(f"Text({self.values}): expected values of 1 to {self.most} bytes")
 
     def read(self, value: object, now: datetime) -> str:  # noqa: ARG002 - only times look at it
-        allowed = f"one of {', '.join(self.values)}" if self.values else f"a string of 1 to {self.most} bytes"
         if not isinstance(value, str):
-            raise Unfit(type_name(value), allowed)
+            raise Unfit(type_name(value), self._allowed)
         if self.values and value not in self.values:
-            raise Unfit("another string", allowed)
+            raise Unfit("another string", self._allowed)
         size = bytes_of(value)
         if size is None:
-            raise Unfit("a string that is not valid Unicode", allowed)
+            raise Unfit("a string that is not valid Unicode", self._allowed)
         if not 1 <= size <= self.most:
-            raise Unfit(f"{size} bytes" if size else "an empty string", allowed)
+            raise Unfit(f"{size} bytes" if size else "an empty string", self._allowed)
         return value
+
+    @property
+    def _allowed(self) -> str:
+        return f"one of {', '.join(self.values)}" if self.values else f"a string of 1 to {self.most} bytes"
 
     @property
     def most_bytes(self) -> int:
@@ -76,12 +79,15 @@ class Integer(Kind):
             raise DeclarationError(f"Integer({self.low}, {self.high}): expected bounds of 64 bits, ascending")
 
     def read(self, value: object, now: datetime) -> int:  # noqa: ARG002 - only times look at it
-        allowed = f"an integer from {self.low} to {self.high}"
         if isinstance(value, bool) or not isinstance(value, int):
-            raise Unfit(type_name(value), allowed)
+            raise Unfit(type_name(value), self._allowed)
         if not self.low <= value <= self.high:
-            raise Unfit("one beyond that", allowed)
+            raise Unfit("one beyond that", self._allowed)
         return value
+
+    @property
+    def _allowed(self) -> str:
+        return f"an integer from {self.low} to {self.high}"
 
     @property
     def most_bytes(self) -> int:
@@ -100,14 +106,17 @@ class Number(Kind):
             raise DeclarationError(f"Number({self.low}, {self.high}): expected bounds within 2^53, ascending")
 
     def read(self, value: object, now: datetime) -> int | float:  # noqa: ARG002 - only times look at it
-        allowed = f"a number from {self.low} to {self.high}"
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise Unfit(type_name(value), allowed)
+            raise Unfit(type_name(value), self._allowed)
         if isinstance(value, float) and not math.isfinite(value):
-            raise Unfit("NaN or an infinity", allowed)
+            raise Unfit("NaN or an infinity", self._allowed)
         if not self.low <= value <= self.high:
-            raise Unfit("one beyond that", allowed)
+            raise Unfit("one beyond that", self._allowed)
         return value
+
+    @property
+    def _allowed(self) -> str:
+        return f"a number from {self.low} to {self.high}"
 
     @property
     def most_bytes(self) -> int:

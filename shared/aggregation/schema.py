@@ -58,7 +58,7 @@ class Admitted:
 
     def same_as(self, stored: Mapping[str, object]) -> bool:
         """Whether an entry that is stored says exactly this."""
-        return _canonical(self.fields) == _canonical(stored)
+        return stored is self.fields or _canonical(self.fields) == _canonical(stored)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +106,10 @@ class Schema:
     def _by_name(self) -> dict[str, Field]:
         return {field.name: field for field in self.fields}
 
+    @cached_property
+    def _declared(self) -> str:
+        return ", ".join(self._by_name)
+
     def admit(self, event: object, now: datetime) -> Admitted | list[Violation]:
         """What the event becomes; or everything that is wrong with it. Never raises for any event.
 
@@ -117,8 +121,7 @@ class Schema:
         if not isinstance(event, Mapping):
             return [Violation("", type_name(event), "an object of fields")]
         unknown = [name for name in event if name not in self._by_name]
-        declared = ", ".join(self._by_name)
-        wrong = [Violation(_shown(name), "a field that is not declared", declared) for name in unknown]
+        wrong = [Violation(_shown(name), "a field that is not declared", self._declared) for name in unknown]
         fields: dict[str, object] = {}
         for field in self.fields:
             value = event.get(field.name)

@@ -5,6 +5,7 @@ decodes what it takes.
 """
 
 import asyncio
+import logging
 import math
 import time
 from collections.abc import Mapping
@@ -32,18 +33,27 @@ _ends: ContextVar[float] = ContextVar("ends", default=math.inf)
 
 def left() -> float:
     """Seconds that a read of this request may take: after that nobody waits for it."""
-    return max(0.0, _ends.get() - time.monotonic()) + GRACE
+    return max(0.0, _ends.get() + GRACE - time.monotonic())
 
 
 class Edge:
     """Wraps the application. Whatever happens inside, one answer goes out, and no exception's text."""
 
-    def __init__(self, app: ASGIApp, *, deadline: timedelta, project: str | None, max_body: int) -> None:
-        """``max_body``: bytes of a body."""
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        deadline: timedelta,
+        project: str | None,
+        max_body: int,
+        quiet: bool = False,
+    ) -> None:
+        """``max_body``: bytes of a body. ``quiet``: log a request that went well at DEBUG only."""
         self._app = app
         self._deadline = deadline.total_seconds()
         self._project = project
         self._max_body = max_body
+        self._quiet = quiet
         self._late: set[asyncio.Task[None]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -87,8 +97,12 @@ class Edge:
 
     def _log(self, scope: Scope, status: int | None, seconds: float) -> None:
         """One line a request. It names the route and never the path, which may hold a key."""
+        level = logging.DEBUG if self._quiet and status is not None and status < 300 else logging.INFO
+        if not logger.isEnabledFor(level):
+            return
         route = getattr(scope.get("route"), "path", None)
-        logger.info(
+        logger.log(
+            level,
             "A request was answered",
             extra={
                 "method": scope["method"],

@@ -12,9 +12,7 @@ from google.cloud.firestore_v1.types import firestore as _rpc
 from google.protobuf.empty_pb2 import Empty
 from grpc.experimental import ChannelOptions
 
-from shared.errors import (
-    SettingError,
-)
+from shared.errors import SettingError, Transient
 from shared.settings import Settings
 from shared.store.documents import DOCUMENT_ID, Document, Filter, Operator, Query, Write
 from shared.store.messages import Messages, refused
@@ -257,8 +255,11 @@ class FirestoreStore:
     def _stream(
         self, call: "grpc.UnaryStreamMultiCallable[Any, Any]", request: Message, what: str
     ) -> Iterator[Message]:
+        timeout = self._patience()
+        if timeout <= 0:
+            raise Transient(f"{what}: its time is over before it begins")
         try:
-            yield from call(request, timeout=self._patience(), metadata=self._metadata)
+            yield from call(request, timeout=timeout, metadata=self._metadata)
         except grpc.RpcError as error:
             refused(error, what)
 

@@ -11,7 +11,7 @@ from shared.errors import Unanswerable
 from shared.store import DOCUMENT_ID, Document, Filter, Query, Store
 from shared.windows.asking import ask, check_indexed
 from shared.windows.paging import FIRST, Page, check_limit, cursor, position
-from shared.windows.questions import check_id
+from shared.windows.questions import check_id, in_utc
 
 _WHOLE = 1_490
 """Bytes of a string that an index surely holds whole, with a last character behind them."""
@@ -69,6 +69,7 @@ def entries(
     wanted = sorted((equals or {}).items())
     check_indexed(wanted)
     where = [Filter(field_path(field), "==", value) for field, value in wanted]
+    start, end = (each and in_utc("the time", each) for each in (start, end))
     time = _time(source, start, end) if start or end or newest_first or not wanted else None
     down = "-" if newest_first else ""
     scope = _scope(repr((wanted, start, end, newest_first)))
@@ -142,11 +143,6 @@ def _stored(document: Document) -> StoredEntry:
 def _time(source: Source, start: datetime | None, end: datetime | None) -> str:
     if source.event_time is None:
         raise Unanswerable(f"source {source.name}: no aggregation has a TimeKey, so it has no event time")
-    for each in (start, end):
-        if each and each.tzinfo is None:
-            raise Unanswerable(
-                f"the time {each.isoformat()}: expected one with a zone, such as 2025-09-04T18:00Z"
-            )
     if start and end and start >= end:
         raise Unanswerable(f"from {start.isoformat()} to {end.isoformat()}: expected two ascending times")
     return source.event_time

@@ -9,7 +9,7 @@ from shared.aggregation import Contribution, Home, Rejection, Source, contributi
 from shared.ledger import MARKER_LIFE, marker_of
 from shared.store import Document, Filter, Query, Store
 from shared.windows.proof import Proof, proof
-from shared.windows.questions import check_id
+from shared.windows.questions import check_id, in_utc
 
 State: TypeAlias = Literal["verified", "applied", "received", "unsure", "uncounted", "gone", "unknown"]
 
@@ -59,11 +59,12 @@ def entry_status(
         version: the update time of a version that is known from before.
 
     Raises:
-        Unanswerable: ``entry_id`` is no id.
+        Unanswerable: ``entry_id`` is no id, or ``version`` has no zone.
         StateError: the state document is damaged.
         StoreError: Firestore cannot be read.
     """
     check_id("entry", entry_id)
+    version = version and in_utc("the version", version)
     now = proof(store, source, home)
     path = f"{home.entries}/{entry_id}"
     (document,) = store.get([path], read_time=now.at)

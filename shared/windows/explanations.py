@@ -215,7 +215,7 @@ def _reasons(
 ) -> list[str]:
     reasons = []
     if any(waiting.values()):
-        number = waiting["count"]
+        number = waiting.get("count", 0)
         what = "1 entry is" if number == 1 else f"{number:,} entries are"
         reasons.append(
             f"{what} not counted yet: no event came, or it is on its way. The next run whose watermark is "

@@ -94,4 +94,4 @@ def _untagged(value: dict[str, object]) -> object:
     time = datetime.fromisoformat(str(value["time"]))
     if time.tzinfo is None:
         raise ValueError("a cursor's times carry a zone")
-    return time
+    return time.astimezone(UTC)

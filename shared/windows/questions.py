@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 from shared.aggregation import MAX_ID_BYTES, Aggregation, Key, Part, Source, decode_id
 from shared.errors import NotFound, Unanswerable
@@ -62,6 +63,23 @@ def _check_text(aggregation: Aggregation, text: str) -> None:
         text.encode()
     except UnicodeEncodeError:
         raise Unanswerable(f"{aggregation.name}: the key {text!r:.80} is not valid Unicode") from None
+
+
+def in_utc(what: str, time: datetime) -> datetime:
+    """The same time in UTC.
+
+    Raises:
+        Unanswerable: naming ``what``; the time has no zone, or lies outside of the years 1 to 9999.
+    """
+    if time.tzinfo is not None:
+        try:
+            return time.astimezone(UTC)
+        except OverflowError:
+            pass
+    raise Unanswerable(
+        f"{what} {time.isoformat()}: expected one with a zone, in the years 1 to 9999 of UTC, such as "
+        "2025-09-04T18:00Z"
+    )
 
 
 def check_id(what: str, document_id: str) -> None:

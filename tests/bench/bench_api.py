@@ -53,8 +53,10 @@ class Route:
 
     title: str
     path: str
-    documents: Callable[[firestore.Client], int]
+    read: Callable[[firestore.Client], int]
     """Reads them; how many there were."""
+    documents: int
+    """How many there must be."""
 
 
 @dataclass(frozen=True)
@@ -105,11 +107,11 @@ def _state(client: firestore.Client) -> int:
 
 
 ROUTES = (
-    Route("one total", f"/v1/total/{TOTALS}?key=Ingredient%207", _one_total),
-    Route(f"{PAGE} totals by -count", f"/v1/totals/{TOTALS}?order=-count&limit={PAGE}", _list),
-    Route("series of a month", f"/v1/series/{DATES}?from={FIRST}&to={LAST}", _series),
-    Route("freshness", "/v1/freshness", _freshness),
-    Route("explain, a page", f"/v1/explain/{TOTALS}?limit={PAGE}&key=Ingredient%207", _explain),
+    Route("one total", f"/v1/total/{TOTALS}?key=Ingredient%207", _one_total, 2),
+    Route(f"{PAGE} totals by -count", f"/v1/totals/{TOTALS}?order=-count&limit={PAGE}", _list, 1 + PAGE),
+    Route("series of a month", f"/v1/series/{DATES}?from={FIRST}&to={LAST}", _series, 1 + 30),
+    Route("freshness", "/v1/freshness", _freshness, 1 + INGREDIENTS + 1 + 1 + DAYS),
+    Route("explain, a page", f"/v1/explain/{TOTALS}?limit={PAGE}&key=Ingredient%207", _explain, 2 + PAGE),
 )
 
 
@@ -216,15 +218,15 @@ def _of_client(address: str, route: Route, at_once: int, seconds: float) -> Meas
 
 def _child(route: str, at_once: str, seconds: str) -> None:
     """Ask the client with so many threads, for so long."""
-    read, client = ROUTES[int(route)].documents, firestore.Client(project=PROJECT)
+    asked, client = ROUTES[int(route)], firestore.Client(project=PROJECT)
     for _ in range(20):
-        read(client)  # warms up
+        assert asked.read(client) == asked.documents  # warms up
     latencies: list[float] = []
     began, cpu = time.perf_counter(), time.process_time()
 
     def ask(_: int) -> None:
         while (sent := time.perf_counter()) - began < float(seconds):
-            read(client)
+            asked.read(client)
             latencies.append(time.perf_counter() - sent)
 
     with ThreadPoolExecutor(int(at_once)) as pool:
@@ -255,11 +257,12 @@ def _lines(found: list[Measured], rounds: int, seconds: float) -> Iterator[str]:
     yield "API's. It reads the same documents. A ratio is the API's figure by the client's: the median of the"
     yield "rounds, with the least and the most."
     yield ""
-    yield "| route | at once | answers/s | p50 | p99 | CPU an answer |"
-    yield "|---|--:|--:|--:|--:|--:|"
+    documents = {route.title: route.documents for route in ROUTES}
+    yield "| route | documents | at once | answers/s | p50 | p99 | CPU an answer |"
+    yield "|---|--:|--:|--:|--:|--:|--:|"
     for route, at_once in _cells(found):
         ratios = (_ratio(found, route, at_once, name) for name in ("per_second", "p50", "p99", "cpu"))
-        yield f"| {route} | {at_once} | {' | '.join(ratios)} |"
+        yield f"| {route} | {documents[route]} | {at_once} | {' | '.join(ratios)} |"
     yield ""
     yield "| route | at once | by | answers/s | p50 ms | p99 ms | CPU us an answer |"
     yield "|---|--:|---|--:|--:|--:|--:|"

@@ -30,9 +30,11 @@ def gcloud() -> str:
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sources as they are now, apart: what is edited meanwhile, or staged, is not in the way."""
     copied = tmp_path_factory.mktemp("tree")
-    for name in ("deploy", "functions", "services", "shared"):
+    for name in ("board", "deploy", "functions", "services", "shared"):
         shutil.copytree(ROOT / name, copied / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("deploy.sh", "firestore.rules", "firestore.indexes.json"):
+        shutil.copy2(ROOT / name, copied)
+    for name in ("firebase.json", "package.json", "package-lock.json"):
         shutil.copy2(ROOT / name, copied)
     (copied / "build").mkdir()
     for artefact in stage.ARTEFACTS:
@@ -55,11 +57,11 @@ def deploy(apis: GoogleApis, gcloud: str, tree: Path, tmp_path_factory: pytest.T
 
 
 def deployer(apis: GoogleApis, gcloud: str, tree: Path, folder: Path) -> Deploy:
-    """What runs the tree's `deploy.sh` against these APIs."""
+    """What runs the tree's `deploy.sh` against these APIs, with the doubles in the folder's `bin`."""
     token = folder / "token"
     token.write_text("a-token-of-nobody", encoding="utf-8")
     environment = {
-        "PATH": os.pathsep.join((str(Path(gcloud).parent), os.environ["PATH"])),
+        "PATH": os.pathsep.join((str(folder / "bin"), str(Path(gcloud).parent), os.environ["PATH"])),
         "HOME": str(folder),
         "PYTHON": sys.executable,
         "CLOUDSDK_CONFIG": str(folder / "config"),

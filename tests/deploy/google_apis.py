@@ -30,6 +30,7 @@ APIS = (
     "cloudresourcemanager",
     "cloudscheduler",
     "eventarc",
+    "firebasehosting",
     "firebaserules",
     "firestore",
     "iam",
@@ -85,6 +86,7 @@ class GoogleApis:
         refusals: answers to give instead: (method, a pattern for `api/path`) -> the refusal.
         resources: what exists, by `api/path`.
         lacking: permissions that the caller has not.
+        releases: what each site of Firebase Hosting served, the latest last.
         now: when functions say that they were deployed.
 
     Over 200 lines because each method is one call of an API, and all share the resources of one project.
@@ -107,6 +109,7 @@ class GoogleApis:
         self.lacking: set[str] = set()
         self.now = datetime.now(UTC)
         self.uploads: list[bytes] = []
+        self.releases: dict[str, list[Json]] = {}
         self._lock = threading.Lock()
         self._operations = 0
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -216,8 +219,19 @@ class GoogleApis:
             ("POST", r"(firebaserules/v1/projects/[^/]+/rulesets)"): self._create_ruleset,
             ("POST", r"(firebaserules/v1/projects/[^/]+/releases)"): self._create_release,
             ("POST", r"(firestore/v1/.*/backupSchedules)"): self._create_backup_schedule,
+            ("GET", r"firebasehosting/v1beta1/projects/[^/]+/sites/([^/]+)/releases"): lambda _, match: {
+                "releases": self.releases.get(match[1], [])[::-1][:1]
+            },
+            ("POST", r"firebasehosting/.*/sites/([^/]+)(?:/channels/live)?/releases"): self._release,
             ("GET", r"(storage/b)"): lambda _, match: {"items": self._under(match[1], "")},
             ("POST", r"upload/storage/v1/b/([^/]+)/o"): self._upload_object,
+            ("GET", r"(pubsub/v1/projects/[^/]+/(topics|subscriptions))"): lambda _, match: {
+                match[2]: self._under(match[1], "")
+            },
+            ("PUT", r"(pubsub/v1/projects/[^/]+/(?:topics|subscriptions)/[^/]+)"): self._put_pubsub,
+            ("PATCH", r"(pubsub/v1/projects/[^/]+/(?:topics|subscriptions)/[^/]+)"): self._patch_pubsub,
+            ("POST", r"(artifactregistry/v1/.*/repositories)"): self._create_repository,
+            ("DELETE", r"(artifactregistry/.*)"): self._delete_long,
             ("POST", r"run/v2/(projects/[^/]+/locations/[^/]+)/builds:submit"): lambda *_: {
                 "buildOperation": self._built()
             },
@@ -413,6 +427,10 @@ class GoogleApis:
         self.resources[target] = request.body | {"name": self._name(target)}
         return self.resources[target]
 
+    def _release(self, request: Request, match: re.Match[str]) -> Json:
+        self.releases.setdefault(match[1], []).append({"releaseTime": "2025-09-05T02:00:00Z", **request.body})
+        return {}
+
     def _create_metric(self, request: Request, match: re.Match[str]) -> Json:
         """Google gives its descriptor a name and a type."""
         name = request.body["name"]
@@ -453,6 +471,19 @@ class GoogleApis:
         part = request.raw.split(b"\n" + boundary)[1].replace(b"\r\n\r\n", b"\n\n", 1).partition(b"\n\n")[2]
         self.uploads.append(part)
         return {"bucket": match[1], "name": "source.zip", "generation": "1", "size": str(len(part))}
+
+    def _put_pubsub(self, request: Request, match: re.Match[str]) -> Json:
+        self.resources[match[1]] = request.body | {"name": self._name(match[1])}
+        return self.resources[match[1]]
+
+    def _patch_pubsub(self, request: Request, match: re.Match[str]) -> Json:
+        self.resources[match[1]] |= next(it for it in request.body.values() if isinstance(it, dict))
+        return self.resources[match[1]]
+
+    def _create_repository(self, request: Request, match: re.Match[str]) -> Json:
+        target = f"{match[1]}/{request.query['repositoryId'][0]}"
+        self.resources[target] = request.body | {"name": self._name(target)}
+        return self._done(target, "google.devtools.artifactregistry.v1.Repository")
 
     def _built(self) -> Json:
         """A build that has ended."""
@@ -497,7 +528,7 @@ class GoogleApis:
             protocol_version = "HTTP/1.1"
 
             def _serve(self) -> None:
-                raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                raw = b"".join(self._chunks())
                 url = urlsplit(self.path)
                 api, _, path = url.path.lstrip("/").partition("/")
                 is_json = "json" in self.headers.get("Content-Type", "")
@@ -508,6 +539,16 @@ class GoogleApis:
                 except Refusal as refusal:
                     error = {"code": refusal.code, "status": refusal.status, "message": refusal.message}
                     self._reply(refusal.code, {"error": error})
+
+            def _chunks(self) -> Iterator[bytes]:
+                """The body: of a length that is said before, or in chunks, each with its own."""
+                if self.headers.get("Transfer-Encoding") != "chunked":
+                    yield self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                    return
+                while size := int(self.rfile.readline(), 16):
+                    yield self.rfile.read(size)
+                    self.rfile.readline()
+                self.rfile.readline()
 
             do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815 - http.server's names
 

@@ -33,7 +33,7 @@ class Everything(Gcloud):
     def __init__(self) -> None:
         super().__init__(planning=False)
 
-    def look(self, *words: str) -> str:
+    def look(self, *words: str, program: tuple[str, ...] = ("gcloud",)) -> str:  # noqa: ARG002 - as inherited
         """The name of whatever is asked for."""
         if "composite" in words:
             group = "projects/p/databases/d/collectionGroups"

@@ -114,6 +114,28 @@ def test_it_is_built_from_the_staged_folder(apis: GoogleApis, service: dict[str,
     assert names == {name for name, _ in stage.sources(stage.API)} - {".gcloudignore"}
 
 
+def test_it_is_bounded_probed_and_reached_from_anywhere(service: dict[str, Any]) -> None:
+    """As many requests at once as it has threads, and more time than its own deadline."""
+    metadata, spec = service["spec"]["template"]["metadata"], service["spec"]["template"]["spec"]
+    assert (spec["containerConcurrency"], spec["timeoutSeconds"]) == (40, 30)
+    assert metadata["annotations"]["autoscaling.knative.dev/maxScale"] == "3"
+    assert service["metadata"]["annotations"]["run.googleapis.com/ingress"] == "all"
+    (container,) = spec["containers"]
+    for probe in ("startupProbe", "livenessProbe"):
+        assert container[probe]["httpGet"]["path"] == "/healthz"
+
+
+def test_with_it_the_recompute_takes_calls_from_outside_the_projects_network(deploy: Deploy) -> None:
+    """Cloud Run calls through the internet; without the API, only the project's own network gets through."""
+    for flags, ingress in ((("--api=reader",), "all"), ((), "internal-only")):
+        planned = deploy("plan", *WHERE, "--only=functions", *flags).stdout.splitlines()
+        (line,) = (it for it in planned if it.startswith("gcloud functions deploy libra-recompute"))
+        assert f"--ingress-settings={ingress}" in line.split()
+        others = [it for it in planned if it.startswith("gcloud functions deploy libra-on-")]
+        assert len(others) == 3
+        assert all("--ingress-settings=internal-only" in it.split() for it in others)
+
+
 def test_a_second_run_changes_nothing(deploy: Deploy, apis: GoogleApis, service: dict[str, Any]) -> None:
     """The same sources and flags: not even a build."""
     assert service

@@ -18,7 +18,8 @@ from deploy.arguments import options_of
 from deploy.google import RULES
 from deploy.steps import NAMES
 from deploy.steps.base import TRIGGERS
-from shared.catalog import LIBRA_HOME, libra
+from shared.aggregation import Map
+from shared.catalog import LIBRA_HOME, libra, sources
 from shared.settings import Settings
 from tests.deploy.conftest import ROOT, WHERE
 
@@ -208,15 +209,24 @@ def test_firebase_takes_the_staged_folder() -> None:
     assert FIREBASE["emulators"]["ui"]["enabled"] is False
 
 
+def exempted() -> set[tuple[str, str]]:
+    """What is not indexed: what each commit changes in a total, what is long, and what nobody asks for."""
+    fields = {(LIBRA_HOME.seen, "expires_at"), (LIBRA_HOME.archives, "deltas")}
+    for source, home in sources(Settings()).values():
+        changing = ("updated_at",) if home.self_written else ("recent", "updated_at")
+        fields |= {(home.collection(it.name), field) for it in source.aggregations for field in changing}
+        if source.schema:
+            fields |= {(home.entries, it.name) for it in source.schema.fields if isinstance(it.kind, Map)}
+            fields.add((home.rejected, "content"))
+    return fields
+
+
 def test_indexes_follow_the_declarations() -> None:
     """A new aggregation brings its exemptions. What queries need, tests/deploy/test_indexes.py says."""
-    source = libra(Settings())
     assert ROOT / FIREBASE["firestore"]["indexes"] == indexes.FILE
     declared = set(indexes.wanted(indexes.declared()))
     exempt = {(it.collection, it.fields[0]) for it in declared if it.kind == "exempt"}
-    assert exempt == {
-        (it.name, field) for it in source.aggregations for field in ("recent", "updated_at")
-    } | {(LIBRA_HOME.seen, "expires_at"), (LIBRA_HOME.archives, "deltas")}
+    assert exempt == exempted()
     assert {it for it in declared if it.kind == "ttl"} == {
         indexes.Declared("ttl", LIBRA_HOME.seen, ("expires_at",)),
     }
@@ -224,9 +234,12 @@ def test_indexes_follow_the_declarations() -> None:
 
 def test_rules_name_every_collection() -> None:
     """A collection that the rules do not name would be closed to those who are to read it."""
-    source = libra(Settings())
+    source, written = libra(Settings()), set()
+    for other, home in list(sources(Settings()).values())[1:]:
+        assert home.self_written
+        written |= {each.name for each in other.aggregations} | {home.entries, home.rejected, home.runs}
     named = set(re.findall(r"match /(\w+)/\{\w+\} \{", RULES.read_text(encoding="utf-8")))
     book_keeping = {LIBRA_HOME.seen, LIBRA_HOME.rejected, LIBRA_HOME.runs, LIBRA_HOME.archives}
     book_keeping.add(LIBRA_HOME.state.partition("/")[0])
-    assert named == {it.name for it in source.aggregations} | book_keeping | {LIBRA_HOME.entries}
+    assert named == {it.name for it in source.aggregations} | book_keeping | {LIBRA_HOME.entries} | written
     assert ROOT / FIREBASE["firestore"]["rules"] == RULES

@@ -80,7 +80,7 @@ def api_over(store: IndexedStore, monkeypatch: pytest.MonkeyPatch) -> Api:
     monkeypatch.setenv("FIREBASE_AUTH_EMULATOR_HOST", "127.0.0.1:9099")
     settings = ApiSettings.from_environment(ENVIRONMENT)
     books = Books(settings)
-    monkeypatch.setattr(books, "_store", store)
+    monkeypatch.setattr(books, "_store", lambda: store)
     return Api(application(settings, books=books), PROJECT)
 
 
@@ -121,3 +121,10 @@ def test_what_the_recompute_counts_by_index_has_its_index() -> None:
         (time,) = each.parts
         where = (*equalities(each.where), *between(time.field, BEGIN, BEGIN))
         assert needed(Query(LIBRA_HOME.entries, where)) <= declared()
+
+
+def test_events_of_a_user_and_of_a_type_are_found_newest_first() -> None:
+    """What readers of `user_events` ask for."""
+    newest = {("user_id:ascending", "timestamp:descending"), ("event_type:ascending", "timestamp:descending")}
+    found = {it for it in indexes.wanted(indexes.declared()) if it.collection == "user_events"}
+    assert {it.fields for it in found if it.kind == "composite"} == newest

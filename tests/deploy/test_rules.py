@@ -19,8 +19,24 @@ TOTALS = (
     "aggregates_actions",
     "aggregates_time_hours",
     "aggregates_time_dates",
+    "analytics_aggregates",
+    "analytics_aggregates_hours",
+    "analytics_aggregates_dates",
+    "signals_aggregates",
+    "signals_aggregates_flags",
+    "signals_aggregates_platforms",
 )
-BOOKS = ("aggregates", "aggregates_seen", "aggregates_rejected", "aggregates_runs", "aggregates_archives")
+BOOKS = (
+    "aggregates",
+    "aggregates_seen",
+    "aggregates_rejected",
+    "aggregates_runs",
+    "aggregates_archives",
+    "analytics_aggregates_users",
+    *("user_events", "user_events_rejected", "user_events_runs"),
+    *("signals", "signals_rejected", "signals_runs"),
+)
+"""What operators alone read: totals by user tell what a person did, and so do the entries."""
 CALLERS: dict[str, dict[str, Any] | None] = {
     "nobody": None,
     "user": {},
@@ -238,7 +254,7 @@ def test_a_device_can_not_overwrite_by_creating(database: Database) -> None:
     assert device.update(f"libra/{name}", ENTRY) == DENIED
 
 
-@pytest.mark.parametrize("path", ["customers/one", "libra/one/notes/one"])
+@pytest.mark.parametrize("path", ["customers/one", "libra/one/notes/one", "collector_keys/one"])
 def test_what_is_not_named_is_closed(database: Database, path: str) -> None:
     """A collection that the rules do not name belongs to nobody."""
     assert database.as_({"libra": "operator"}).get(path) == DENIED

@@ -12,6 +12,9 @@ import pytest
 from local.emulator import Emulator
 from local.process import wait_until
 from local.served import Served, unsigned_token
+from shared.errors import Transient
+from shared.settings import Settings
+from shared.store.client import FirestoreStore
 from tests.emulator.test_api_roles import PATHS
 from tests.support.api import check_problem
 from tests.support.grpc_proxy import GrpcProxy
@@ -80,6 +83,17 @@ def test_every_route_that_reads_answers_within_its_deadline(
     for path, answer in zip(reading, answers[: len(reading)], strict=True):
         assert f"within {DEADLINE} seconds" in check_problem(answer, 504)["detail"], path
     assert [answer.status_code for answer in answers[len(reading) :]] == [200] * len(WITHOUT)
+
+
+def test_a_read_without_time_is_not_answered(emulator: Emulator, project: str) -> None:
+    """Where a request's time is over, none of its reads begins."""
+    settings = Settings(project=project, emulator_host=emulator.address)
+    left = [30.0, 0.0]
+    store = FirestoreStore.connect(settings, patience=lambda: left.pop(0))
+    assert store.get(["libra/e"]) == [None]
+    with pytest.raises(Transient):
+        store.get(["libra/e"])
+    store.close()
 
 
 def test_a_read_ends_with_the_request_that_it_is_for(api: Served, proxy: GrpcProxy, project: str) -> None:

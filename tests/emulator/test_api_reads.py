@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from typing import Any
 
 import pytest
 
 from shared.recompute import Recompute
 from shared.store import Create
+from shared.store.client import FirestoreStore
 from tests.emulator.test_api_roles import PATHS
 from tests.support.api import Api
 from tests.support.kitchen import SERVED, Kitchen
@@ -21,7 +23,7 @@ AT, DATES = "/v1/totals/aggregates_categories", "/v1/series/aggregates_time_date
 
 
 @pytest.fixture
-def wire(api: Api, quick: Kitchen) -> Iterator[Counted]:
+def wire(api: Api, quick: Kitchen, monkeypatch: pytest.MonkeyPatch) -> Iterator[Counted]:
     """What the API sends from here on: more totals, entries, records and runs than it is asked for."""
     fields = [
         SERVED
@@ -45,8 +47,7 @@ def wire(api: Api, quick: Kitchen) -> Iterator[Counted]:
         Recompute(quick.store, quick.source, quick.home, quick.settings).run("scan")
     assert quick.settings.emulator_host
     store, wire, channel = counted_store(quick.settings.emulator_host, api.project)
-    api.app.state.books.store.close()
-    api.app.state.books._store = store
+    monkeypatch.setattr(FirestoreStore, "connect", lambda *_, **__: store)
     yield wire
     channel.close()
 
@@ -106,6 +107,32 @@ def test_a_route_costs_what_its_description_says(api: Api, wire: Counted) -> Non
         found[route] = wire.billed - before
     assert found == {route: reads for route, (_, _, reads) in COSTS.items()}
     assert not wire.written
+
+
+EXPLAINED = (
+    ("aggregates_actions", "Served"),
+    ("aggregates_actions", "Nothing"),
+    ("aggregates_time_dates", "2025-09-04"),
+    ("aggregates_time_dates", "2024-09-04"),
+    ("aggregates_time_hours", "12"),
+    ("aggregates_time_hours", "3"),
+)
+
+
+def test_an_explanation_says_what_it_cost(api: Api, wire: Counted, quick: Kitchen) -> None:
+    """Page by page, with entries that no run has proven, and over times without an entry."""
+    for number in range(5):
+        quick.write(f"late{number}", timestamp=datetime(2025, 9, 4 + number // 3, 12, tzinfo=UTC))
+    for (aggregation, key), limit in product(EXPLAINED, (2, 7, 200)):
+        after: dict[str, object] = {}
+        for _ in range(3):
+            before = wire.billed
+            params = {"key": key, "limit": limit, **after}
+            page = api.get(f"/v1/explain/{aggregation}", params=params).json()
+            assert page["reads"] == wire.billed - before
+            after = {"after": page["next"]}
+            if page["next"] is None:
+                break
 
 
 def test_every_route_has_its_cost() -> None:

@@ -1,23 +1,19 @@
-"""`libra.client` over the API: what both clients return, page after page, and what they raise.
-
-Over 300 lines because one table of routes is asked in every way.
-"""
+"""`libra.client` over the API: what both clients return, page after page, and what they raise."""
 
 import asyncio
 import dataclasses
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, assert_type
+from typing import Any
 from urllib.parse import unquote
 
 import httpx
 import pytest
 
 from libra import errors, records, routes
-from libra.client import ApiError, AsyncClient, Client, Total
-from services.api import models
+from libra.client import ApiError, AsyncClient, Client
 from services.api.starting import Starter, under_way
 from shared.ledger import Ledger
 from shared.recompute import Recompute
@@ -28,11 +24,6 @@ from tests.support.recomputing import next_second
 
 CATEGORIES, DATES = "aggregates_categories", "aggregates_time_dates"
 KEYS = ["Mac/Cheese", "..", "", "🍝", "Tea", "Tea", "Tea"]
-RECORDS = [
-    each
-    for each in vars(records).values()
-    if inspect.isclass(each) and issubclass(each, records.Record) and each is not records.Record
-]
 
 
 class Bridge(httpx.BaseTransport):
@@ -254,38 +245,6 @@ def test_a_run_under_way_is_named(api: Api) -> None:
     assert raised.value.run_id == "r1"
 
 
-@pytest.mark.parametrize(
-    ("status", "headers", "body", "kind", "retry_after"),
-    [
-        (410, {}, '{"detail": "too long ago"}', errors.TooOld, ...),
-        (429, {"Retry-After": "7"}, "Rate exceeded.", errors.Unavailable, 7.0),
-        (503, {"Retry-After": "Fri, 05 Sep 2025 02:00:00 GMT"}, "{}", errors.Unavailable, None),
-        (504, {}, '{"detail": "no answer within 20 seconds"}', errors.Unavailable, None),
-        (502, {}, "<html>", ApiError, ...),
-        (500, {}, "[]", ApiError, ...),
-    ],
-)
-def test_what_may_be_tried_again_is_told_from_what_may_not(
-    status: int, headers: dict[str, str], body: str, kind: type[ApiError], retry_after: object
-) -> None:
-    """Also where an answer is no problem of the API's: Cloud Run and proxies answer as they like."""
-    broken = httpx.MockTransport(lambda _: httpx.Response(status, headers=headers, text=body))
-    with Client("http://api", "token", transport=broken) as client, pytest.raises(ApiError) as raised:
-        client.total(CATEGORIES, "1")
-    assert type(raised.value) is kind
-    assert raised.value.status == status
-    assert raised.value.detail
-    assert getattr(raised.value, "retry_after", ...) == retry_after
-
-
-@pytest.mark.parametrize("kind", RECORDS, ids=lambda it: it.__name__)
-def test_a_record_has_every_field_of_the_api(kind: type[records.Record]) -> None:
-    """A field that is added to the API is added here, or decided against."""
-    fields = set(getattr(models, kind.__name__).model_fields)
-    record: Any = kind
-    assert {each.name for each in dataclasses.fields(record)} == fields - {"next"}
-
-
 def test_every_route_can_be_asked(api: Api) -> None:
     """One method for each; the forms with the key in the path lose keys on the way, and are left out."""
     names = {"entry_id", "aggregation", "run_id", "record_id", "key", "start", "end"}
@@ -301,20 +260,3 @@ def test_every_route_can_be_asked(api: Api) -> None:
     paths = api.get("/openapi.json").json()["paths"]
     expected = {(method, path) for path, each in paths.items() for method in each if path.startswith("/v1")}
     assert called == {(method, path) for method, path in expected if "{key}" not in path}
-
-
-def test_types_are_those_of_the_answers() -> None:
-    """mypy reads this: what is awaited, and what is gone through."""
-    answer = httpx.MockTransport(lambda _: httpx.Response(200, json={"totals": [], "next": None}))
-    with Client("http://api", "token", transport=answer) as client:
-        assert_type(client.totals(CATEGORIES), Iterator[Total])
-        assert_type(client.series(DATES, "2025-09-04", "2025-09-05"), list[Total])
-
-    async def ask() -> None:
-        async with AsyncClient("http://api", "token", transport=answer) as client:
-            assert_type(client.totals(CATEGORIES), AsyncIterator[Total])
-            later = client.series(DATES, "2025-09-04", "2025-09-05")
-            assert_type(later, Awaitable[list[Total]])
-            assert await later == []
-
-    asyncio.run(ask())

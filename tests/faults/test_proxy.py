@@ -57,7 +57,7 @@ def pause(seconds: float) -> None:
 @pytest.fixture
 def line(emulator: Emulator, project: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
     # What a stall may take before it counts as unanswered: the test waits for it.
-    for module in ("shared.ledger.guard", "shared.recompute.fence"):
+    for module in ("shared.grouping.settling", "shared.recompute.fence"):
         monkeypatch.setattr(f"{module}.COMMIT_TIMEOUT", 0.5)
     monkeypatch.setattr("shared.store.client.READ_TIMEOUT", 0.5)
     settings = replace(QUICK, project=project, emulator_host=emulator.address)

@@ -99,9 +99,7 @@ DEFECTS: dict[str, Callable[[], Doors]] = {
         (_COUNTED, "            self._home,\n            watermark - timedelta(seconds=1),\n")
     ),
     "the fencing check is dropped": lambda: recompute((_STILL, "pass")),
-    "corrections are not numbered": lambda: recompute(
-        ('fields_of(recorded).get("step") != run.step + 1', "True")
-    ),
+    "corrections are not numbered": lambda: recompute(("if not landed:", "if True:")),
     "corrections don't depend on the state document that was read": lambda: recompute(
         ("            if_updated=found.update_time,\n", "")
     ),

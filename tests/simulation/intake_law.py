@@ -45,7 +45,7 @@ class Observer:
         off = self._measured()
         changed = {
             name: now - self.off.get(name, 0)
-            for name in off.keys() | self.off.keys()
+            for name in sorted(off.keys() | self.off.keys())
             if (now := off.get(name, 0)) != self.off.get(name, 0)
         }
         self.off = off

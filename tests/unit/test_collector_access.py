@@ -97,7 +97,7 @@ def test_another_source_is_refused_with_what_is_allowed(keys: Keys, clock: Clock
     for token, allowed in (("user", "may send to no source"), (None, "may send to signals")):
         header = f"Bearer {token or keys.make()}"
         with pytest.raises(Problem) as raised:
-            made.admit(caller(made, authorization=header), "user_events")
+            made.allow(caller(made, authorization=header), "user_events")
         assert raised.value.status_code == 403
         assert allowed in raised.value.detail
 
@@ -110,9 +110,9 @@ def test_too_much_is_refused_until_it_is_time(keys: Keys, clock: Clock) -> None:
     assert fast.rate == 2_000
     for each in (slow, fast):
         made.charge(each, 1_014)
-    made.admit(fast, "signals")
+    made.allow(fast, "signals")
     with pytest.raises(Problem) as raised:
-        made.admit(slow, "signals")
+        made.allow(slow, "signals")
     assert (raised.value.status_code, raised.value.headers) == (429, {"Retry-After": "3"})
     clock.now += 3
-    made.admit(slow, "signals")
+    made.allow(slow, "signals")

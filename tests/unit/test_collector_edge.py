@@ -208,6 +208,7 @@ def test_no_log_line_holds_what_was_sent(collector: Api, topic: Topic, lines: io
     answered = [json.loads(line) for line in written.splitlines() if "was answered" in line]
     assert {each["route"] for each in answered} == {"/v1/events/{source}"}
     assert {each["status"] for each in answered} == {202, 422, 503, 400, 401, 404}
+    assert all((each["severity"] == "DEBUG") == (each["status"] == 202) for each in answered)
 
 
 def test_a_keys_document_that_cannot_be_read_lets_nobody_in(collector: Api) -> None:

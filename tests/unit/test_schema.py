@@ -119,6 +119,12 @@ def test_what_is_of_its_kind_is_admitted(kind: Kind, given: object, stored: obje
         (TIME, "0001-01-01T00:00:00+23:59", "one outside years 1 to 9999", RFC_3339),
         (TIME, NOW.replace(tzinfo=None), "one without an offset", RFC_3339),
         (TIME, NOW + HOUR + timedelta(seconds=1), "one 60 minutes after now", SPAN),
+        (
+            Timestamp(DAY, timedelta(seconds=5)),
+            NOW + timedelta(seconds=9),
+            "one 9 seconds after now",
+            "a time from 24 hours before now to 5 seconds after it",
+        ),
         (TIME, NOW - 3 * DAY, "one 3 days before now", SPAN),
         (Map(), [1], "an array", "a map"),
         (Map(), {"a": [[1]]}, "an array in an array", NO_ARRAYS),
@@ -236,6 +242,7 @@ def test_an_entry_says_the_same_or_it_differs() -> None:
         {"at": NOW + HOUR},
         {"more": {"a": [1]}},
         {"added": 1},
+        {"id": b"e"},
     ]
     for changed in others:
         assert not found.same_as({**found.fields, **changed})

@@ -1,6 +1,6 @@
 """Entries: what became of one, which there are, and which values a field has."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
@@ -171,6 +171,7 @@ def test_filters_that_cannot_be_are_refused() -> None:
     after = entries(world.store, world.source, world.home, limit=1).after
     for options, said in (
         ({"start": NOON.replace(tzinfo=None)}, "expected one with a zone"),
+        ({"end": datetime.max.replace(tzinfo=timezone(-timedelta(hours=1)))}, "in the years 1 to 9999"),
         ({"start": NOON, "end": NOON}, "expected two ascending times"),
         ({"equals": {"location": "é" * 750}}, "location=.*: expected valid Unicode of less than 1,500 bytes"),
         ({"equals": {"location": "\udcff"}}, "location=.*: expected valid Unicode"),

@@ -38,6 +38,7 @@ def test_a_cursor_comes_back_as_it_was(values: tuple[object, ...]) -> None:
         ["list", 1],
         ["list", 1, "id", "id"],
         ["list", True, "id"],
+        ["list", {"time": "0001-01-01T00:00:00+14:00"}, "id"],
         ["list", "1", "id"],
         ["list", 2**63, "id"],
         ["list", 1, "\ud800"],
@@ -63,10 +64,11 @@ def test_a_cursor_has_no_place_for_what_json_has_none_for() -> None:
 @pytest.mark.parametrize("aggregation", ["aggregates_actions", "aggregates_time_hours"])
 @pytest.mark.parametrize("time", [None, datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)])
 @pytest.mark.parametrize("entry", [None, "e1"])
+@pytest.mark.parametrize("sums", [{}, {"grams": 1}])
 def test_a_forged_place_in_an_explanation_harms_nothing(
-    aggregation: str, time: datetime | None, entry: str | None
+    aggregation: str, time: datetime | None, entry: str | None, sums: dict[str, int]
 ) -> None:
-    """It gives another page, or none."""
+    """It gives another page, or none; so do sums of other measures."""
     world = World()
     world.serve(3)
     key = "Served" if aggregation == "aggregates_actions" else "18"
@@ -75,7 +77,7 @@ def test_a_forged_place_in_an_explanation_harms_nothing(
     text = first.after.encode() + b"=" * (-len(first.after) % 4)
     kinds: list[Any] = [datetime, (datetime, NoneType), (str, NoneType), dict, dict]
     scope = json.loads(urlsafe_b64decode(text))[0]
-    at, _, _, running, waiting = position(scope, first.after, *kinds)
-    after = cursor(scope, at, time, entry, running, waiting)
+    at, *_ = position(scope, first.after, *kinds)
+    after = cursor(scope, at, time, entry, sums, sums)
     page = explain(world.store, world.source, world.home, aggregation, key, after=after)
     assert len(page.entries) <= 3

@@ -1,6 +1,5 @@
 """Entries: what became of one, which there are, and what could not be counted. For operators."""
 
-from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
@@ -17,7 +16,7 @@ from services.api.models import (
     Rejection,
     Retried,
 )
-from services.api.parameters import After, EntryId, Limit, RecordId
+from services.api.parameters import After, EntryId, Instant, Limit, RecordId
 from services.api.values import fields_as_json
 from shared import windows
 from shared.errors import Denied
@@ -31,7 +30,6 @@ router = APIRouter(
 LOCATION = "location"
 
 Text = Annotated[str | None, Query(max_length=1_500)]
-Instant = Annotated[datetime | None, Query(examples=["2025-09-04T18:00:00Z"])]
 
 
 @router.get("/entries/{entry_id}/status")
@@ -39,7 +37,7 @@ def entry_status(
     books: Read,
     entry_id: EntryId,
     version: Annotated[
-        datetime | None,
+        Instant,
         Query(description="The update time of a version known from before: it finds one that is gone."),
     ] = None,
 ) -> EntryStatus:

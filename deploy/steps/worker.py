@@ -1,0 +1,141 @@
+"""The worker, a Cloud Run worker pool, if it is wanted: its account, its image, and the pool.
+
+A pool has no address and takes no requests. Its instances run, and are paid for, all the time. Their number
+is fixed: the platform scales a pool by CPU or not at all, and what bounds this worker is Firestore
+(docs/worker.md).
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from deploy import stage
+from deploy.gcloud import Change, gcloud, say
+from deploy.parameters import SEPARATOR, runtime
+from deploy.steps.accounts import BUILDER, exists, granting, revoking
+from deploy.steps.base import Step
+from deploy.steps.topics import SUBSCRIBER, names
+from deploy.steps.topics import granting as granting_pubsub
+
+POOL = "libra-worker"
+"""The pool, the account that it runs as, and its image."""
+REPOSITORY = POOL
+"""The repository of the image, and of nothing else."""
+ROLE = "roles/datastore.user"
+POOLS = ("beta", "run", "worker-pools")
+"""In beta they have had this name since 2025-06; older versions of gcloud have no other."""
+
+
+class Worker(Step):
+    """The pool, unless it is there, ready, and of these sources and flags."""
+
+    name = "worker"
+    needs = (
+        "roles/run.admin, roles/artifactregistry.admin, roles/cloudbuild.builds.editor, "
+        "roles/iam.serviceAccountAdmin and roles/resourcemanager.projectIamAdmin"
+    )
+    undoing = "Remove the worker, its image and its account"
+
+    @property
+    def _wanted(self) -> bool:
+        return self.deployment.values["LIBRA_WORKER"] == "on"
+
+    @property
+    def title(self) -> str:
+        """What is wanted."""
+        return "Deploy the worker (a few minutes)" if self._wanted else "Leave the worker out"
+
+    def missing(self) -> Iterator[Change]:
+        """The account and its grants, the image, the pool; or their removal, where it is not wanted."""
+        if not self._wanted:
+            yield from self.surplus()
+            return
+        yield from granting(self.deployment, [POOL], [(ROLE, POOL)])
+        for each in names():
+            member = self.deployment.member(POOL)
+            yield from granting_pubsub(self, "subscriptions", each.subscription, member, SUBSCRIBER)
+        image = f"{self._images}/{POOL}:{stage.fingerprint(stage.WORKER)[:40]}"
+        yield from self._image(image)
+        yield from self._pool(image)
+
+    def surplus(self) -> Iterator[Change]:
+        """The pool, its image, then its account. What holds unsettled events stays: see the step `topics`."""
+        if not exists(self.deployment, POOL):
+            return  # whoever has no worker needs no gcloud that knows worker pools
+        if self._described():
+            yield gcloud(*POOLS, "delete", POOL, *self.deployment.in_region)
+        if self._repository():
+            yield gcloud("artifacts", "repositories", "delete", REPOSITORY, *self._in_location)
+        yield from revoking(self.deployment, [POOL], [(ROLE, POOL)])
+
+    def state(self) -> Iterator[tuple[str, str]]:
+        """Whether it is ready."""
+        found = self._described() if exists(self.deployment, POOL) else {}
+        yield POOL, ("ready" if _ready(found) else "not ready") if found else "not deployed"
+
+    @property
+    def _in_location(self) -> tuple[str, str]:
+        return f"--location={self.deployment.region}", self.deployment.in_project
+
+    @property
+    def _images(self) -> str:
+        return f"{self.deployment.region}-docker.pkg.dev/{self.deployment.project}/{REPOSITORY}"
+
+    def _repository(self) -> str:
+        describe = ("artifacts", "repositories", "describe", REPOSITORY, *self._in_location)
+        return self.gcloud.look(*describe, "--format=value(name)")
+
+    def _image(self, image: str) -> Iterator[Change]:
+        """Build what is staged, once: its tag says of which sources it is."""
+        deployment = self.deployment
+        if not self._repository():
+            kind = "--repository-format=docker"
+            yield gcloud("artifacts", "repositories", "create", REPOSITORY, *self._in_location, kind)
+        listed = ("artifacts", "tags", "list", f"--package={POOL}", f"--repository={REPOSITORY}")
+        tags = self.gcloud.look(*listed, *self._in_location, "--format=value(name)").splitlines()
+        wanted = image.rpartition(":")[2]
+        if deployment.force or not any(tag.rpartition("/")[2] == wanted for tag in tags):
+            account = f"projects/{deployment.project}/serviceAccounts/{deployment.email(BUILDER)}"
+            yield gcloud(
+                *("builds", "submit", "build/worker", f"--pack=image={image}", *deployment.in_region),
+                *(f"--service-account={account}", "--default-buckets-behavior=regional-user-owned-bucket"),
+                "--suppress-logs",
+                patient=True,
+            )
+
+    def _pool(self, image: str) -> Iterator[Change]:
+        deployment, values = self.deployment, self.deployment.values
+        environment = runtime(values) | {"LIBRA_WORKER_MESSAGES": values["LIBRA_WORKER_MESSAGES"]}
+        variables = SEPARATOR.join(f"{variable}={value}" for variable, value in environment.items())
+        flags = (
+            *deployment.in_region,
+            f"--image={image}",
+            f"--service-account={deployment.email(POOL)}",
+            "--cpu=1",
+            f"--memory={values['LIBRA_WORKER_MEMORY']}",
+            f"--scaling={values['LIBRA_WORKER_INSTANCES']}",
+            f"--set-env-vars=^{SEPARATOR}^{variables}",
+        )
+        config = hashlib.sha256("\n".join(flags).encode()).hexdigest()[:40]
+        there = self._described()
+        if _labels(there).get("libra-config") == config and _ready(there) and not deployment.force:
+            say(f"   {POOL} is up to date")
+            return
+        yield gcloud(*POOLS, "deploy", POOL, *flags, f"--labels=libra-config={config}", patient=True)
+
+    def _described(self) -> dict[str, Any]:
+        where = (POOL, *self.deployment.in_region, "--format=json")
+        return dict(json.loads(self.gcloud.look(*POOLS, "describe", *where) or "{}"))
+
+
+def _labels(pool: dict[str, Any]) -> dict[str, str]:
+    """Versions of gcloud print a pool as the first or as the second version of Cloud Run's API has it."""
+    return dict(pool.get("metadata", pool).get("labels", {}))
+
+
+def _ready(pool: dict[str, Any]) -> bool:
+    if "terminalCondition" in pool:
+        return bool(pool["terminalCondition"].get("state") == "CONDITION_SUCCEEDED")
+    conditions = pool.get("status", {}).get("conditions", ())
+    return any(it.get("type") == "Ready" and it.get("status") == "True" for it in conditions)
