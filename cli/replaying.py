@@ -1,7 +1,6 @@
 """Bringing dead letters back to the topic that they came from."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 from google.api_core.exceptions import DeadlineExceeded, GoogleAPICallError
 from google.cloud.pubsub_v1 import SubscriberClient
 
+from cli.writing import credentials_for
 from local.errors import StackError
 from shared.publishing import Message
 from shared.topics import ACCEPTED, Topics
@@ -47,7 +47,8 @@ class DeadLetters:
 
     def __init__(self, project: str, source: str) -> None:
         """``PUBSUB_EMULATOR_HOST`` names the emulator, if it is to be one: the client reads it."""
-        self._client = SubscriberClient()
+        with credentials_for("Pub/Sub", "PUBSUB_EMULATOR_HOST"):
+            self._client = SubscriberClient()
         self._path = self._client.subscription_path(project, Topics(source).dead)
 
     def close(self) -> None:
@@ -80,19 +81,18 @@ class DeadLetters:
         return sorted(found.values(), key=lambda letter: letter.died)
 
     def _pull(self) -> dict[str, Letter]:
+        request = {"subscription": self._path, "max_messages": AT_ONCE}
         for _ in range(EMPTY):
-            with suppress(DeadlineExceeded):
-                request = {"subscription": self._path, "max_messages": AT_ONCE}
-                try:
-                    answer = self._client.pull(request=request, timeout=PULL_SECONDS, retry=None)
-                except DeadlineExceeded:
-                    raise
-                except GoogleAPICallError as error:
-                    raise StackError(
-                        f"{self._path} cannot be pulled: {error.message}; ./deploy.sh up --worker=on makes it"
-                    ) from error
-                if answer.received_messages:
-                    return {each.ack_id: _letter(each.message) for each in answer.received_messages}
+            try:
+                answer = self._client.pull(request=request, timeout=PULL_SECONDS, retry=None)
+            except DeadlineExceeded:
+                continue
+            except GoogleAPICallError as error:
+                raise StackError(
+                    f"{self._path} cannot be pulled: {error.message}; ./deploy.sh up --worker=on makes it"
+                ) from error
+            if answer.received_messages:
+                return {each.ack_id: _letter(each.message) for each in answer.received_messages}
         return {}
 
     def _release(self, ack_ids: Sequence[str]) -> None:

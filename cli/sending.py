@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import httpx
 
-from cli.writing import refuse_real
+from cli.writing import credentials_for, refuse_real
 from local.errors import StackError
 from shared.errors import PublishError
 from shared.publishing import Message, Publisher
@@ -126,7 +126,8 @@ class Topic:
         """``emulator_host``: the emulator's address; None: the real service."""
         self._topic = Topics(source).topic
         self._loop = asyncio.Runner()
-        self._publisher = self._loop.run(_connected(project, emulator_host))
+        with credentials_for("Pub/Sub", "PUBSUB_EMULATOR_HOST"):
+            self._publisher = self._loop.run(_connected(project, emulator_host))
 
     def close(self) -> None:
         """Hang up."""

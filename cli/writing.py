@@ -57,6 +57,22 @@ class Item:
 
 
 @contextmanager
+def credentials_for(service: str, variable: str) -> Iterator[None]:
+    """Say what to do where there are no credentials; ``variable`` names the emulator.
+
+    Raises:
+        StackError: there are none.
+    """
+    try:
+        yield
+    except GoogleAuthError as error:
+        raise StackError(
+            f"no credentials for {service}: {error}; for the emulator of `libra up`, "
+            f"set {variable} and GOOGLE_CLOUD_PROJECT as it says"
+        ) from error
+
+
+@contextmanager
 def connected() -> Iterator[tuple[FirestoreStore, Settings]]:
     """The Firestore that the environment names, to read from.
 
@@ -65,13 +81,8 @@ def connected() -> Iterator[tuple[FirestoreStore, Settings]]:
         StackError: there are no credentials for it.
     """
     settings = Settings.from_environment(os.environ)
-    try:
+    with credentials_for("Firestore", "FIRESTORE_EMULATOR_HOST"):
         store = FirestoreStore.connect(settings)
-    except GoogleAuthError as error:
-        raise StackError(
-            f"no credentials for Firestore: {error}; for the emulator of `libra up`, "
-            "set FIRESTORE_EMULATOR_HOST and GOOGLE_CLOUD_PROJECT as it says"
-        ) from error
     try:
         yield store, settings
     finally:

@@ -1,7 +1,6 @@
 """`libra replay`: dead letters back to their topic."""
 
 from contextlib import closing
-from itertools import islice
 
 import click
 
@@ -17,10 +16,9 @@ SHOWN = 1_000
 @click.command("replay", short_help="Bring dead letters back to their topic.")
 @click.option("--source", type=click.Choice(SOURCES), required=True)
 @click.option("--dry-run", is_flag=True, help=f"Show them, {SHOWN:,} at most, and leave them where they are.")
-@click.option("--most", type=click.IntRange(1), help="Stop after about so many.  [default: all]")
 @as_json
 @real_project
-def command(*, source: str, dry_run: bool, most: int | None, as_json: bool, real_project: str | None) -> None:
+def command(*, source: str, dry_run: bool, as_json: bool, real_project: str | None) -> None:
     """Publish the dead letters of a source again, for instance once what made them fail is mended.
 
     A letter is acknowledged only after it is published again. An event counts once, however often it is
@@ -29,10 +27,10 @@ def command(*, source: str, dry_run: bool, most: int | None, as_json: bool, real
     project, emulator = named_pubsub(real_project, reading=dry_run)
     with closing(DeadLetters(project, source)) as letters:
         if dry_run:
-            found = letters.look(most or SHOWN)
+            found = letters.look(SHOWN)
         else:
             with closing(Topic(project, emulator, source)) as topic:
-                found = list(islice(letters.replay(topic.publish), most))
+                found = list(letters.replay(topic.publish))
     rows = [
         {"message": it.id, "accepted": it.accepted, "died": iso(it.died), "deliveries": it.deliveries}
         for it in found
