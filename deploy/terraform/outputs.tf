@@ -10,5 +10,5 @@ output "api_url" {
 
 output "collector_url" {
   description = "Where the collector takes events, if there is one"
-  value       = one(module.doors[*].url)
+  value       = one(module.doors[*].collector_url)
 }

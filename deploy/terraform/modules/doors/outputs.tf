@@ -1,4 +1,4 @@
-output "url" {
-  description = "Where the collector takes events"
-  value       = module.service.url
+output "collector_url" {
+  description = "Where the collector takes events, if there is one"
+  value       = one(module.collector[*].url)
 }
