@@ -11,7 +11,7 @@ CHECKOV := build/checkov/.installed
 BOARD := build/board/index.html
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check check-terraform format lock clean stage emulate test-firebase board test-board screenshots measure-board simulate bench faults fuzz soak mutate swagger
+.PHONY: help demo up test check check-terraform audit format lock clean stage emulate test-firebase board test-board screenshots measure-board simulate bench faults fuzz soak mutate swagger
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -100,6 +100,9 @@ $(CHECKOV): requirements/checkov.txt
 	$(PYTHON) -m venv --clear build/checkov
 	build/checkov/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/checkov.txt
 	@touch $@
+
+audit: $(STAMP) ## Ask for known faults of the locked packages, and list licences (says so where nothing can be asked)
+	$(BIN)/python -m deploy.audit
 
 check-terraform: $(CHECKOV) ## Check the Terraform files with checkov, in an environment of its own
 	build/checkov/bin/checkov --directory deploy/terraform --framework terraform --compact --quiet --skip-download

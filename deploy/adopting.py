@@ -21,13 +21,15 @@ from deploy.steps.base import RECOMPUTE
 from deploy.steps.monitoring import Monitored, Objectives
 from deploy.steps.project import Indexes
 from deploy.steps.schedule import JOBS
+from deploy.steps.topics import names
+from deploy.steps.worker import POOL, POOLS
 
 Import = tuple[str, str]
 """An address in Terraform, and the id of what it adopts."""
 ACCOUNTS = ("libra-runtime", "libra-build", "libra-trigger", "libra-scheduler")
 SERVICES = {
     "libra-api": "module.windows[0].module.service",
-    "libra-collector": "module.doors[0].module.service",
+    "libra-collector": "module.doors[0].module.collector[0]",
 }
 MONITORED = {
     "metrics": "google_logging_metric.metric",
@@ -49,6 +51,7 @@ class Adoption:
         yield from self._database()
         yield from self._accounts()
         yield from self._functions()
+        yield from self._pubsub()
         yield from self._services()
         yield from self._monitoring()
 
@@ -82,7 +85,8 @@ class Adoption:
     def _accounts(self) -> Iterator[Import]:
         own = {name: f'module.core.google_service_account.account["{name}"]' for name in ACCOUNTS}
         served = {name: f"{at}.google_service_account.account" for name, at in SERVICES.items()}
-        for name, address in (own | served).items():
+        worker = {POOL: "module.doors[0].google_service_account.worker[0]"}
+        for name, address in (own | served | worker).items():
             if exists(self._deployment, name):
                 yield address, f"{self._home}/serviceAccounts/{self._deployment.email(name)}"
 
@@ -106,6 +110,23 @@ class Adoption:
             if self._deployment.gcloud.look("run", "services", "describe", *where):
                 identity = f"{self._home}/locations/{self._deployment.region}/services/{name}"
                 yield f"{address}.google_cloud_run_v2_service.service", identity
+        if exists(self._deployment, POOL):  # else a gcloud that knows no worker pools may do
+            where = (POOL, *self._deployment.in_region, "--format=value(metadata.name)")
+            if self._deployment.gcloud.look(*POOLS, "describe", *where):
+                identity = f"{self._home}/locations/{self._deployment.region}/workerPools/{POOL}"
+                yield "module.doors[0].google_cloud_run_v2_worker_pool.worker[0]", identity
+
+    def _pubsub(self) -> Iterator[Import]:
+        for each in names():
+            wanted = {
+                f'topic.topic["{each.topic}"]': ("topics", each.topic),
+                f'topic.topic["{each.dead}"]': ("topics", each.dead),
+                f'subscription.worker["{each.source}"]': ("subscriptions", each.subscription),
+                f'subscription.dead["{each.source}"]': ("subscriptions", each.dead),
+            }
+            for address, (kind, name) in wanted.items():
+                if self._there("pubsub", kind, "describe", name, self._deployment.in_project):
+                    yield f"module.doors[0].google_pubsub_{address}", f"{self._home}/{kind}/{name}"
 
     def _monitoring(self) -> Iterator[Import]:
         for step in (made(self._deployment) for made in STEPS if issubclass(made, Monitored)):

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy import monitored, swagger
+from deploy import locked, monitored, sbom, swagger
 from deploy.closure import Closure, closure, finder
 from deploy.parameters import PARAMETERS
 
@@ -241,5 +241,9 @@ def build(values: Mapping[str, str]) -> str:
 def _built(artefact: Artefact) -> str:
     stage(artefact)
     check(make_venv(artefact), artefact)
-    size = sum(len(content) for _, content in sources(artefact))
+    listed = list(sources(artefact))
+    packages = locked.python(ROOT / artefact.requirements)
+    found = sbom.bill(artefact.name, fingerprint(artefact), listed, packages)
+    sbom.write(ROOT / "build" / f"{artefact.name}.cdx.json", found)
+    size = sum(len(content) for _, content in listed)
     return f"staged build/{artefact.name}: {size / 1024:.0f} KiB, every entry point imports"

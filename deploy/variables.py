@@ -15,9 +15,16 @@ NAMES = {
     "--monitoring": "enable_monitoring",
 }
 """The variables that are not called as their flags are."""
-SWITCH = "on|off"
+SWITCHES = ("on|off", "off|on")
+LEFT_OUT = ("LIBRA_BOARD",)
+"""What Terraform deploys nothing for: the Firebase CLI does. A variable that did nothing would mislead."""
 REQUIRED = ("--project", "--region")
 HEAD = "# Written by python -m deploy.variables from deploy/parameters.py: change that file.\n"
+
+
+def taken() -> list[Parameter]:
+    """The parameters that are variables."""
+    return [parameter for parameter in PARAMETERS if parameter.variable not in LEFT_OUT]
 
 
 def name_of(parameter: Parameter) -> str:
@@ -27,7 +34,7 @@ def name_of(parameter: Parameter) -> str:
 
 def variable(parameter: Parameter) -> str:
     """The block of one variable."""
-    name, switch = name_of(parameter), parameter.allowed == SWITCH
+    name, switch = name_of(parameter), parameter.allowed in SWITCHES
     default = json.dumps(parameter.default == "on" if switch else parameter.default)
     lines = [
         f'variable "{name}" {{',
@@ -52,7 +59,7 @@ def variable(parameter: Parameter) -> str:
 
 def text() -> str:
     """The whole file."""
-    return "\n".join([HEAD, *(f"{variable(parameter)}\n" for parameter in PARAMETERS)])
+    return "\n".join([HEAD, *(f"{variable(parameter)}\n" for parameter in taken())])
 
 
 if __name__ == "__main__":

@@ -154,8 +154,9 @@ class Indexes(Step):
     def state(self) -> Iterator[tuple[str, str]]:
         """Whether the indexes and the policy are ready."""
         where = self.deployment.in_database
-        groups = "|".join(sorted({it["collectionGroup"] for it in indexes.declared()["indexes"]}))
-        ours = (f"--filter=name~collectionGroups/({groups})/", "--format=value(state)")
+        groups = sorted({it["collectionGroup"] for it in indexes.declared()["indexes"]})
+        named = " OR ".join(f"name~collectionGroups/{group}/" for group in groups)
+        ours = (f"--filter={named}", "--format=value(state)")
         states = self.gcloud.look("firestore", "indexes", "composite", "list", *where, *ours).split()
         counted = [f"{states.count(state)} {state}" for state in sorted(set(states))]
         yield "indexes", ", ".join(counted) or "not there"

@@ -60,19 +60,25 @@ module "windows" {
 
 module "doors" {
   source = "./modules/doors"
-  count  = var.collector != "off" ? 1 : 0
+  count  = var.collector != "off" || var.worker ? 1 : 0
 
   project_id       = var.project_id
   region           = var.region
-  mode             = var.collector
-  image            = var.collector_image
   runtime          = local.runtime
+  collector        = var.collector
+  collector_image  = var.collector_image
   accounts         = var.collector_accounts
   origins          = var.collector_origins
   signed_in        = var.collector_signed_in
   rate             = var.collector_rate
   deadline_seconds = var.collector_deadline_seconds
   max_instances    = var.collector_max_instances
+  worker           = var.worker
+  worker_image     = var.worker_image
+  worker_pool_name = var.worker_pool_name
+  worker_instances = var.worker_instances
+  worker_messages  = var.worker_messages
+  worker_memory    = var.worker_memory
 
   depends_on = [module.core]
 }

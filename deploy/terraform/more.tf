@@ -30,6 +30,18 @@ variable "collector_image" {
   default     = ""
 }
 
+variable "worker_image" {
+  description = "The image of the worker, with its digest; needed with worker = true"
+  type        = string
+  default     = ""
+}
+
+variable "worker_pool_name" {
+  description = "The worker pool's name; deploy.sh calls it libra-worker"
+  type        = string
+  default     = "libra-worker"
+}
+
 variable "sources" {
   description = "The folder with firestore.indexes.json, firestore.rules and deploy/monitoring"
   type        = string

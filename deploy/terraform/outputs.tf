@@ -10,5 +10,15 @@ output "api_url" {
 
 output "collector_url" {
   description = "Where the collector takes events, if there is one"
-  value       = one(module.doors[*].url)
+  value       = one(module.doors[*].collector_url)
+}
+
+output "topics" {
+  description = "The topics that events go to, by source, if there are any"
+  value       = one(module.doors[*].topics)
+}
+
+output "subscriptions" {
+  description = "The subscriptions that the worker pulls, by source, if there are any"
+  value       = one(module.doors[*].subscriptions)
 }

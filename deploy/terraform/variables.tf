@@ -371,6 +371,45 @@ variable "collector_max_instances" {
   }
 }
 
+variable "worker" {
+  description = "the worker on Cloud Run, which counts events from Pub/Sub, and the topics that it pulls"
+  type        = bool
+  default     = false
+}
+
+variable "worker_instances" {
+  description = "instances of the worker, always; few with large groups beat many"
+  type        = string
+  default     = "1"
+
+  validation {
+    condition     = can(regex("^([1-9]\\d?)$", var.worker_instances))
+    error_message = "worker_instances: instances of the worker, always; few with large groups beat many; allowed is what matches [1-9]\\d?."
+  }
+}
+
+variable "worker_messages" {
+  description = "messages of a source that are under way in an instance of the worker, at most"
+  type        = string
+  default     = "1000"
+
+  validation {
+    condition     = can(regex("^([1-9]\\d{0,3}|10000)$", var.worker_messages))
+    error_message = "worker_messages: messages of a source that are under way in an instance of the worker, at most; allowed is what matches [1-9]\\d{0,3}|10000."
+  }
+}
+
+variable "worker_memory" {
+  description = "the worker's memory"
+  type        = string
+  default     = "512Mi"
+
+  validation {
+    condition     = can(regex("^((128|256|512)Mi|(1|2|4|8|16|32)Gi)$", var.worker_memory))
+    error_message = "worker_memory: the worker's memory; allowed is what matches (128|256|512)Mi|(1|2|4|8|16|32)Gi."
+  }
+}
+
 variable "enable_monitoring" {
   description = "metrics of the log lines, objectives, alert policies and a dashboard"
   type        = bool

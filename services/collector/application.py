@@ -101,9 +101,10 @@ async def send(request: Request) -> Response:
     if door is None:
         raise Problem(404, f"there is no source {shown(source)}: expected one of {', '.join(state.doors)}")
     access.allow(caller, source)
+    access.charge(caller, 1)  # also for a body that cannot be read
     content = await request.body()
     events = body.read(content, headers.get("content-type", ""), headers.get("content-encoding", ""))
-    access.charge(caller, len(events))
+    access.charge(caller, len(events) - 1)
     return _answer(source, door.status, await door.take(events))
 
 

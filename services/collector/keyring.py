@@ -16,7 +16,7 @@ REMEMBERED = 10_000
 """Ids that are kept."""
 STRANGERS_A_SECOND = 10.0
 STRANGERS_AT_ONCE = 100
-"""Ids that were never seen are looked up at this rate: each guess costs a document read."""
+"""Ids that are not known to be keys are looked up at this rate: each guess costs a document read."""
 
 Look = Callable[[str], ApiKey | None]
 """Reads a key by its id; None: there is none. Blocks."""
@@ -58,7 +58,7 @@ class Keyring:
         now, read = self._clock(), self._reads.get(found_id)
         if read and now < read.until and not _failed(read.found):
             return read.found
-        if read is None:
+        if read is None or not _known(read.found):
             self._allow_stranger()
         task = asyncio.create_task(self._looked(found_id))
         self._reads[found_id] = _Read(now + KEPT_SECONDS, task)
@@ -81,4 +81,9 @@ class Keyring:
 
 
 def _failed(task: "asyncio.Task[ApiKey | LibraError | None]") -> bool:
-    return task.done() and (task.cancelled() or isinstance(task.result(), LibraError))
+    broken = task.done() and (task.cancelled() or task.exception() is not None)
+    return broken or (task.done() and isinstance(task.result(), LibraError))
+
+
+def _known(task: "asyncio.Task[ApiKey | LibraError | None]") -> bool:
+    return task.done() and not _failed(task) and task.result() is not None

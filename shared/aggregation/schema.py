@@ -17,6 +17,9 @@ from shared.watermark import check_aware
 MAX_EVENT_ID_BYTES = 480
 """The longest id of an event. Percent-encoded, with a hash in front, it still is a document's id."""
 
+MOST_UNKNOWN = 20
+"""Fields that nobody declared and that a refusal names. The others are counted: an answer stays small."""
+
 MAX_EVENT_BYTES = 512 * 1024
 """What the fields of a schema may take together: half of what a Firestore document holds."""
 
@@ -121,7 +124,12 @@ class Schema:
         if not isinstance(event, Mapping):
             return [Violation("", type_name(event), "an object of fields")]
         unknown = [name for name in event if name not in self._by_name]
-        wrong = [Violation(_shown(name), "a field that is not declared", self._declared) for name in unknown]
+        wrong = [
+            Violation(_shown(name), "a field that is not declared", self._declared)
+            for name in unknown[:MOST_UNKNOWN]
+        ]
+        if (more := len(unknown) - MOST_UNKNOWN) > 0:
+            wrong.append(Violation("", f"{more} more fields that are not declared", self._declared))
         fields: dict[str, object] = {}
         for field in self.fields:
             value = event.get(field.name)

@@ -114,9 +114,10 @@ def refused(detail: str) -> Problem:
     return Problem(401, detail, headers={"WWW-Authenticate": "Bearer"})
 
 
-def _issuer(token: str) -> object:
+def _issuer(token: str) -> str | None:
     """Who says that it issued the token: it decides who verifies it, and nothing else."""
     try:
-        return jwt.decode(token, options={"verify_signature": False}).get("iss")
+        issuer = jwt.decode(token, options={"verify_signature": False}).get("iss")
     except jwt.InvalidTokenError:
         return None
+    return issuer if isinstance(issuer, str) else None

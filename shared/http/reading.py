@@ -83,7 +83,7 @@ def emulated(environment: Mapping[str, str]) -> bool:
 
     `K_SERVICE` names the service that runs: Cloud Run sets it (container runtime contract, 2026-11).
     """
-    host, service = text(environment, "FIREBASE_AUTH_EMULATOR_HOST"), text(environment, "K_SERVICE")
+    host, service = environment.get("FIREBASE_AUTH_EMULATOR_HOST"), text(environment, "K_SERVICE")
     if host and service:
         raise SettingError(
             "FIREBASE_AUTH_EMULATOR_HOST",

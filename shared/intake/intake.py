@@ -18,6 +18,9 @@ from shared.store import Store
 RECORDED = 100_000
 """Characters of a rejected event that its record keeps: a document is at most 1 MiB."""
 
+REASONS = 100
+"""Reasons that its record keeps."""
+
 
 class Intake:
     """Makes an entry of each event, and counts it in the same commit. `Admission` says why once.
@@ -103,7 +106,7 @@ class Intake:
         """
         reasons = [
             {"field": each.field, "reason": f"expected {each.allowed}, found {each.found}"}
-            for each in verdict.reasons
+            for each in verdict.reasons[:REASONS]
         ]
         kept = {} if content is None else {"content": content[:RECORDED].encode(errors="replace").decode()}
         self._store.commit([refused(self._home, name, reasons, **kept)], timeout=COMMIT_TIMEOUT)

@@ -184,6 +184,10 @@ def refused(error: grpc.RpcError, what: str) -> NoReturn:
         r"no (document|entity) to update", details, re.IGNORECASE
     ):
         kind = Contention  # what a write was conditional on is gone
+    elif code is grpc.StatusCode.FAILED_PRECONDITION and re.search(
+        r"datastore mode|not available for|kms|encryption key", details, re.IGNORECASE
+    ):
+        kind = Denied  # the database itself: no request can succeed until an operator acts
     elif kind is Invalid and re.search(r"snapshot|read.?time", details, re.IGNORECASE):
         kind = SnapshotTooOld
     raise kind(f"{what}: {code.name}: {details}") from error

@@ -19,6 +19,7 @@ ANEW = {
     "google_project_iam_member",
     "google_secret_manager_secret_iam_member",
     "google_pubsub_topic_iam_member",
+    "google_pubsub_subscription_iam_member",
     "google_cloud_run_v2_service_iam_member",
     "google_firestore_field",
 }

@@ -8,6 +8,9 @@ import pytest
 
 from deploy import monitored
 from deploy.parameters import read
+from shared.catalog import self_written
+from shared.settings import Settings
+from shared.topics import Topics
 from tests.deploy.conftest import ROOT
 from tests.deploy.test_operations_page import PAGE, table
 
@@ -20,6 +23,7 @@ BURNING = re.compile(
 PLATFORM = {
     "firestore.googleapis.com/document/read_count",
     "firestore.googleapis.com/document/write_count",
+    "pubsub.googleapis.com/subscription/num_undelivered_messages",
     "pubsub.googleapis.com/subscription/oldest_unacked_message_age",
     "run.googleapis.com/container/instance_count",
     "run.googleapis.com/request_count",
@@ -36,7 +40,7 @@ def types(value: object) -> set[str]:
     return set(re.findall(r'metric\.type=\\"([^"\\]+)\\"', json.dumps(value)))
 
 
-@pytest.mark.parametrize("name", [*(set(ALERTS) - BURN_ALERTS), *OBJECTIVES, "libra"])
+@pytest.mark.parametrize("name", [*sorted(set(ALERTS) - BURN_ALERTS), *OBJECTIVES, "libra"])
 def test_what_is_shown_and_watched_is_measured(name: str) -> None:
     """Each metric is one of the files, or one of Google's."""
     ours = {f"logging.googleapis.com/user/{metric}" for metric in METRICS}
@@ -88,6 +92,18 @@ def test_the_objectives_are_those_of_the_page() -> None:
     assert {it["rollingPeriod"] for it in OBJECTIVES.values()} == {f"{28 * 86_400}s"}
     cut = OBJECTIVES["latency"]["serviceLevelIndicator"]["requestBased"]["distributionCut"]
     assert cut["range"] == {"min": 0, "max": 2_000}  # milliseconds
+
+
+def test_the_subscriptions_that_are_watched_are_those_that_are_made() -> None:
+    """Of every source that Libra writes itself, what the worker pulls and the dead letters."""
+    topics = [Topics(name) for name in self_written(Settings())]
+    for alert, names in (
+        ("worker-behind", [it.subscription for it in topics]),
+        ("dead-letters", [it.dead for it in topics]),
+    ):
+        watched = ALERTS[alert]["conditions"][0]["conditionThreshold"]["filter"]
+        (pattern,) = re.findall(r'full_match\("([^"]+)"\)', watched)
+        assert all(re.fullmatch(pattern, name) for name in names), pattern
 
 
 def test_no_recompute_is_noticed_after_26_hours() -> None:

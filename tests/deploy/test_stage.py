@@ -12,7 +12,7 @@ import pytest
 from deploy import stage
 from tests.deploy.conftest import ROOT
 
-LARGEST_KIB = 400
+LARGEST_KIB = 450
 LOAD = "import sys; sys.path.insert(0, {path!r}); import {modules}; print(len(sys.modules))"
 
 

@@ -1,4 +1,7 @@
-"""`deploy/terraform` makes what `deploy.sh plan` prints: resource by resource, setting by setting."""
+"""`deploy/terraform` makes what `deploy.sh plan` prints: resource by resource, setting by setting.
+
+Over 300 lines because it is one comparison, of each kind of command with its kind of resource.
+"""
 
 import base64
 import json
@@ -38,6 +41,11 @@ def test_the_same_accounts_have_the_same_roles(both: Deployed) -> None:
         (("projects", "add-iam-policy-binding"), "google_project_iam_member", "project"),
         (("secrets", "add-iam-policy-binding"), "google_secret_manager_secret_iam_member", "secret_id"),
         (("pubsub", "topics", "add-iam-policy-binding"), "google_pubsub_topic_iam_member", "topic"),
+        (
+            ("pubsub", "subscriptions", "add-iam-policy-binding"),
+            "google_pubsub_subscription_iam_member",
+            "subscription",
+        ),
         (("run", "services", "add-iam-policy-binding"), "google_cloud_run_v2_service_iam_member", "name"),
     ):
         granted = Counter((name, flags["role"], flags["member"]) for (name,), flags in both.asked(*words))
@@ -46,8 +54,9 @@ def test_the_same_accounts_have_the_same_roles(both: Deployed) -> None:
 
 
 def _plain(name: str) -> str:
-    """A function's own name, where it is taken from the function."""
-    return name.removeprefix("google_cloudfunctions2_function.function[").removesuffix("].name")
+    """The name of a resource, where it is taken from the resource."""
+    name = re.sub(r"google_pubsub_subscription\.worker\[(\w+)\]\.name", r"\1-worker", name)
+    return re.sub(r"google_\w+\.\w+\[([\w-]+)\]\.(name|id)", r"\1", name)
 
 
 def test_the_same_database_is_made_and_kept(both: Deployed) -> None:
@@ -226,6 +235,58 @@ def test_the_same_services_on_cloud_run(both: Deployed) -> None:
             "timeout": template["timeout"],
             "min-instances": str(scaling["min_instance_count"]),
             "max-instances": str(scaling["max_instance_count"]),
+        }
+
+
+def test_the_same_topics_and_subscriptions(both: Deployed) -> None:
+    """How long messages are kept, how often they are delivered, and where the dead letters go."""
+    asked = {name: flags for (name,), flags in both.asked("pubsub", "topics", "create")}
+    assert {it["name"] for it in both.of("google_pubsub_topic")} == asked.keys()
+    week = {"7d": "604800s"}
+    for topic in both.of("google_pubsub_topic"):
+        assert topic["message_retention_duration"] == week[asked[topic["name"]]["message-retention-duration"]]
+    wanted = {name: flags for (name,), flags in both.asked("pubsub", "subscriptions", "create")}
+    made = {it["name"]: it for it in both.of("google_pubsub_subscription")}
+    assert made.keys() == wanted.keys()
+    for name, flags in wanted.items():
+        told = {
+            "project": made[name]["project"],
+            "topic": _plain(made[name]["topic"]),
+            "ack-deadline": str(made[name]["ack_deadline_seconds"]),
+            "message-retention-duration": "7d",
+            "expiration-period": "never",
+        }
+        assert made[name]["message_retention_duration"] == week["7d"]
+        assert made[name]["expiration_policy"] == [{"ttl": ""}]
+        for retry in made[name].get("retry_policy", []):
+            told |= {"min-retry-delay": retry["minimum_backoff"], "max-retry-delay": retry["maximum_backoff"]}
+        for dead in made[name].get("dead_letter_policy", []):
+            told |= {
+                "dead-letter-topic": _plain(dead["dead_letter_topic"]),
+                "max-delivery-attempts": str(dead["max_delivery_attempts"]),
+            }
+        assert flags == told, name
+
+
+def test_the_same_worker(both: Deployed) -> None:
+    """Instances, size, account, environment; Terraform takes an image where deploy.sh builds one."""
+    asked = both.asked("beta", "run", "worker-pools", "deploy")
+    made = both.of("google_cloud_run_v2_worker_pool")
+    for ((name,), flags), pool in zip(asked, made, strict=True):
+        (template,), (scaling,) = pool["template"], pool["scaling"]
+        (container,) = template["containers"]
+        (resources,) = container["resources"]
+        environment = {it["name"]: it["value"] for it in container["env"]}
+        assert _environment(flags.pop("set-env-vars")) == environment
+        del flags["image"], flags["labels"]
+        assert pool["name"] == name
+        assert flags == {
+            "project": pool["project"],
+            "region": pool["location"],
+            "service-account": template["service_account"],
+            "cpu": resources["limits"]["cpu"],
+            "memory": resources["limits"]["memory"],
+            "scaling": str(scaling["manual_instance_count"]),
         }
 
 

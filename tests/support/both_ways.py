@@ -8,7 +8,7 @@ from typing import Any
 
 from deploy import variables
 from deploy.gcloud import Gcloud
-from deploy.parameters import PARAMETERS, read
+from deploy.parameters import read
 from deploy.steps import STEPS, Deployment
 from tests.support.terraform import FOLDER, ROOT, Module
 
@@ -36,6 +36,10 @@ GIVEN = {
     "LIBRA_API_DEADLINE_SECONDS": "30",
     "LIBRA_COLLECTOR": "queue",
     "LIBRA_COLLECTOR_RATE": "500",
+    "LIBRA_WORKER": "on",
+    "LIBRA_WORKER_INSTANCES": "3",
+    "LIBRA_WORKER_MESSAGES": "500",
+    "LIBRA_WORKER_MEMORY": "1Gi",
     "LIBRA_NOTIFY": "17,projects/other/notificationChannels/4",
     "LIBRA_RUNBOOK": "https://wiki.example/libra",
 }
@@ -45,7 +49,13 @@ CASES = {
     "the defaults": {name: GIVEN[name] for name in ("GOOGLE_CLOUD_PROJECT", "LIBRA_REGION")},
     "less": GIVEN
     | {"LIBRA_EDITS": "off", "LIBRA_COMPACT_SCHEDULE": "off", "LIBRA_MONITORING": "off"}
-    | {"LIBRA_API": "reader", "LIBRA_COLLECTOR": "direct", "LIBRA_RULES": "keep", "LIBRA_PITR": "off"},
+    | {
+        "LIBRA_API": "reader",
+        "LIBRA_COLLECTOR": "direct",
+        "LIBRA_WORKER": "off",
+        "LIBRA_RULES": "keep",
+        "LIBRA_PITR": "off",
+    },
 }
 
 
@@ -59,11 +69,11 @@ class Deployed:
         archive.write_bytes(b"a zip")
         given: Json = {
             variables.name_of(it): self.values[it.variable] == "on"
-            if it.allowed == variables.SWITCH
+            if it.allowed in variables.SWITCHES
             else environment.get(it.variable, it.default)
-            for it in PARAMETERS
+            for it in variables.taken()
         }
-        images = {"api_image": "an-image", "collector_image": "an-image"}
+        images = {"api_image": "an-image", "collector_image": "an-image", "worker_image": "an-image"}
         root = Module(FOLDER, given | images | {"functions_archive": str(archive), "sources": str(ROOT)})
         self.resources = dict(everything(root, self.account))
 
@@ -110,8 +120,14 @@ def everything(module: Module, account: Callable[[str], str], within: str = "") 
             )
         own = str(module.values.get("name", ""))
         text = text.replace("google_service_account.account.email", account(own))
-        own = "libra-api" if "recompute_url" in module.values else "libra-collector"
-        yield within + address, json.loads(text.replace("module.service.email", account(own)))
+        for known, name in (
+            ("google_service_account.worker[0].email", "libra-worker"),
+            ("module.service.email", "libra-api"),
+            ("module.collector.email", "libra-collector"),
+        ):
+            text = text.replace(known, account(name))
+        text = text.replace("data.google_project.project.number", "PROJECT-NUMBER")
+        yield within + address, json.loads(text)
     for name, values in module.modules().items():
         folder = (module.folder / values.pop("source")).resolve()
         if name == "functions[0]":

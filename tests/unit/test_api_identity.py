@@ -1,5 +1,6 @@
 """Who the API takes for whom: tokens of the auth emulator, of Firebase and of Google."""
 
+import base64
 import io
 import json
 from collections.abc import Mapping
@@ -108,6 +109,15 @@ def test_a_signed_token_is_taken_for_what_it_says(
     headers = {"Authorization": f"Bearer {signer.token(claims)}"}
     answer = api.get("/v1/aggregations", role=None, headers=headers)
     assert answer.status_code == status, answer.text
+
+
+@pytest.mark.parametrize("issuer", [[], {}, 7, None])
+def test_an_issuer_that_is_no_text_is_refused(signed: tuple[Api, Signer], issuer: object) -> None:
+    """Nobody need sign it: an answer of 500 would be theirs to order."""
+    parts: tuple[dict[str, object], ...] = ({"alg": "RS256"}, {"iss": issuer}, {})
+    token = ".".join(base64.urlsafe_b64encode(json.dumps(it).encode()).decode().rstrip("=") for it in parts)
+    api, _ = signed
+    check_problem(api.get("/v1/aggregations", role=None, headers={"Authorization": f"Bearer {token}"}), 401)
 
 
 @pytest.mark.parametrize("claims", [FIREBASE, GOOGLE], ids=["Firebase", "Google"])

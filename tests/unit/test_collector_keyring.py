@@ -136,9 +136,12 @@ def test_guesses_are_bounded_and_known_keys_are_not(keys: Keys, clock: Clock) ->
         clock.now += KEPT_SECONDS
         assert await refused(0) == STRANGERS_AT_ONCE
         assert await ring.find(key)
+        clock.now += KEPT_SECONDS
+        assert await refused(0) == STRANGERS_AT_ONCE  # what was looked up and was no key is a guess again
+        assert await ring.find(key)
 
     asyncio.run(run())
-    assert keys.reads == 2 + STRANGERS_AT_ONCE
+    assert keys.reads == 3 + 2 * STRANGERS_AT_ONCE
 
 
 def test_memory_is_bounded(keys: Keys, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:

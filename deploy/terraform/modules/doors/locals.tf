@@ -1,11 +1,15 @@
 locals {
-  role = { queue = "roles/datastore.viewer", direct = "roles/datastore.user" }[var.mode]
+  # The sources that Libra writes itself: a topic has the name of its source.
+  sources = var.worker || var.collector == "queue" ? toset(["user_events", "signals"]) : toset([])
+  topics  = toset(flatten([for source in local.sources : [source, "${source}-dead"]]))
+  kept    = "604800s" # seven days
 
-  # One topic for each source that Libra writes itself.
-  topics = var.mode == "queue" ? ["user_events", "signals"] : []
+  pulled    = var.worker ? local.sources : toset([])
+  published = var.collector == "queue" ? local.sources : toset([])
 
+  role = lookup({ queue = "roles/datastore.viewer", direct = "roles/datastore.user" }, var.collector, "")
   environment = merge(var.runtime, {
-    LIBRA_COLLECTOR_MODE             = var.mode
+    LIBRA_COLLECTOR_MODE             = var.collector
     LIBRA_COLLECTOR_ACCOUNTS         = var.accounts
     LIBRA_COLLECTOR_ORIGINS          = var.origins
     LIBRA_COLLECTOR_SIGNED_IN        = var.signed_in
