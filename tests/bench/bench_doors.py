@@ -166,14 +166,16 @@ ABOUT = """\
 
 `hot`: all events add to the same four totals. `many`: 60 users, 6 types, two weeks, about 400 totals; the
 trigger's entries have 104. A reader reads the totals again and again; the n-th event is visible once the
-reader has seen a sum of n. The highest rate is the one at which 2,000 events at most are sent and not visible.
+reader has seen a sum of n. The highest rate is the one at which 2,000 events at most are sent and not
+visible.
 
 What bounds a way, apart from the CPU:
 
 - `queue`: Pub/Sub's emulator delivers 100 messages in 50 ms to a worker, so 4,000 events a second to two. The
   recipes' way is as fast with one worker as with two.
 - `direct`: each connection waits for its commit, so a group has no more requests than there are connections.
-- The trigger's sender has no HTTP server of ours in front, writes in bodies, and stands where the platform does.
+- The trigger's sender has no HTTP server of ours in front, writes in bodies, and stands where the platform
+  does.
 
 """.splitlines()
 
