@@ -58,7 +58,9 @@ def show(report: Report, *, dry: bool, unproven: int = 0) -> None:
         console.print(Text(f"{says}: {loss}.", style="bold red"))
     if report.losses and dry:
         console.print(
-            Text("If it is meant: libra recompute --accept-loss. If not: restore the entries first.")
+            Text(
+                "If it is meant: libra recompute --accept-loss, with the same --source. If not: restore them."
+            )
         )
     if report.corrections:
         console.print(_corrections(report, dry=dry))

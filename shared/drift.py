@@ -246,7 +246,8 @@ class _Reading:
         elif bucket[0].straddles(watermark):
             raise BucketsStraddle(
                 f"{self.document} holds the bucket {label}, which begins before the watermark "
-                f"{watermark.isoformat()} and ends after it: LIBRA_BUCKET_SECONDS was changed. Nothing was "
+                f"{watermark.isoformat()} and ends after it: LIBRA_BUCKET_SECONDS or "
+                "LIBRA_LAG_SECONDS was changed, or a compaction came in between. Nothing was "
                 f"corrected; run again when LIBRA_LAG_SECONDS have passed since {bucket[0].end.isoformat()}"
             )
         else:

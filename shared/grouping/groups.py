@@ -75,10 +75,13 @@ class Groups(Generic[M]):
 
     def lead(self) -> None:
         """Settle one group, and hand over."""
-        if wait := self._pace.ahead_of_time():
-            self.wait_for_company(wait)
-        group = self.queue.take()
+        group: Sequence[M] = ()
         try:
+            try:
+                if wait := self._pace.ahead_of_time():
+                    self.wait_for_company(wait)
+            finally:  # also where the wait was interrupted: nobody else answers its group
+                group = self.queue.take()
             self._settle(group)
         finally:
             if heir := self.queue.done():
@@ -89,10 +92,13 @@ class Groups(Generic[M]):
         in_executor = asyncio.get_running_loop().run_in_executor
         leading = True
         while leading:
-            if wait := self._pace.ahead_of_time():
-                await in_executor(None, self.wait_for_company, wait)
-            group = self.queue.take()
+            group: Sequence[M] = ()
             try:
+                try:
+                    if wait := self._pace.ahead_of_time():
+                        await in_executor(None, self.wait_for_company, wait)
+                finally:
+                    group = self.queue.take()
                 await in_executor(None, self._settle, group)
             except Exception:  # noqa: BLE001 - logged; a thread would raise it, but a task has no caller to raise it to
                 logger.exception("A group was interrupted")

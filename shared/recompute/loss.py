@@ -78,12 +78,13 @@ def fallen(
     )
 
 
-def refuse(lost: tuple[Loss, ...], allowed: Decimal, entries: str, watermark: datetime) -> None:
+def refuse(lost: tuple[Loss, ...], allowed: Decimal, source: str, entries: str, watermark: datetime) -> None:
     """End a run that would take too much away.
 
     Args:
         lost: what it would take away.
         allowed: the share that it may take away.
+        source: whose run it is.
         entries: the full name of the collection that was counted.
         watermark: at which it was counted.
 
@@ -96,6 +97,7 @@ def refuse(lost: tuple[Loss, ...], allowed: Decimal, entries: str, watermark: da
             f"{'; '.join(map(str, lost))}. The run counted {entries} as of {watermark.isoformat()}. Perhaps "
             "a time-to-live policy or a bulk delete removed entries, an import replaced them, this database "
             "is not the one that the totals belong to, or somebody raised a total. If the entries are gone "
-            'for good, run libra recompute --accept-loss, or send {"accept_loss": true}. If not, restore the '
-            "entries, and run again when LIBRA_LAG_SECONDS and a bucket have passed since"
+            f"for good, run libra recompute --source {source} --accept-loss, or send "
+            f'{{"source": "{source}", "accept_loss": true}}. If not, restore the entries, and run again when '
+            "LIBRA_LAG_SECONDS and a bucket have passed since"
         )

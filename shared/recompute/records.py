@@ -35,11 +35,12 @@ def _outdated(
 ) -> Iterator[tuple[list[str], int]]:
     """The records that are out of date, a page at a time, and how many documents that page took to read."""
     where = (Filter("rejected_at", ">", since),) if since else ()
+    ours = f"{store.name(home.entries)}/"  # a restored database holds records of the one that was backed up
     after: tuple[object, ...] = ()
     while True:
         query = Query(home.rejected, where, ("rejected_at", DOCUMENT_ID), after, limit=LISTED)
         page = read(lambda query=query: list(store.query(query)))  # type: ignore[misc]  # binds the loop's query
-        told = [record for record in page if _version(record)]
+        told = [record for record in page if (version := _version(record)) and version[0].startswith(ours)]
         found = _found(store, told, read)
         yield [record.path for record in told if _version(record) not in found], max(1, len(page)) + len(told)
         if len(page) < LISTED:

@@ -152,7 +152,8 @@ class Recompute:
         self._step("compared")
         lost = losses(found.counts, settings.max_loss, standing.expected)
         if not accept_loss:
-            refuse(lost, settings.max_loss, self._store.name(self._home.entries), watermark)
+            entries = self._store.name(self._home.entries)
+            refuse(lost, settings.max_loss, self._source.name, entries, watermark)
         self._correct(run, found.corrections)
         proven = standing.proven(watermark, run.started, found.sums)
         seconds = (self._clock() - begun).total_seconds()

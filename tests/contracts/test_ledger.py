@@ -421,6 +421,23 @@ def test_a_leader_that_crashes_answers_its_followers(kitchen: Kitchen) -> None:
     assert kitchen.totals() == kitchen.exact()
 
 
+def test_a_leader_that_dies_while_it_waits_hands_over(kitchen: Kitchen) -> None:
+    """Before it has taken a group, too: else nobody would lead in this instance any more."""
+    ledger = ledger_of(kitchen, linger=timedelta(seconds=1))
+    first, second = kitchen.write("entry-1"), kitchen.write("entry-2")
+    assert ledger.apply(first) is Outcome.COUNTED
+
+    def interrupted(_: float) -> None:
+        raise KeyboardInterrupt
+
+    wait, ledger._groups.wait_for_company = ledger._groups.wait_for_company, interrupted
+    with pytest.raises(KeyboardInterrupt):
+        ledger.apply(second)
+    ledger._groups.wait_for_company = wait
+    assert ledger.apply(second) in {Outcome.COUNTED, Outcome.DUPLICATE}
+    assert kitchen.totals() == kitchen.exact()
+
+
 def test_a_full_queue_refuses_at_once(kitchen: Kitchen, monkeypatch: pytest.MonkeyPatch) -> None:
     """Back-pressure: nothing is sent for an entry that finds no place."""
     monkeypatch.setattr("shared.grouping.queue.MAX_WAITING", 0)

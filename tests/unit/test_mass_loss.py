@@ -108,8 +108,8 @@ def test_the_refusal_says_what_was_seen_what_may_have_happened_and_how_to_go_on(
         "bulk delete",
         "import",
         "this database is not the one",
-        "libra recompute --accept-loss",
-        '{"accept_loss": true}',
+        "libra recompute --source libra --accept-loss",
+        '{"source": "libra", "accept_loss": true}',
         "restore the entries",
     ):
         assert words in says, says

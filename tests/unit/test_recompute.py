@@ -381,3 +381,15 @@ def test_damaged_totals_are_named_and_repaired(world: World) -> None:
     world.run()
     converged(world.memory, world.source)
     assert world.run().notes == ()
+
+
+def test_records_of_a_database_that_was_restored_stop_no_run() -> None:
+    """A restore goes to another database: its records name entries of the one that was backed up."""
+    world = World()
+    world.serve(1)
+    name = world.memory.name("libra/bad").replace("/databases/(default)/", "/databases/before/")
+    record = {"entry": name, "create_time": world.clock(), "rejected_at": world.clock(), "reasons": []}
+    world.memory.commit([Create("aggregates_rejected/r", record)], timeout=10)
+    world.later(minutes=30)
+    assert world.run().drift == 0
+    assert world.memory.get(["aggregates_rejected/r"]) != [None]
