@@ -55,7 +55,8 @@ module "windows" {
   deadline_seconds = var.api_deadline_seconds
   max_instances    = var.api_max_instances
 
-  depends_on = [module.core]
+  # It may call libra-recompute, which is named and not referred to: it need not be Terraform's.
+  depends_on = [module.core, module.functions]
 }
 
 module "doors" {

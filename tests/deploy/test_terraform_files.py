@@ -87,6 +87,37 @@ def test_terraform_has_nothing_to_format() -> None:
     assert terraform("fmt", "-check", "-recursive", "-diff") == ""
 
 
+GUARDED = {
+    "google_firestore_database.database",
+    "google_firestore_backup_schedule.daily",
+    "google_firebaserules_release.rules",
+    "google_pubsub_topic.topic",
+    "google_pubsub_subscription.worker",
+    "google_pubsub_subscription.dead",
+}
+"""What holds data, or guards it."""
+
+
+def test_what_holds_or_guards_data_is_never_destroyed() -> None:
+    """Neither by a destroy nor by a variable; the page says how to take each out of the state."""
+    blocks = [it for folder in MODULES for it in parsed(folder, "resource")]
+    kept = {
+        f"{kind}.{name}"
+        for kind, name, body in blocks
+        if any(each.get("prevent_destroy") is True for each in body.get("lifecycle", []))
+    }
+    assert kept == GUARDED
+    page = (ROOT / "docs" / "terraform.md").read_text(encoding="utf-8")
+    removed = " ".join(re.findall(r"^terraform state rm (.*)$", page, re.MULTILINE))
+    assert all(re.search(rf"\.{re.escape(it)}(?!\w)", removed) for it in GUARDED)
+
+
+def test_the_api_may_call_the_recompute_once_there_is_one() -> None:
+    """Its module names the function and does not refer to it: it waits for the module that makes it."""
+    waits = {name: body.get("depends_on", []) for name, body in parsed(FOLDER, "module")}
+    assert waits["windows"] == ["${module.core}", "${module.functions}"]
+
+
 @pytest.mark.parametrize("folder", MODULES, ids=lambda it: it.relative_to(FOLDER).as_posix())
 def test_every_argument_is_one_that_the_provider_has(folder: Path) -> None:
     """Known names, required ones present, blocks where blocks belong: provider_schema.json."""

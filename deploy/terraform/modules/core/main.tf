@@ -65,6 +65,10 @@ resource "google_firestore_backup_schedule" "daily" {
   retention = local.retention
 
   daily_recurrence {}
+
+  lifecycle {
+    prevent_destroy = true # it guards the data
+  }
 }
 
 resource "google_firebaserules_ruleset" "rules" {
@@ -92,6 +96,10 @@ resource "google_firebaserules_release" "rules" {
   project      = var.project_id
   name         = var.database == "(default)" ? "cloud.firestore" : "cloud.firestore/${var.database}"
   ruleset_name = "projects/${var.project_id}/rulesets/${google_firebaserules_ruleset.rules[0].name}"
+
+  lifecycle {
+    prevent_destroy = true # without rules, clients could reach nothing
+  }
 }
 
 resource "google_service_account" "account" {
