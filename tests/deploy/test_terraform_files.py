@@ -34,9 +34,18 @@ def test_the_variables_are_the_parameters() -> None:
 
 def test_a_value_that_is_not_allowed_is_refused() -> None:
     """By Terraform too, with what is allowed."""
-    module = Module(FOLDER, {"project_id": "kitchen-1", "region": "zurich"})
+    module = Module(FOLDER, {"project_id": "kitchen-1", "region": "zurich", "pitr": "off"})
     with pytest.raises(AssertionError, match="region: where the functions run"):
         module.evaluate("var.region")
+
+
+def test_recovery_is_told_and_never_kept() -> None:
+    """Terraform would switch off a recovery that it is not told of: there is no `keep`, and no default."""
+    assert "keep" in {it.flag: it.allowed for it in PARAMETERS}["--pitr"]  # deploy.sh looks, and can
+    with pytest.raises(AssertionError, match=r"pitr: .*; allowed is what matches on\|off\."):
+        Module(FOLDER, {"project_id": "kitchen-1", "region": "europe-west6", "pitr": "keep"}).evaluate("1")
+    (body,) = [body for name, body in parsed(FOLDER, "variable") if name == "pitr"]
+    assert "default" not in body
 
 
 @pytest.mark.parametrize(("recompute", "safe"), [("", True), ("700", True), ("900", True), ("650", False)])
@@ -44,7 +53,8 @@ def test_a_lag_that_could_count_twice_is_refused(tmp_path: Path, recompute: str,
     """The triggers' LAG is never longer than the recompute's, which has its own while it changes."""
     archive = tmp_path / "functions.zip"
     archive.write_bytes(b"a zip")
-    given = {"project_id": "kitchen-1", "region": "europe-west6", "functions_archive": str(archive)}
+    given = {"project_id": "kitchen-1", "region": "europe-west6", "pitr": "off"}
+    given |= {"functions_archive": str(archive)}
     root = Module(FOLDER, given | {"lag_seconds": "700", "recompute_lag_seconds": recompute})
     called = root.modules()["functions[0]"] | {"secrets": {}, "emails": {}}
     del called["source"]

@@ -12,7 +12,7 @@ resource "google_firestore_database" "database" {
   location_id                       = var.location
   type                              = "FIRESTORE_NATIVE"
   delete_protection_state           = "DELETE_PROTECTION_ENABLED"
-  point_in_time_recovery_enablement = var.pitr == "keep" ? null : var.pitr == "on" ? "POINT_IN_TIME_RECOVERY_ENABLED" : "POINT_IN_TIME_RECOVERY_DISABLED"
+  point_in_time_recovery_enablement = var.pitr == "on" ? "POINT_IN_TIME_RECOVERY_ENABLED" : "POINT_IN_TIME_RECOVERY_DISABLED"
   deletion_policy                   = "ABANDON" # a destroy leaves the data
 
   depends_on = [google_project_service.needed]
