@@ -5,6 +5,7 @@ The provider itself cannot be run here: nothing was validated by it, planned or 
 
 import json
 import re
+import shlex
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +15,9 @@ import hcl2
 import pytest
 
 from deploy import variables
-from deploy.parameters import PARAMETERS
+from deploy.parameters import PARAMETERS, SEPARATOR, read
 from tests.deploy.extract_schema import META, TABLE, used
+from tests.support.both_ways import GIVEN, planned
 from tests.support.terraform import FOLDER, ROOT, Module, arguments, parsed, terraform
 
 Json = dict[str, Any]
@@ -82,6 +84,26 @@ def test_the_command_of_infrastructure_manager_is_one(gcloud: str) -> None:
     told = subprocess.run([gcloud, *command[0].split(), "--help"], capture_output=True, text=True, check=True)
     for flag in re.findall(r"--[a-z-]+", command[1]):
         assert flag in told.stdout, flag
+
+
+@pytest.mark.parametrize("name", ["api", "collector"])
+def test_the_images_start_as_deploy_sh_starts_them(name: str) -> None:
+    """A service has no Procfile: the command of the page says the entry point and the version of Python."""
+    (deployed,) = (
+        command
+        for command in planned(read({}, GIVEN, ROOT / "none.env"))
+        if command[1:4] == ["run", "deploy", f"libra-{name}"]
+    )
+    (flag,) = (word for word in deployed if word.startswith("--set-build-env-vars="))
+    entry, version = flag.partition("=")[2].removeprefix(f"^{SEPARATOR}^").split(SEPARATOR)
+    page = (ROOT / "docs" / "terraform.md").read_text(encoding="utf-8")
+    (command,) = re.findall(rf"^gcloud builds submit build/{name} (.*)$", page, re.MULTILINE)
+    (pack,) = (word for word in shlex.split(command) if word.startswith("--pack="))
+    image = f"R-docker.pkg.dev/P/libra/libra-{name}"
+    assert pack == f"--pack=image={image},env={entry.replace('$', '$$')}"  # Cloud Build reads $$ as $
+    assert "," not in entry
+    written = re.findall(rf"^printf '(3\.\d+)\\n' .*build/{name}/\.python-version", page, re.MULTILINE)
+    assert [f"GOOGLE_PYTHON_VERSION={it}.x" for it in written] == [version]
 
 
 def test_each_skip_of_checkov_says_why() -> None:
