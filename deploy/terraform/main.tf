@@ -38,6 +38,9 @@ module "functions" {
   secrets          = module.core.secrets
   emails           = module.core.emails
   archive          = var.functions_archive
+
+  # The triggers need the database, which they name and do not refer to.
+  depends_on = [module.core]
 }
 
 module "windows" {

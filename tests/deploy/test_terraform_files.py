@@ -144,10 +144,29 @@ def test_what_holds_or_guards_data_is_never_destroyed() -> None:
     assert all(re.search(rf"\.{re.escape(it)}(?!\w)", removed) for it in GUARDED)
 
 
-def test_the_api_may_call_the_recompute_once_there_is_one() -> None:
-    """Its module names the function and does not refer to it: it waits for the module that makes it."""
+def test_each_module_waits_for_what_it_only_names() -> None:
+    """The database, for triggers and services; the recompute, which the API's account may call."""
     waits = {name: body.get("depends_on", []) for name, body in parsed(FOLDER, "module")}
     assert waits["windows"] == ["${module.core}", "${module.functions}"]
+    assert waits["functions"] == waits["doors"] == ["${module.core}"]
+
+
+def test_terraform_destroys_nothing_guarded_when_its_module_is_switched_off(tmp_path: Path) -> None:
+    """The count of a module becomes 0, as that of `doors`: Terraform refuses. The resource is its own."""
+    (tmp_path / "doors").mkdir()
+    guard = "lifecycle {\n  prevent_destroy = true\n}"
+    (tmp_path / "doors" / "main.tf").write_text(
+        f'resource "terraform_data" "topic" {{\nfor_each = toset(["signals"])\n{guard}\n}}\n',
+        encoding="utf-8",
+    )
+    (tmp_path / "main.tf").write_text(
+        'variable "on" {}\nmodule "doors" {\nsource = "./doors"\ncount = var.on ? 1 : 0\n}\n',
+        encoding="utf-8",
+    )
+    terraform("init", cwd=tmp_path)
+    terraform("apply", "-auto-approve", "-var=on=true", cwd=tmp_path)
+    with pytest.raises(AssertionError, match=r"topic\[.signals.\] has lifecycle.prevent_destroy set"):
+        terraform("plan", "-var=on=false", cwd=tmp_path)
 
 
 @pytest.mark.parametrize("folder", MODULES, ids=lambda it: it.relative_to(FOLDER).as_posix())
