@@ -2,7 +2,8 @@
 
 Terraform adopts what they name, and makes nothing anew: save them as `deploy/terraform/imports.tf`. They hold
 literal ids, because Terraform 1.5 takes no others. It looks at what is there, changes nothing, and takes the
-parameters of `deploy.sh`. Services, roles and settings of fields need no import: to make one that is there
+parameters of `deploy.sh`. What it leaves out, and what it found that `terraform.tfvars` has to say, stands in
+comments. Services, roles and settings of fields need no import: to make one that is there
 changes nothing.
 """
 
@@ -10,10 +11,12 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from functools import cached_property
 
 from deploy import indexes
 from deploy.arguments import options_of
 from deploy.gcloud import CommandError, DeployError, Gcloud, say
+from deploy.google import RULES, ApiError, in_force, release_of
 from deploy.parameters import ParameterError
 from deploy.steps import STEPS, Deployment
 from deploy.steps.accounts import exists
@@ -28,9 +31,10 @@ Import = tuple[str, str]
 """An address in Terraform, and the id of what it adopts."""
 ACCOUNTS = ("libra-runtime", "libra-build", "libra-trigger", "libra-scheduler")
 SERVICES = {
-    "libra-api": "module.windows[0].module.service",
-    "libra-collector": "module.doors[0].module.collector[0]",
+    "libra-api": ("LIBRA_API", "module.windows[0].module.service"),
+    "libra-collector": ("LIBRA_COLLECTOR", "module.doors[0].module.collector[0]"),
 }
+"""The parameter that wants a service, and its address."""
 MONITORED = {
     "metrics": "google_logging_metric.metric",
     "objectives": "google_monitoring_slo.objective",
@@ -40,11 +44,30 @@ MONITORED = {
 
 
 class Adoption:
-    """The imports of one deployment. Each asks first whether there is something to adopt."""
+    """The imports of one deployment. Each asks first whether there is something to adopt.
+
+    What is there and not wanted is not adopted: there is no resource that could.
+    """
 
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
         self._home = f"projects/{deployment.project}"
+        self._worker = deployment.values["LIBRA_WORKER"] == "on"
+        served = {name: it for name, it in SERVICES.items() if deployment.values[it[0]] != "off"}
+        self._services_wanted = {name: address for name, (_, address) in served.items()}
+
+    def notes(self) -> Iterator[str]:
+        """What the imports alone do not say."""
+        if not self._found:
+            return
+        on = "on" if self._found.endswith("\tPOINT_IN_TIME_RECOVERY_ENABLED") else "off"
+        yield f'terraform.tfvars must say pitr = "{on}" to leave the database as it is.'
+        if self._rules is not None and not self._rules_adopted:
+            yield (
+                "Other rules than firestore.rules are in force. They are not adopted, because an apply would "
+                'replace them. To keep them, merge firestore.rules into them, and say rules = "keep" in '
+                "terraform.tfvars. To replace them, run this again with --rules=replace."
+            )
 
     def imports(self) -> Iterator[Import]:
         """In the order of the modules."""
@@ -59,11 +82,35 @@ class Adoption:
         """The name of what a command describes or lists; empty: it is not there."""
         return self._deployment.gcloud.look(*words, "--format=value(name)")
 
+    @cached_property
+    def _found(self) -> str:
+        """The database's name and, behind a tab, its point-in-time recovery; empty: there is none."""
+        form = "--format=value(name,pointInTimeRecoveryEnablement)"
+        return self._deployment.gcloud.look(
+            "firestore", "databases", "describe", *self._deployment.in_database, form
+        )
+
+    @cached_property
+    def _rules(self) -> str | None:
+        """The rules in force; None: there are none, or nobody wants to know."""
+        if self._deployment.values["LIBRA_RULES"] == "keep":
+            return None
+        database = self._deployment.values["FIRESTORE_DATABASE"]
+        return in_force(self._deployment.google(), release_of(self._deployment.project, database))
+
+    @property
+    def _rules_adopted(self) -> bool:
+        """Whether an apply may write the rules anew: they are ours, or are to be replaced."""
+        if self._rules is None:
+            return False
+        replace = self._deployment.values["LIBRA_RULES"] == "replace"
+        return replace or self._rules == RULES.read_text(encoding="utf-8")
+
     def _database(self) -> Iterator[Import]:
         deployment, where = self._deployment, self._deployment.in_database
         name = deployment.values["FIRESTORE_DATABASE"]
         database = f"{self._home}/databases/{name}"
-        if not self._there("firestore", "databases", "describe", *where):
+        if not self._found:
             return
         yield "module.core.google_firestore_database.database", database
         wanted = set(indexes.wanted(indexes.declared()))
@@ -77,15 +124,13 @@ class Adoption:
             )
         ):
             yield "module.core.google_firestore_backup_schedule.daily[0]", daily.splitlines()[0]
-        if deployment.values["LIBRA_RULES"] != "keep":
-            suffix = "" if name == "(default)" else f"/{name}"
-            release = f"{self._home}/releases/cloud.firestore{suffix}"
-            yield "module.core.google_firebaserules_release.rules[0]", release
+        if self._rules_adopted:
+            yield "module.core.google_firebaserules_release.rules[0]", release_of(deployment.project, name)
 
     def _accounts(self) -> Iterator[Import]:
         own = {name: f'module.core.google_service_account.account["{name}"]' for name in ACCOUNTS}
-        served = {name: f"{at}.google_service_account.account" for name, at in SERVICES.items()}
-        worker = {POOL: "module.doors[0].google_service_account.worker[0]"}
+        served = {name: f"{at}.google_service_account.account" for name, at in self._services_wanted.items()}
+        worker = {POOL: "module.doors[0].google_service_account.worker[0]"} if self._worker else {}
         for name, address in (own | served | worker).items():
             if exists(self._deployment, name):
                 yield address, f"{self._home}/serviceAccounts/{self._deployment.email(name)}"
@@ -105,18 +150,20 @@ class Adoption:
                 yield address, f"{self._home}/locations/{place}/jobs/{job}"
 
     def _services(self) -> Iterator[Import]:
-        for name, address in SERVICES.items():
+        for name, address in self._services_wanted.items():
             where = (name, *self._deployment.in_region, "--format=value(metadata.name)")
             if self._deployment.gcloud.look("run", "services", "describe", *where):
                 identity = f"{self._home}/locations/{self._deployment.region}/services/{name}"
                 yield f"{address}.google_cloud_run_v2_service.service", identity
-        if exists(self._deployment, POOL):  # else a gcloud that knows no worker pools may do
+        if self._worker and exists(self._deployment, POOL):  # else a gcloud that knows no worker pools may do
             where = (POOL, *self._deployment.in_region, "--format=value(metadata.name)")
             if self._deployment.gcloud.look(*POOLS, "describe", *where):
                 identity = f"{self._home}/locations/{self._deployment.region}/workerPools/{POOL}"
                 yield "module.doors[0].google_cloud_run_v2_worker_pool.worker[0]", identity
 
     def _pubsub(self) -> Iterator[Import]:
+        if not self._worker and self._deployment.values["LIBRA_COLLECTOR"] != "queue":
+            return  # `down` leaves them, and so does Terraform
         for each in names():
             wanted = {
                 f'topic.topic["{each.topic}"]': ("topics", each.topic),
@@ -129,6 +176,8 @@ class Adoption:
                     yield f"module.doors[0].google_pubsub_{address}", f"{self._home}/{kind}/{name}"
 
     def _monitoring(self) -> Iterator[Import]:
+        if self._deployment.values["LIBRA_MONITORING"] == "off":
+            return
         for step in (made(self._deployment) for made in STEPS if issubclass(made, Monitored)):
             if isinstance(step, Objectives) and step.served():
                 address = "module.monitoring[0].google_monitoring_custom_service.libra"
@@ -138,18 +187,20 @@ class Adoption:
                 yield f"module.monitoring[0].{MONITORED[step.name]}{key}", found["name"]
 
 
-def blocks(imports: Iterator[Import]) -> str:
-    """As Terraform reads them."""
+def blocks(notes: Iterator[str], imports: Iterator[Import]) -> str:
+    """As Terraform reads them: comments, then import blocks."""
+    said = (f"# {note}\n" for note in notes)
     found = (f"import {{\n  to = {to}\n  id = {json.dumps(identity)}\n}}\n" for to, identity in imports)
-    return "\n".join(found)
+    return "\n".join((*said, *found))
 
 
 def main(words: list[str]) -> int:
     """Print the blocks; the exit status."""
     try:
         options = options_of(["status", *words], os.environ)
-        found = blocks(Adoption(Deployment(options.values, Gcloud(planning=False))).imports())
-    except (ParameterError, DeployError, CommandError) as error:
+        adoption = Adoption(Deployment(options.values, Gcloud(planning=False)))
+        found = blocks(adoption.notes(), adoption.imports())
+    except (ParameterError, DeployError, CommandError, ApiError) as error:
         say(f"deploy.adopting: {error}")
         return 1
     sys.stdout.write(found)

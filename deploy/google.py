@@ -102,12 +102,11 @@ def release_rules(environment: Mapping[str, str], project: str, database: str, *
 
     Rules that are there and differ stay as they are unless `replace`: they may guard more than Libra.
     """
-    name = "cloud.firestore" if database == "(default)" else f"cloud.firestore/{database}"
-    release, text = f"projects/{project}/releases/{name}", RULES.read_text(encoding="utf-8")
-    in_force = _in_force(environment, release)
-    if in_force == text:
+    release, text = release_of(project, database), RULES.read_text(encoding="utf-8")
+    found = in_force(environment, release)
+    if found == text:
         return "the rules in force are these already"
-    if in_force is not None and not replace:
+    if found is not None and not replace:
         return (
             "other rules are in force and were left as they are: merge firestore.rules into them, "
             "or replace them with --rules replace"
@@ -115,14 +114,25 @@ def release_rules(environment: Mapping[str, str], project: str, database: str, *
     source = {"source": {"files": [{"name": RULES.name, "content": text}]}}
     ruleset = call(environment, "POST", "firebaserules", f"v1/projects/{project}/rulesets", source)["name"]
     wanted = {"name": release, "rulesetName": ruleset}
-    if in_force is None:
+    if found is None:
         call(environment, "POST", "firebaserules", f"v1/projects/{project}/releases", wanted)
         return "the rules are in force"
     call(environment, "PATCH", "firebaserules", f"v1/{release}", {"release": wanted})
     return "the rules are in force, in place of others"
 
 
-def _in_force(environment: Mapping[str, str], release: str) -> str | None:
+def release_of(project: str, database: str) -> str:
+    """The release that has a database's rules."""
+    name = "cloud.firestore" if database == "(default)" else f"cloud.firestore/{database}"
+    return f"projects/{project}/releases/{name}"
+
+
+def in_force(environment: Mapping[str, str], release: str) -> str | None:
+    """The rules of a release; None: there is none.
+
+    Raises:
+        ApiError: Google refused.
+    """
     try:
         ruleset = call(environment, "GET", "firebaserules", f"v1/{release}")["rulesetName"]
     except ApiError as error:

@@ -1,6 +1,7 @@
 """`python -m deploy.variables`: the parameters as Terraform's variables: `deploy/terraform/variables.tf`.
 
-A parameter that is on or off is a bool. All others are strings: Terraform takes 5 for "5".
+A parameter that is on or off is a bool. All others are strings: Terraform takes 5 for "5". `pitr`
+has no `keep` and no default: see `NARROWER`.
 """
 
 import json
@@ -18,7 +19,11 @@ NAMES = {
 SWITCHES = ("on|off", "off|on")
 LEFT_OUT = ("LIBRA_BOARD",)
 """What Terraform deploys nothing for: the Firebase CLI does. A variable that did nothing would mislead."""
-REQUIRED = ("--project", "--region")
+NARROWER = {"--pitr": "on|off"}
+"""Where Terraform allows less. It cannot keep what it does not know: a recovery that is not given is the
+provider's default, DISABLED (hashicorp/google 6.50.0), so `keep` would switch off what is on."""
+REQUIRED = ("--project", "--region", "--pitr")
+"""What has no default."""
 HEAD = "# Written by python -m deploy.variables from deploy/parameters.py: change that file.\n"
 
 
@@ -35,6 +40,7 @@ def name_of(parameter: Parameter) -> str:
 def variable(parameter: Parameter) -> str:
     """The block of one variable."""
     name, switch = name_of(parameter), parameter.allowed in SWITCHES
+    allowed = NARROWER.get(parameter.flag, parameter.allowed)
     default = json.dumps(parameter.default == "on" if switch else parameter.default)
     lines = [
         f'variable "{name}" {{',
@@ -43,9 +49,9 @@ def variable(parameter: Parameter) -> str:
     ]
     if parameter.flag not in REQUIRED:
         lines.append(f"  default     = {default}")
-    if not switch and parameter.allowed != r".+":
-        pattern = json.dumps(f"^({parameter.allowed})$")
-        said = f"{name}: {parameter.meaning}; allowed is what matches {parameter.allowed}."
+    if not switch and allowed != r".+":
+        pattern = json.dumps(f"^({allowed})$")
+        said = f"{name}: {parameter.meaning}; allowed is what matches {allowed}."
         empty = f'var.{name} == "" || ' if not parameter.default and parameter.flag not in REQUIRED else ""
         lines += [
             "",

@@ -38,6 +38,9 @@ module "functions" {
   secrets          = module.core.secrets
   emails           = module.core.emails
   archive          = var.functions_archive
+
+  # The triggers need the database, which they name and do not refer to.
+  depends_on = [module.core]
 }
 
 module "windows" {
@@ -55,7 +58,8 @@ module "windows" {
   deadline_seconds = var.api_deadline_seconds
   max_instances    = var.api_max_instances
 
-  depends_on = [module.core]
+  # It may call libra-recompute, which is named and not referred to: it need not be Terraform's.
+  depends_on = [module.core, module.functions]
 }
 
 module "doors" {

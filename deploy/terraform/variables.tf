@@ -198,11 +198,10 @@ variable "scheduler_region" {
 variable "pitr" {
   description = "point-in-time recovery: snapshots of seven days in place of one hour; costs storage"
   type        = string
-  default     = "keep"
 
   validation {
-    condition     = can(regex("^(on|off|keep)$", var.pitr))
-    error_message = "pitr: point-in-time recovery: snapshots of seven days in place of one hour; costs storage; allowed is what matches on|off|keep."
+    condition     = can(regex("^(on|off)$", var.pitr))
+    error_message = "pitr: point-in-time recovery: snapshots of seven days in place of one hour; costs storage; allowed is what matches on|off."
   }
 }
 

@@ -69,7 +69,7 @@ def test_the_same_database_is_made_and_kept(both: Deployed) -> None:
     assert database["delete_protection_state"] == "DELETE_PROTECTION_ENABLED"
     assert "delete-protection" in flags
     assert database["deletion_policy"] == "ABANDON"
-    wanted = {"on": "POINT_IN_TIME_RECOVERY_ENABLED", "off": "POINT_IN_TIME_RECOVERY_DISABLED", "keep": None}
+    wanted = {"on": "POINT_IN_TIME_RECOVERY_ENABLED", "off": "POINT_IN_TIME_RECOVERY_DISABLED"}
     assert database["point_in_time_recovery_enablement"] == wanted[both.values["LIBRA_PITR"]]
 
 

@@ -5,6 +5,7 @@ The provider itself cannot be run here: nothing was validated by it, planned or 
 
 import json
 import re
+import shlex
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +15,9 @@ import hcl2
 import pytest
 
 from deploy import variables
-from deploy.parameters import PARAMETERS
+from deploy.parameters import PARAMETERS, SEPARATOR, read
 from tests.deploy.extract_schema import META, TABLE, used
+from tests.support.both_ways import GIVEN, planned
 from tests.support.terraform import FOLDER, ROOT, Module, arguments, parsed, terraform
 
 Json = dict[str, Any]
@@ -34,9 +36,18 @@ def test_the_variables_are_the_parameters() -> None:
 
 def test_a_value_that_is_not_allowed_is_refused() -> None:
     """By Terraform too, with what is allowed."""
-    module = Module(FOLDER, {"project_id": "kitchen-1", "region": "zurich"})
+    module = Module(FOLDER, {"project_id": "kitchen-1", "region": "zurich", "pitr": "off"})
     with pytest.raises(AssertionError, match="region: where the functions run"):
         module.evaluate("var.region")
+
+
+def test_recovery_is_told_and_never_kept() -> None:
+    """Terraform would switch off a recovery that it is not told of: there is no `keep`, and no default."""
+    assert "keep" in {it.flag: it.allowed for it in PARAMETERS}["--pitr"]  # deploy.sh looks, and can
+    with pytest.raises(AssertionError, match=r"pitr: .*; allowed is what matches on\|off\."):
+        Module(FOLDER, {"project_id": "kitchen-1", "region": "europe-west6", "pitr": "keep"}).evaluate("1")
+    (body,) = [body for name, body in parsed(FOLDER, "variable") if name == "pitr"]
+    assert "default" not in body
 
 
 @pytest.mark.parametrize(("recompute", "safe"), [("", True), ("700", True), ("900", True), ("650", False)])
@@ -44,7 +55,8 @@ def test_a_lag_that_could_count_twice_is_refused(tmp_path: Path, recompute: str,
     """The triggers' LAG is never longer than the recompute's, which has its own while it changes."""
     archive = tmp_path / "functions.zip"
     archive.write_bytes(b"a zip")
-    given = {"project_id": "kitchen-1", "region": "europe-west6", "functions_archive": str(archive)}
+    given = {"project_id": "kitchen-1", "region": "europe-west6", "pitr": "off"}
+    given |= {"functions_archive": str(archive)}
     root = Module(FOLDER, given | {"lag_seconds": "700", "recompute_lag_seconds": recompute})
     called = root.modules()["functions[0]"] | {"secrets": {}, "emails": {}}
     del called["source"]
@@ -74,6 +86,26 @@ def test_the_command_of_infrastructure_manager_is_one(gcloud: str) -> None:
         assert flag in told.stdout, flag
 
 
+@pytest.mark.parametrize("name", ["api", "collector"])
+def test_the_images_start_as_deploy_sh_starts_them(name: str) -> None:
+    """A service has no Procfile: the command of the page says the entry point and the version of Python."""
+    (deployed,) = (
+        command
+        for command in planned(read({}, GIVEN, ROOT / "none.env"))
+        if command[1:4] == ["run", "deploy", f"libra-{name}"]
+    )
+    (flag,) = (word for word in deployed if word.startswith("--set-build-env-vars="))
+    entry, version = flag.partition("=")[2].removeprefix(f"^{SEPARATOR}^").split(SEPARATOR)
+    page = (ROOT / "docs" / "terraform.md").read_text(encoding="utf-8")
+    (command,) = re.findall(rf"^gcloud builds submit build/{name} (.*)$", page, re.MULTILINE)
+    (pack,) = (word for word in shlex.split(command) if word.startswith("--pack="))
+    image = f"R-docker.pkg.dev/P/libra/libra-{name}"
+    assert pack == f"--pack=image={image},env={entry.replace('$', '$$')}"  # Cloud Build reads $$ as $
+    assert "," not in entry
+    written = re.findall(rf"^printf '(3\.\d+)\\n' .*build/{name}/\.python-version", page, re.MULTILINE)
+    assert [f"GOOGLE_PYTHON_VERSION={it}.x" for it in written] == [version]
+
+
 def test_each_skip_of_checkov_says_why() -> None:
     """`#checkov:skip=CHECK:reason`, the reason in words."""
     text = "".join(file.read_text(encoding="utf-8") for file in FOLDER.rglob("*.tf"))
@@ -85,6 +117,56 @@ def test_each_skip_of_checkov_says_why() -> None:
 def test_terraform_has_nothing_to_format() -> None:
     """`terraform fmt -check`."""
     assert terraform("fmt", "-check", "-recursive", "-diff") == ""
+
+
+GUARDED = {
+    "google_firestore_database.database",
+    "google_firestore_backup_schedule.daily",
+    "google_firebaserules_release.rules",
+    "google_pubsub_topic.topic",
+    "google_pubsub_subscription.worker",
+    "google_pubsub_subscription.dead",
+}
+"""What holds data, or guards it."""
+
+
+def test_what_holds_or_guards_data_is_never_destroyed() -> None:
+    """Neither by a destroy nor by a variable; the page says how to take each out of the state."""
+    blocks = [it for folder in MODULES for it in parsed(folder, "resource")]
+    kept = {
+        f"{kind}.{name}"
+        for kind, name, body in blocks
+        if any(each.get("prevent_destroy") is True for each in body.get("lifecycle", []))
+    }
+    assert kept == GUARDED
+    page = (ROOT / "docs" / "terraform.md").read_text(encoding="utf-8")
+    removed = " ".join(re.findall(r"^terraform state rm (.*)$", page, re.MULTILINE))
+    assert all(re.search(rf"\.{re.escape(it)}(?!\w)", removed) for it in GUARDED)
+
+
+def test_each_module_waits_for_what_it_only_names() -> None:
+    """The database, for triggers and services; the recompute, which the API's account may call."""
+    waits = {name: body.get("depends_on", []) for name, body in parsed(FOLDER, "module")}
+    assert waits["windows"] == ["${module.core}", "${module.functions}"]
+    assert waits["functions"] == waits["doors"] == ["${module.core}"]
+
+
+def test_terraform_destroys_nothing_guarded_when_its_module_is_switched_off(tmp_path: Path) -> None:
+    """The count of a module becomes 0, as that of `doors`: Terraform refuses. The resource is its own."""
+    (tmp_path / "doors").mkdir()
+    guard = "lifecycle {\n  prevent_destroy = true\n}"
+    (tmp_path / "doors" / "main.tf").write_text(
+        f'resource "terraform_data" "topic" {{\nfor_each = toset(["signals"])\n{guard}\n}}\n',
+        encoding="utf-8",
+    )
+    (tmp_path / "main.tf").write_text(
+        'variable "on" {}\nmodule "doors" {\nsource = "./doors"\ncount = var.on ? 1 : 0\n}\n',
+        encoding="utf-8",
+    )
+    terraform("init", cwd=tmp_path)
+    terraform("apply", "-auto-approve", "-var=on=true", cwd=tmp_path)
+    with pytest.raises(AssertionError, match=r"topic\[.signals.\] has lifecycle.prevent_destroy set"):
+        terraform("plan", "-var=on=false", cwd=tmp_path)
 
 
 @pytest.mark.parametrize("folder", MODULES, ids=lambda it: it.relative_to(FOLDER).as_posix())

@@ -46,7 +46,8 @@ GIVEN = {
 """Far from the defaults, so that a value that is not passed on shows."""
 CASES = {
     "everything": GIVEN,
-    "the defaults": {name: GIVEN[name] for name in ("GOOGLE_CLOUD_PROJECT", "LIBRA_REGION")},
+    "the defaults": {name: GIVEN[name] for name in ("GOOGLE_CLOUD_PROJECT", "LIBRA_REGION")}
+    | {"LIBRA_PITR": "off"},  # Terraform has no `keep`
     "less": GIVEN
     | {"LIBRA_EDITS": "off", "LIBRA_COMPACT_SCHEDULE": "off", "LIBRA_MONITORING": "off"}
     | {

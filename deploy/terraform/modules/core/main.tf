@@ -12,7 +12,7 @@ resource "google_firestore_database" "database" {
   location_id                       = var.location
   type                              = "FIRESTORE_NATIVE"
   delete_protection_state           = "DELETE_PROTECTION_ENABLED"
-  point_in_time_recovery_enablement = var.pitr == "keep" ? null : var.pitr == "on" ? "POINT_IN_TIME_RECOVERY_ENABLED" : "POINT_IN_TIME_RECOVERY_DISABLED"
+  point_in_time_recovery_enablement = var.pitr == "on" ? "POINT_IN_TIME_RECOVERY_ENABLED" : "POINT_IN_TIME_RECOVERY_DISABLED"
   deletion_policy                   = "ABANDON" # a destroy leaves the data
 
   depends_on = [google_project_service.needed]
@@ -65,6 +65,10 @@ resource "google_firestore_backup_schedule" "daily" {
   retention = local.retention
 
   daily_recurrence {}
+
+  lifecycle {
+    prevent_destroy = true # it guards the data
+  }
 }
 
 resource "google_firebaserules_ruleset" "rules" {
@@ -92,6 +96,10 @@ resource "google_firebaserules_release" "rules" {
   project      = var.project_id
   name         = var.database == "(default)" ? "cloud.firestore" : "cloud.firestore/${var.database}"
   ruleset_name = "projects/${var.project_id}/rulesets/${google_firebaserules_ruleset.rules[0].name}"
+
+  lifecycle {
+    prevent_destroy = true # without rules, clients could reach nothing
+  }
 }
 
 resource "google_service_account" "account" {

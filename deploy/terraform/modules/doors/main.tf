@@ -11,6 +11,10 @@ resource "google_pubsub_topic" "topic" {
   project                    = var.project_id
   name                       = each.value
   message_retention_duration = local.kept
+
+  lifecycle {
+    prevent_destroy = true # it may hold events that nobody has counted yet
+  }
 }
 
 resource "google_pubsub_subscription" "dead" {
@@ -24,6 +28,10 @@ resource "google_pubsub_subscription" "dead" {
 
   expiration_policy {
     ttl = "" # never
+  }
+
+  lifecycle {
+    prevent_destroy = true # it may hold events that nobody has counted yet
   }
 }
 
@@ -48,6 +56,10 @@ resource "google_pubsub_subscription" "worker" {
   dead_letter_policy {
     dead_letter_topic     = google_pubsub_topic.topic["${each.value}-dead"].id
     max_delivery_attempts = 30
+  }
+
+  lifecycle {
+    prevent_destroy = true # it may hold events that nobody has counted yet
   }
 }
 
