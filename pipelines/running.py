@@ -102,7 +102,7 @@ class Running:
         seconds = time.monotonic() - begun
         if self.local:
             workers = self._options.view_as(DirectOptions).direct_num_workers
-            return f"{LOCAL}, {workers} workers, {seconds:.0f} s"
+            return f"{LOCAL}, {workers} workers, {seconds:.1f} s"
         return (
             f"Dataflow job {self._job.job_id()}, {seconds:.0f} s, {cost(self._job.metrics().all_metrics())}"
         )
