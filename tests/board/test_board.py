@@ -16,7 +16,7 @@ from local.process import wait_until
 from local.suite import PROJECT
 from shared.aggregation import document_id
 from shared.settings import Settings
-from shared.store import Create, FieldPath, Merge, Store
+from shared.store import Create, FieldPath, Merge, Query, Store
 from tests.board.conftest import OPERATOR, STATE, VIEWER, Board, store_of
 from tests.firebase.conftest import PATIENCE, Suite
 
@@ -157,7 +157,9 @@ WATCH = """() => {
 
 def test_a_key_is_shown_as_it_is(fresh: Suite, board: Board) -> None:
     """Whatever a device called an ingredient is text on the page, and nothing else."""
-    write(store_of(fresh), "odd", entries(len(INGREDIENTS)))
+    store, keys = store_of(fresh), len(INGREDIENTS)
+    write(store, "odd", entries(keys))
+    wait_until(lambda: store.count(Query(CATEGORIES)) == keys, seconds=PATIENCE, what="a total for each key")
     board.open().sign_in(VIEWER)
     board.expect_totals(dict.fromkeys(map(document_id, INGREDIENTS), 1))
     shown = set(board.page.locator("table.totals .key").all_text_contents())
@@ -195,6 +197,7 @@ def test_an_operator_is_told_how_the_totals_stand(fresh: Suite, board: Board) ->
     old = now - timedelta(hours=30)
     board.open().sign_in(OPERATOR)
     notices = board.page.locator("#notices")
+    expect(notices).to_have_text("No recompute has completed yet: no total is proven.")
     run = {
         "state": "completed",
         "queued_at": old,
@@ -237,6 +240,7 @@ def test_who_is_offline_is_told_and_catches_up(fresh: Suite, board: Board) -> No
     """The last numbers stay, marked as such; what was counted meanwhile comes with the connection."""
     store, (first, *_) = store_of(fresh), entries(1)
     write(store, "before", [first])
+    fresh.wait_for({"aggregates_categories/Kettle Chips": 1})
     board.open().sign_in(VIEWER)
     board.expect_totals({"Kettle Chips": 1})
     board.page.context.set_offline(True)
@@ -253,6 +257,7 @@ def test_who_is_offline_is_told_and_catches_up(fresh: Suite, board: Board) -> No
 def test_signing_out_takes_the_totals_away(fresh: Suite, board: Board) -> None:
     """Nothing of the board stays for who comes next."""
     write(store_of(fresh), "left", entries(1))
+    fresh.wait_for({"aggregates_categories/Kettle Chips": 1})
     board.open().sign_in(OPERATOR)
     board.expect_totals({"Kettle Chips": 1})
     board.page.get_by_role("button", name="Sign out").click()
@@ -267,7 +272,7 @@ def test_a_panel_says_that_it_is_loading(fresh: Suite, board: Board) -> None:
     write(store_of(fresh), "slow", entries(1))
     fresh.wait_for({"aggregates_categories/Kettle Chips": 1})
     board.page.route(re.compile("/Listen/channel"), lambda _: None)  # no answer yet
-    board.open().sign_in(VIEWER)
+    board.open().sign_in(VIEWER, answered=False)
     expect(board.page.get_by_text("Loading …")).to_be_visible()
     expect(board.page.get_by_text("No entry has been counted here yet")).to_have_count(0)
     board.page.unroute_all(behavior="ignoreErrors")
@@ -278,6 +283,7 @@ def test_a_tab_that_nobody_looks_at_stops_listening(fresh: Suite, board: Board) 
     """After a minute in the background it costs nothing; it catches up when somebody looks again."""
     store, (first, *_) = store_of(fresh), entries(1)
     write(store, "seen", [first])
+    fresh.wait_for({"aggregates_categories/Kettle Chips": 1})
     board.page.clock.install()
     board.open().sign_in(VIEWER)
     board.expect_totals({"Kettle Chips": 1})
