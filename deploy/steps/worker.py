@@ -12,14 +12,13 @@ from typing import Any
 
 from deploy import stage
 from deploy.gcloud import Change, gcloud, say
+from deploy.monitored import POOL
 from deploy.parameters import SEPARATOR, runtime
 from deploy.steps.accounts import BUILDER, exists, granting, revoking
 from deploy.steps.base import Step
 from deploy.steps.topics import SUBSCRIBER, names
 from deploy.steps.topics import granting as granting_pubsub
 
-POOL = "libra-worker"
-"""The pool, the account that it runs as, and its image."""
 REPOSITORY = POOL
 """The repository of the image, and of nothing else."""
 ROLE = "roles/datastore.user"

@@ -91,10 +91,12 @@ module "monitoring" {
   source = "./modules/monitoring"
   count  = var.enable_monitoring ? 1 : 0
 
-  project_id = var.project_id
-  notify     = var.notify
-  runbook    = var.runbook
-  sources    = var.sources
+  project_id       = var.project_id
+  log_level        = var.log_level
+  notify           = var.notify
+  runbook          = var.runbook
+  worker_pool_name = var.worker_pool_name
+  sources          = var.sources
 
   depends_on = [module.core]
 }

@@ -68,6 +68,16 @@ def test_a_value_is_passed_on_as_it_is() -> None:
     assert runtime(taken)["LIBRA_TIME_ACTION"] == "Served, \"hot\" & 'cold'"
 
 
+@pytest.mark.parametrize("level", ["WARNING", "ERROR"])
+def test_a_log_level_that_silences_the_metrics_is_refused(level: str) -> None:
+    """An alert that cannot fire is worse than none. Without monitoring, any level will do."""
+    with pytest.raises(ParameterError, match=rf"--log-level {level} with --monitoring on: .*INFO"):
+        options_of((*FLAGS, f"--log-level={level}"), {})
+    assert options_of((*FLAGS, f"--log-level={level}", "--monitoring=off"), {})
+    assert options_of((*FLAGS, "--log-level=DEBUG"), {})
+    assert options_of(("down", *FLAGS[1:]), {"LIBRA_LOG_LEVEL": level})
+
+
 @pytest.mark.parametrize("share", ["5%", "5", "-1", "nan"])
 def test_a_loss_that_is_no_share_is_refused_by_its_flag(share: str) -> None:
     """The functions would not start with it; what is allowed passes, also through the environment."""

@@ -68,6 +68,16 @@ def test_a_lag_that_could_count_twice_is_refused(tmp_path: Path, recompute: str,
     assert bodies["function"]["lifecycle"][0]["precondition"][0]["condition"] == "${local.lag_is_safe}"
 
 
+def test_a_log_level_that_silences_the_metrics_is_refused() -> None:
+    """As deploy.sh refuses it: the alerts would never fire."""
+    folder = FOLDER / "modules" / "monitoring"
+    given = {"project_id": "p", "notify": "", "runbook": "r", "worker_pool_name": "w", "sources": str(ROOT)}
+    for level, counted in (("WARNING", False), ("DEBUG", True)):
+        assert Module(folder, given | {"log_level": level}).evaluate("local.is_counted") == [counted]
+    bodies = {name: body for _, name, body in parsed(folder, "resource")}
+    assert bodies["metric"]["lifecycle"][0]["precondition"][0]["condition"] == "${local.is_counted}"
+
+
 def test_the_example_names_variables_and_allowed_values() -> None:
     """What is given to Infrastructure Manager as inputs is understood."""
     with (FOLDER / "example.tfvars").open(encoding="utf-8") as opened:
