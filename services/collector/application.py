@@ -79,7 +79,7 @@ def application(
     app.router.routes.insert(0, ROUTE)
     store = Once[Store](lambda: FirestoreStore.connect(settings.books))
     app.state.store = store
-    app.state.ready = lambda: store().get([f"{api_keys.COLLECTION}/ready"], bare=True)
+    app.state.ready = health.Readiness(lambda: store().get([f"{api_keys.COLLECTION}/ready"], bare=True))
     app.state.doors = _doors(settings, store) if doors is None else doors
     app.state.access = Access(
         Keyring(lambda found_id: _key(store(), found_id), clock),

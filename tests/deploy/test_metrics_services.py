@@ -20,7 +20,6 @@ from services.collector.settings import CollectorSettings
 from services.worker.door import Door as WorkerDoor
 from shared.catalog import USER_EVENTS_HOME, user_events
 from shared.errors import Denied, PublishError
-from shared.http.identity import Verifier
 from shared.intake import Intake
 from shared.publishing import Publisher
 from shared.settings import Settings
@@ -91,7 +90,7 @@ def unverifiable(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_keys(*_: object) -> None:
         raise auth.CertificateFetchError("no answer", None)
 
-    monkeypatch.setattr(Verifier, "_firebase", no_keys)
+    monkeypatch.setattr(auth, "verify_id_token", no_keys)
     asked(monkeypatch, "/v1/aggregations", 503)
 
 
