@@ -1,11 +1,13 @@
 """Where `deploy.sh` takes its parameters from, and which ones it will not take."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from deploy.arguments import options_of
-from deploy.parameters import ParameterError, read, runtime
+from deploy.parameters import PARAMETERS, ParameterError, read, runtime
+from tests.deploy.conftest import ROOT
 
 FLAGS = ("plan", "--project=kitchen-1", "--region=europe-west6")
 
@@ -39,6 +41,18 @@ def test_a_variable_of_the_emulator_is_not_passed_on() -> None:
     """A shell that points at an emulator does not deploy functions that do."""
     values = options_of(FLAGS, {"FIRESTORE_EMULATOR_HOST": "127.0.0.1:8080"}).values
     assert not [name for name in runtime(values) if "EMULATOR" in name]
+
+
+def test_what_is_exported_on_this_machine_is_no_parameter() -> None:
+    """`libra up` prints exports. A shell that has them must not deploy something else for it."""
+    deploys = {it.variable for it in PARAMETERS if "trigger" not in it.read_by}
+    texts = {
+        file: file.read_text(encoding="utf-8")
+        for each in ("cli", "local")
+        for file in (ROOT / each).rglob("*.py")
+    }
+    found = {(name, file) for file, text in texts.items() for name in deploys & set(re.findall(r"\w+", text))}
+    assert not found
 
 
 def test_the_location_and_the_scheduler_follow_the_region() -> None:
