@@ -9,6 +9,7 @@ module "core" {
   backup_retention  = var.backup_retention
   rules             = var.rules
   secrets           = var.secrets
+  board             = var.board
   enable_monitoring = var.enable_monitoring
   sources           = var.sources
 }
@@ -60,6 +61,16 @@ module "windows" {
 
   # It may call libra-recompute, which is named and not referred to: it need not be Terraform's.
   depends_on = [module.core, module.functions]
+}
+
+module "board" {
+  source = "./modules/board"
+  count  = var.board == "on" && var.board_site != "" ? 1 : 0
+
+  project_id = var.project_id
+  site       = var.board_site
+
+  depends_on = [module.core]
 }
 
 module "doors" {
