@@ -14,6 +14,7 @@ PURE = (
     "shared/counting/billing",
     "shared/counting/cells",
     "shared/counting/cost",
+    "shared/counting/result",
     "shared/drift",
     "shared/errors",
     "shared/recompute/loss",
