@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -118,6 +118,22 @@ def store_of(suite: Suite) -> Store:
     """The suite's Firestore, past the rules."""
     named = {"FIRESTORE_EMULATOR_HOST": suite.ports.address("firestore"), "GOOGLE_CLOUD_PROJECT": PROJECT}
     return FirestoreStore.connect(Settings.from_environment(named | QUICK))
+
+
+@contextmanager
+def rules(suite: Suite, content: str) -> Iterator[None]:
+    """Other security rules for a while."""
+    url = f"http://{suite.ports.address('firestore')}/emulator/v1/projects/{PROJECT}:securityRules"
+
+    def put(text: str) -> None:
+        body = {"rules": {"files": [{"name": "firestore.rules", "content": text}]}}
+        httpx.put(url, json=body, headers=OWNER, timeout=30).raise_for_status()
+
+    put(content)
+    try:
+        yield
+    finally:
+        put((ROOT / "firestore.rules").read_text(encoding="utf-8"))
 
 
 @pytest.fixture
