@@ -27,6 +27,11 @@ AGAIN = frozenset({429, 500, 502, 503, 504})
 """What a collector answers, or a load balancer in front of it, to what may go better next time."""
 REQUEST_SECONDS = 60
 
+
+class RefusedError(StackError):
+    """Pub/Sub will never take these messages as they are, such as one that is too large."""
+
+
 Outcomes = Counter[str]
 """How many events became what: `accepted`, `counted`, `duplicate`, `invalid`, as the collector says."""
 
@@ -142,12 +147,14 @@ class Topic:
         """Publish messages, `BATCH` at most, and return once Pub/Sub has acknowledged them.
 
         Raises:
+            RefusedError: it never will.
             StackError: it has not. They may be published all the same.
         """
         try:
             self._loop.run(self._publisher.publish(self._topic, messages))
         except PublishError as error:
-            raise StackError(f"not acknowledged by Pub/Sub: {error}") from error
+            kind = RefusedError if error.refused else StackError
+            raise kind(f"not acknowledged by Pub/Sub: {error}") from error
 
 
 def named_pubsub(real_project: str | None, *, reading: bool = False) -> tuple[str, str | None]:

@@ -23,6 +23,9 @@ MULTI_REGIONS = {"nam5": "us-", "nam7": "us-", "eur3": "europe-"}
 (https://cloud.google.com/firestore/docs/locations, 2026-11)."""
 
 
+COUNTED = ("INFO", "DEBUG")
+"""The log levels at which every line is written that a metric of deploy/monitoring counts."""
+
 BOTH = ("trigger", "recompute")
 """The components that read `shared.settings`."""
 
@@ -469,6 +472,12 @@ def _check_together(values: Mapping[str, str], *, deployed: bool) -> None:
         raise ParameterError(
             f"--region {region} with --location {location}: the functions must run in the database's region, "
             "or in a region of its multi-region (us-... for nam5 and nam7, europe-... for eur3)"
+        )
+    if deployed and values["LIBRA_MONITORING"] == "on" and values["LIBRA_LOG_LEVEL"] not in COUNTED:
+        raise ParameterError(
+            f"--log-level {values['LIBRA_LOG_LEVEL']} with --monitoring on: the metrics count lines of the "
+            "level INFO, and the alerts would never see them; "
+            f"say --log-level {' or '.join(COUNTED)}, or --monitoring off"
         )
     try:
         settings = Settings.from_environment(runtime(values))

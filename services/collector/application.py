@@ -30,6 +30,7 @@ from shared.http.identity import Verifier
 from shared.http.once import Once
 from shared.http.problems import Problem, shown
 from shared.intake import Intake
+from shared.log import logger
 from shared.publishing import Publisher
 from shared.store import Store
 from shared.store.client import FirestoreStore
@@ -78,7 +79,7 @@ def application(
     app.router.routes.insert(0, ROUTE)
     store = Once[Store](lambda: FirestoreStore.connect(settings.books))
     app.state.store = store
-    app.state.ready = lambda: store().get([f"{api_keys.COLLECTION}/ready"], bare=True)
+    app.state.ready = health.Readiness(lambda: store().get([f"{api_keys.COLLECTION}/ready"], bare=True))
     app.state.doors = _doors(settings, store) if doors is None else doors
     app.state.access = Access(
         Keyring(lambda found_id: _key(store(), found_id), clock),
@@ -119,10 +120,12 @@ def _answer(source: str, status: int, verdicts: Sequence[Verdict]) -> Response:
         "outcomes": outcomes,
         "events": [_said(index, verdict) for index, verdict in enumerate(verdicts)],
     }
+    if invalid := outcomes["invalid"]:
+        logger.warning("Some events are invalid", extra={"source": source, "events": invalid})
     if lost := outcomes["unavailable"]:
         detail = f"{lost} of {len(verdicts)} events were not taken: send those again, or all of them"
         raise Problem(503, detail, headers={"Retry-After": str(RETRY_SECONDS)}, **said)
-    if outcomes["invalid"] == len(verdicts):
+    if invalid == len(verdicts):
         why = str(verdicts[0].violations[0])
         raise Problem(422, f"none of {len(verdicts)} events can be taken; event 0: {why}", **said)
     return Response(_encode(said), status, media_type="application/json")

@@ -1,5 +1,6 @@
 """`deploy.sh` with the real gcloud, whose every endpoint is a recorder on loopback."""
 
+import io
 import os
 import shutil
 import subprocess
@@ -10,12 +11,24 @@ from pathlib import Path
 import pytest
 
 from deploy import stage
+from shared.log import configure, logger
 from tests.deploy.google_apis import GoogleApis
 
 ROOT = Path(__file__).resolve().parents[2]
 WHERE = ("--project=kitchen-1", "--region=europe-west6", "--time-zone=Europe/Zurich")
 
 Deploy = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def output() -> Iterator[io.StringIO]:
+    """What Libra writes to standard output."""
+    handlers, level, propagate = logger.handlers[:], logger.level, logger.propagate
+    stream = io.StringIO()
+    configure("INFO", stream)
+    yield stream
+    logger.handlers[:], logger.propagate = handlers, propagate
+    logger.setLevel(level)
 
 
 @pytest.fixture(scope="session")

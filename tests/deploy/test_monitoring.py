@@ -23,6 +23,7 @@ BURNING = re.compile(
 PLATFORM = {
     "firestore.googleapis.com/document/read_count",
     "firestore.googleapis.com/document/write_count",
+    "pubsub.googleapis.com/subscription/dead_letter_message_count",
     "pubsub.googleapis.com/subscription/num_undelivered_messages",
     "pubsub.googleapis.com/subscription/oldest_unacked_message_age",
     "run.googleapis.com/container/instance_count",
@@ -100,6 +101,7 @@ def test_the_subscriptions_that_are_watched_are_those_that_are_made() -> None:
     for alert, names in (
         ("worker-behind", [it.subscription for it in topics]),
         ("dead-letters", [it.dead for it in topics]),
+        ("dead-letters-grow", [it.subscription for it in topics]),
     ):
         watched = ALERTS[alert]["conditions"][0]["conditionThreshold"]["filter"]
         (pattern,) = re.findall(r'full_match\("([^"]+)"\)', watched)

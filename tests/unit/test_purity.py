@@ -17,6 +17,7 @@ PURE = (
     "shared/counting/result",
     "shared/drift",
     "shared/errors",
+    "shared/parts",
     "shared/recompute/loss",
     "shared/recompute/standing",
     "shared/settings",
