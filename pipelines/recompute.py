@@ -10,6 +10,7 @@ used.
 import argparse
 import json
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -33,6 +34,9 @@ def main(arguments: Sequence[str]) -> int:
     )
     add("--dry_run", action="store_true", help="find what is wrong and write nothing")
     given, more = parser.parse_known_args(arguments)
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(1)
+    )  # as an error: the run says so, and ends its pipeline
     try:
         settings = Settings.from_environment(os.environ)
         log.configure(settings.log_level, sys.stderr)

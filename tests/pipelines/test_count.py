@@ -132,8 +132,8 @@ def test_a_run_by_beam_corrects_what_a_run_by_scan_would(kitchen: Kitchen) -> No
     found = by_beam.run("beam")
     assert found.drift == expected.drift > 0
     assert set(found.corrections) == set(expected.corrections)
-    assert found.why.startswith("asked for; DirectRunner, 2 workers")
-    assert found.why.endswith("2 ranges")
+    assert found.why.startswith("asked for; DirectRunner, workers: 2, ")
+    assert found.why.endswith("ranges: 2")
     assert [by_beam.verify(each).drift for each in ("scan", "index")] == [0, 0]
 
 
