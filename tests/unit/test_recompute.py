@@ -100,7 +100,7 @@ def test_a_report_says_what_was_wrong(world: World) -> None:
     assert asdict(found.corrections[0]) == {"document": CATEGORY, "measure": "count", "stored": 4, "exact": 3}
     assert set(report) == {
         *("run_id", "watermark", "strategy", "why", "entries", "documents", "drift", "corrections"),
-        *("reads", "writes", "seconds", "notes", "losses", "filled", "filling"),
+        *("reads", "writes", "seconds", "notes", "losses", "filled", "filling", "proposal"),
     }
     (record,) = world.runs()
     assert {name: record[name] for name in ("run_id", "drift", "corrected", "reads", "writes", "why")} == {
