@@ -11,6 +11,9 @@ import pytest
 from fastapi import FastAPI
 from firebase_admin import auth
 
+from deploy.monitored import POOL as WORKER
+from deploy.steps import api as api_step
+from deploy.steps import collector as collector_step
 from services.api.application import application as api_application
 from services.api.books import Books
 from services.api.settings import ApiSettings
@@ -34,7 +37,7 @@ from tests.support.memory_store import MemoryStore
 
 METRICS = test_metrics.METRICS
 SOURCE = user_events(Settings())
-API, COLLECTOR, WORKER = "libra-api", "libra-collector", "libra-worker"
+API, COLLECTOR = api_step.SERVICE, collector_step.SERVICE
 
 Happening = Callable[[pytest.MonkeyPatch], None]
 
