@@ -65,7 +65,7 @@ test-firebase: $(STAMP) $(BOARD) ## Run the end-to-end tests under the Firebase 
 	$(BIN)/pytest tests/firebase
 
 $(BEAM): requirements/pipelines.txt
-	$(PYTHON) -m venv --clear .venv-pipelines
+	$(PYTHON) -m venv .venv-pipelines
 	.venv-pipelines/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/pipelines.txt
 	@touch $@
 

@@ -12,9 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.report import figures_table, page, shown
-from shared.counting import STRATEGIES, Beam, Strategy
-from shared.counting.engine import ROOT, Engine
-from shared.errors import StrategyUnsupported
+from shared.counting import STRATEGIES
 from shared.log import logger
 from shared.recompute import Filling, Report
 
@@ -29,26 +27,6 @@ strategy = click.option(
     help="How to count: by the indexes, by reading every entry here or by a Beam pipeline, or (auto) by the "
     "indexes or here, whichever is cheaper.",
 )
-
-
-beam_options = click.argument("beam_options", nargs=-1, metavar="[-- BEAM OPTIONS]")
-
-
-def counting(strategy: Strategy, options: tuple[str, ...]) -> Beam | None:
-    """What counts by the strategy ``beam``, if that is asked for.
-
-    Raises:
-        StrategyUnsupported: the pipelines' environment is not there.
-        click.UsageError: there are options for Beam, and another strategy.
-    """
-    if strategy != "beam":
-        if options:
-            raise click.UsageError(f"{' '.join(options)}: options for Beam go with --strategy beam")
-        return None
-    python = ROOT / ".venv-pipelines" / "bin" / "python"
-    if not python.exists():
-        raise StrategyUnsupported(f"the strategy beam needs {python}: run make .venv-pipelines/.installed")
-    return Engine(options, python=str(python))
 
 
 @contextmanager

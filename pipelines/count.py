@@ -196,7 +196,7 @@ def count(work: Work, running: Running, result: str, parts: int | None = None) -
         lines, figures = cells(pipeline | "Ranges" >> beam.Create(ranges), fold)
         _ = lines | "Write cells" >> beam.io.WriteToText(f"{folder}/cells")
         _ = figures | "Write figures" >> beam.io.WriteToText(f"{folder}/figures", num_shards=1)
-        how = f"{running.run(pipeline, ENTRIES)}, {len(ranges):,} ranges"
+        how = f"{running.run(pipeline, ENTRIES)}, ranges: {len(ranges):,}"
         ((total,),) = map(list, gathered(f"{folder}/figures*"))
         asked = Asked.of(work.source, work.home, work.read_time)
         parts_found = gathered(f"{folder}/cells*")

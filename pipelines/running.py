@@ -73,8 +73,12 @@ class Running:
 
     def ranges(self, many: int) -> int:
         """Into how many ranges work is cut: one for each local worker, ``many`` on Dataflow."""
-        workers = self._options.view_as(DirectOptions).direct_num_workers
-        return (int(workers) or os.cpu_count() or 1) if self.local else many
+        return self._workers if self.local else many
+
+    @property
+    def _workers(self) -> int:
+        """On this machine; 0 stands for one for each core."""
+        return int(self._options.view_as(DirectOptions).direct_num_workers) or os.cpu_count() or 1
 
     def pipeline(self) -> beam.Pipeline:
         """An empty pipeline for this runner."""
@@ -101,8 +105,7 @@ class Running:
             raise PipelineError(f"it ended {state}")
         seconds = time.monotonic() - begun
         if self.local:
-            workers = self._options.view_as(DirectOptions).direct_num_workers
-            return f"{LOCAL}, {workers} workers, {seconds:.0f} s"
+            return f"{LOCAL}, workers: {self._workers}, {seconds:.1f} s"
         return (
             f"Dataflow job {self._job.job_id()}, {seconds:.0f} s, {cost(self._job.metrics().all_metrics())}"
         )

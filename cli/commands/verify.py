@@ -4,8 +4,9 @@ import sys
 
 import click
 
+from cli.beam import beam_options, counting
 from cli.commands.options import ending, source
-from cli.comparison import as_json, beam_options, counting, print_json, progress_line, show, strategy
+from cli.comparison import as_json, print_json, progress_line, show, strategy
 from cli.writing import connected
 from shared.catalog import sources
 from shared.counting import Strategy

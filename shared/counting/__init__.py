@@ -94,7 +94,7 @@ def startable(beam: Beam | None) -> Beam:
     if beam is None:
         raise StrategyUnsupported(
             "the strategy beam cannot be used here: a count on Dataflow takes longer than this request may, "
-            "and nothing of Beam is deployed with it. Run the Cloud Run job libra-recompute, or "
+            "and nothing of Beam is deployed with it. Run the Cloud Run job libra-recompute-beam, or "
             "libra recompute --strategy beam"
         )
     return beam

@@ -121,19 +121,19 @@ def environment(kitchen: Kitchen) -> dict[str, str]:
 
 
 def test_a_run_by_beam_corrects_what_a_run_by_scan_would(kitchen: Kitchen) -> None:
-    """In a process of its own, with two worker processes; nothing is wrong then."""
+    """In a process of its own, with two workers; nothing is wrong then."""
     fill(kitchen, random.Random(3), 120)
     settings = replace(kitchen.settings, lag=timedelta(0), bucket=timedelta(seconds=1))
     next_second()
-    options = ["--direct_num_workers=2", "--direct_running_mode=multi_processing"]
+    options = ["--direct_num_workers=2", "--direct_running_mode=multi_threading"]
     engine = Engine(options, python=sys.executable, environment=os.environ | environment(kitchen))
     by_beam = Recompute(kitchen.store, kitchen.source, kitchen.home, settings, beam=engine)
     expected = by_beam.verify("scan")
     found = by_beam.run("beam")
     assert found.drift == expected.drift > 0
     assert set(found.corrections) == set(expected.corrections)
-    assert found.why.startswith("asked for; DirectRunner, 2 workers")
-    assert found.why.endswith("2 ranges")
+    assert found.why.startswith("asked for; DirectRunner, workers: 2, ")
+    assert found.why.endswith("ranges: 2")
     assert [by_beam.verify(each).drift for each in ("scan", "index")] == [0, 0]
 
 

@@ -80,7 +80,7 @@ def test_beam_is_refused_where_nothing_can_start_it() -> None:
     for body in (b'{"strategy": "beam"}', b'{"strategy": "beam", "dry_run": true, "source": "libra"}'):
         reply, status = answer(body, recomputes)
         assert (status, reply["error"]) == (400, "StrategyUnsupported")
-        assert "Cloud Run job libra-recompute" in str(reply["reason"])
+        assert "Cloud Run job libra-recompute-beam" in str(reply["reason"])
     assert world.runs() == []
 
 

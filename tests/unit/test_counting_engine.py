@@ -122,8 +122,11 @@ def test_a_pipeline_ends_with_a_run_that_is_killed(pipeline: Callable[[str], Eng
     """The process that holds the lease is killed outright: the pipeline's standard input ends."""
     counting = pipeline(WAITS)
     world = World()
+    reading, writing = os.pipe()  # a standard input that does not end with the process that is killed
     if not (child := os.fork()):
         try:
+            os.dup2(reading, 0)
+            os.close(writing)
             world.recompute(beam=counting).run("beam")
         finally:
             os._exit(0)
@@ -131,3 +134,5 @@ def test_a_pipeline_ends_with_a_run_that_is_killed(pipeline: Callable[[str], Eng
     os.kill(child, 9)
     os.waitpid(child, 0)
     wait_until((tmp_path / "ended").exists, seconds=60, what="the pipeline's end")
+    os.close(reading)
+    os.close(writing)
