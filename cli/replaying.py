@@ -10,7 +10,7 @@ from google.cloud.pubsub_v1 import SubscriberClient
 
 from cli.writing import credentials_for
 from local.errors import StackError
-from shared.publishing import Message
+from shared import publishing
 from shared.topics import ACCEPTED, Topics
 
 AT_ONCE = 200
@@ -39,7 +39,7 @@ class Letter:
     died: datetime
     accepted: str
     deliveries: str
-    message: Message
+    message: bytes
 
 
 class DeadLetters:
@@ -55,7 +55,7 @@ class DeadLetters:
         """Hang up."""
         self._client.close()
 
-    def replay(self, publish: Callable[[Sequence[Message]], None]) -> Iterator[Letter]:
+    def replay(self, publish: Callable[[Sequence[bytes]], None]) -> Iterator[Letter]:
         """Publish each letter again, and only then have Pub/Sub forget it. One that dies meanwhile stays.
 
         Raises:
@@ -106,5 +106,5 @@ def _letter(message: Any) -> Letter:
     died = datetime.fromtimestamp(message.publish_time.timestamp(), UTC)
     accepted = attributes.get(ACCEPTED) or attributes.get(PUBLISHED) or died.isoformat()
     kept = {name: value for name, value in attributes.items() if not name.startswith(PLATFORM)}
-    again = Message(message.data, kept | {ACCEPTED: accepted})
+    again = publishing.message(message.data, kept | {ACCEPTED: accepted})
     return Letter(message.message_id, died, accepted, attributes.get(DELIVERIES, "?"), again)

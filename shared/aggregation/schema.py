@@ -142,6 +142,9 @@ class Schema:
                     wrong.append(Violation(field.name, unfit.found, unfit.allowed))
         if wrong:
             return wrong
+        return self._admitted(fields)
+
+    def _admitted(self, fields: Mapping[str, object]) -> Admitted:
         return Admitted(str(fields[self.id]) if self.id else _digest(fields), fields)
 
 

@@ -20,8 +20,8 @@ PACKAGES = {
         *("requests", "starlette"),
     },
     "collector": {
-        *("cachecontrol", "fastapi", "firebase_admin", "google", "grpc", "jwt", "pydantic", "requests"),
-        "starlette",
+        *("cachecontrol", "fastapi", "firebase_admin", "google", "grpc", "jwt", "pydantic"),
+        *("pydantic_core", "requests", "starlette"),
     },
     "worker": {"google", "grpc"},
 }
