@@ -23,9 +23,9 @@ from services.collector.quick import QuickSchema
 from services.collector.settings import CollectorSettings
 from services.collector.throttle import Throttle
 from shared import api_keys
-from shared.aggregation import Home, Source
-from shared.catalog import self_written
+from shared.aggregation import Home
 from shared.errors import NotFound
+from shared.events import EventSource
 from shared.http import application as http
 from shared.http import health
 from shared.http.identity import Verifier
@@ -33,6 +33,8 @@ from shared.http.once import Once
 from shared.http.problems import Problem, shown
 from shared.intake import Intake
 from shared.publishing import Publisher
+from shared.schemas import self_written
+from shared.settings import Settings
 from shared.store import Store
 from shared.store.client import FirestoreStore
 
@@ -150,15 +152,14 @@ def _doors(settings: CollectorSettings, store: Callable[[], Store]) -> dict[str,
     publisher = Once(lambda: Publisher.connect(settings.books.project, settings.pubsub_host))
     doors: dict[str, Door] = {}
     for name, (source, home) in self_written(settings.books).items():
-        assert source.schema is not None  # noqa: S101 - an intake needs one
         schema = QuickSchema(source.schema.fields, source.schema.id)
         if settings.mode == "queue":
             doors[name] = Queue(name, schema, publisher, lambda: datetime.now(UTC))
         else:
-            make = partial(_intake, store, replace(source, schema=schema), home, settings)
+            make = partial(_intake, store, replace(source, schema=schema), home, settings.books)
             doors[name] = Direct(schema, Once(make))
     return doors
 
 
-def _intake(store: Callable[[], Store], source: Source, home: Home, settings: CollectorSettings) -> Intake:
-    return Intake(store(), source, home, settings.books)
+def _intake(store: Callable[[], Store], source: EventSource, home: Home, books: Settings) -> Intake:
+    return Intake(store(), source, home, books)

@@ -10,8 +10,8 @@ import grpc
 from pydantic_core import to_json
 
 from services.collector.body import Unreadable
-from shared.aggregation import Admitted, Schema, Violation
 from shared.errors import LibraError, PublishError, StateError, StoreError
+from shared.events import Admitted, Schema, Violation
 from shared.intake import Intake, Outcome
 from shared.log import logger
 from shared.publishing import Alike, Publisher

@@ -6,8 +6,8 @@ from datetime import datetime
 from functools import cached_property
 from typing import NamedTuple
 
-from shared.aggregation import Admitted, Kind, Number, Schema, Text, Timestamp, Violation
-from shared.aggregation.plain import Unfit
+from shared.events import Admitted, Kind, Number, Schema, Text, Timestamp, Violation
+from shared.events.plain import Unfit
 
 _Read = Callable[[object, datetime], object]
 """A value as it is stored; None: it is not ordinary, or wrong."""

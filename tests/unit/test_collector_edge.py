@@ -15,10 +15,9 @@ from services.collector.body import MAX_BYTES
 from services.collector.doors import Queue
 from services.collector.settings import CollectorSettings
 from shared import log
-from shared.catalog import user_events
 from shared.errors import PublishError
 from shared.publishing import Publisher
-from shared.settings import Settings
+from shared.schemas import SCHEMAS
 from tests.support.api import Api, check_problem
 from tests.support.collector import ENVIRONMENT, PROJECT, Topic, outcomes, send, user_event
 
@@ -226,8 +225,7 @@ def test_a_request_that_takes_too_long_is_answered(monkeypatch: pytest.MonkeyPat
     async def never(_: str, __: Sequence[bytes]) -> None:
         await asyncio.sleep(60)
 
-    schema = user_events(Settings()).schema
-    assert schema
+    schema = SCHEMAS["user_events"]
     publisher = Publisher(never, PROJECT)
     door = Queue("user_events", schema, lambda: publisher, lambda: datetime.now(UTC))
     settings = CollectorSettings.from_environment(ENVIRONMENT | {"LIBRA_COLLECTOR_DEADLINE_SECONDS": "1"})

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic_core import to_json
 
 from services.collector.quick import QuickSchema
-from shared.aggregation import (
+from shared.events import (
     Admitted,
     Boolean,
     Field,
@@ -24,8 +24,7 @@ from shared.aggregation import (
     Text,
     Timestamp,
 )
-from shared.catalog import self_written
-from shared.settings import Settings
+from shared.schemas import SCHEMAS as CATALOG
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 DAY, HOUR, MICROSECOND = timedelta(days=1), timedelta(hours=1), timedelta(microseconds=1)
@@ -41,7 +40,7 @@ KINDS = Schema(
         Field("more", Map(60, depth=2), required=False),
     ),
 )
-SCHEMAS = [each.source.schema for each in self_written(Settings()).values() if each.source.schema] + [KINDS]
+SCHEMAS = [*CATALOG.values(), KINDS]
 ORDINARY: dict[type[Kind], object] = {
     Text: "a",
     Timestamp: "2026-01-01T12:00:00.5Z",
