@@ -9,7 +9,7 @@ import pytest
 from deploy import monitored
 from deploy.parameters import read
 from deploy.steps import api, collector
-from shared.catalog import self_written
+from shared.schemas import self_written
 from shared.settings import Settings
 from shared.topics import Topics
 from tests.deploy.conftest import ROOT

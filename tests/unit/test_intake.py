@@ -8,11 +8,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared.aggregation import Aggregation, Count, FieldKey, Home, Source, Sum
+from shared.aggregation import Aggregation, Count, FieldKey, Home, Sum
 from shared.archive import Archive
 from shared.catalog import LIBRA_HOME, libra, sources
 from shared.drift import compare
 from shared.errors import DeclarationError, Invalid, Overloaded, Transient
+from shared.events import EventSource
 from shared.grouping.queue import MAX_WAIT
 from shared.intake import Intake, Outcome, Verdict
 from shared.ledger import COMMIT_TIMEOUT, Ledger
@@ -65,13 +66,12 @@ def test_the_books_of_the_catalog_are_kept_apart() -> None:
 @pytest.mark.parametrize(
     ("source", "home"),
     [
-        (replace(CLICKS, schema=None), HOME),
         (CLICKS, replace(HOME, self_written=False)),
         (CLICKS, replace(HOME, runs="clicks")),
     ],
-    ids=["no schema", "not self-written", "one collection twice"],
+    ids=["not self-written", "one collection twice"],
 )
-def test_a_source_that_it_cannot_keep_is_refused(desk: Desk, source: Source, home: Home) -> None:
+def test_a_source_that_it_cannot_keep_is_refused(desk: Desk, source: EventSource, home: Home) -> None:
     """When the process starts."""
     with pytest.raises(DeclarationError, match="source clicks"):
         Intake(desk.store, source, home, Settings())
