@@ -24,6 +24,9 @@ from shared.watermark import SAFETY_MARGIN
 LISTED = 500
 """Totals that one query lists."""
 
+LAST = ("page", "held", "sums")
+"""What is read of the last page's record."""
+
 PAGES = 50
 """Records of archived pages that one query lists: each is at most some hundred kilobytes."""
 
@@ -165,9 +168,10 @@ class _Listing:
 
     def totals(self, aggregation: str) -> Iterator[Document]:
         """Every stored total of an aggregation."""
-        self._archived[aggregation] = 0
-        for total in self._all(Query(self._home.collection(aggregation), (), (DOCUMENT_ID,), limit=LISTED)):
-            self._archived[aggregation] += sum_of(total.fields, "count", "archived")
+        collection = self._home.collection(aggregation)
+        self._archived[collection] = 0
+        for total in self._all(Query(collection, (), (DOCUMENT_ID,), limit=LISTED)):
+            self._archived[collection] += number_in(total.fields.get("archived"), "count")
             yield total
 
     def check(self) -> None:
@@ -176,20 +180,21 @@ class _Listing:
         Raises:
             ArchiveError: naming the collection.
         """
-        sums = {name: sum_of(self._last, name) for name in self._archived}
+        recorded = sums_of(self._last, self._home)
+        sums = {collection: recorded.get(collection, 0) for collection in self._archived}
         if self._archived == sums or page_of(self._newest(), "page") != page_of(self._last, "page"):
             return  # if a page came in between, some totals were listed before it, and some after it
-        for name, held in self._archived.items():
-            if held != sums[name]:
+        for collection, held in self._archived.items():
+            if held != sums[collection]:
                 raise ArchiveError(
-                    f"{self._home.collection(name)}: its totals hold {held:,} archived entries, but "
-                    f"{sums[name]:,} were archived: somebody changed or deleted a total, or a page record. "
-                    "Nothing was corrected. Run libra archive repair, and then libra recompute"
+                    f"{collection}: its totals hold {held:,} archived entries, but {sums[collection]:,} were "
+                    "archived: somebody changed or deleted a total, or a page record. Nothing was corrected. "
+                    "Run libra archive repair, and then libra recompute"
                 )
 
     def _newest(self) -> Mapping[str, object]:
         """The number and the sums of the last page of any archive."""
-        last = Query(self._home.archives, (), ("-page",), limit=1, select=("page", "sums"))
+        last = Query(self._home.archives, (), ("-page",), limit=1, select=LAST)
         return next((record.fields for record in self._once(last)), {})
 
     def settled(self, page: int) -> bool:
@@ -249,10 +254,23 @@ def page_of(fields: Mapping[str, object], name: str = "archived_page") -> int:
     return found if isinstance(found, int) else 0
 
 
-def sum_of(fields: Mapping[str, object], name: str, within: str = "sums") -> int:
+def number_in(found: object, name: str) -> int:
     """A number in a map of a document; 0 where there is none."""
-    found = fields.get(within)
     return page_of(found, name) if isinstance(found, Mapping) else 0
+
+
+def sums_of(record: Mapping[str, object], home: Home) -> dict[str, int]:
+    """How many archived entries the totals of each collection hold, by the record of the last page.
+
+    A record that was written before 2026-11-26 says it by the aggregation's name (`sums`), in place of by the
+    collection (`held`).
+    """
+    held, sums = record.get("held"), record.get("sums")
+    if isinstance(held, Mapping):
+        return {collection: number_in(held, collection) for collection in held}
+    if isinstance(sums, Mapping):
+        return {home.collection(name): number_in(sums, name) for name in sums}
+    return {}
 
 
 def deltas_of(record: Mapping[str, object]) -> Iterator[tuple[str, Mapping[str, int]]]:
