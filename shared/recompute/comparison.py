@@ -68,7 +68,6 @@ def compare_all(
     counted: Counted,
     *,
     watermark: datetime,
-    now: datetime,
     read: Read,
     beat: Callable[[], None],
 ) -> Comparison:
@@ -80,7 +79,6 @@ def compare_all(
         home: where its totals live.
         counted: what is true at ``watermark``.
         watermark: of the snapshot that was counted.
-        now: to tell buckets that cannot be.
         read: reads a page, and tries again while it may help.
         beat: called between two pages.
 
@@ -91,8 +89,6 @@ def compare_all(
     """
     found = Comparison()
     listing = _Listing(store, home, watermark, found=found, read=read, beat=beat)
-    if home.self_written:
-        now = NO_BUCKETS
     exact = {home.total(cell): (cell, measures) for cell, measures in counted.totals.items()}
     waiting: dict[str, _Total] = {}
     for aggregation in source.aggregations:
@@ -100,20 +96,21 @@ def compare_all(
             cell, measures = exact.pop(stored.path, (None, {}))
             key = aggregation.stored_key(cell.key) if cell else None
             extremes = counted.extremes.get(cell) if cell else None
-            total = _Total(aggregation, stored.path, stored.fields, measures, key, extremes)
+            now = NO_BUCKETS if home.self_written else stored.update_time
+            total = _Total(aggregation, stored.path, stored.fields, measures, key, extremes, now)
             if listing.settled(page_of(stored.fields)):
-                found.add(total.compared({}, watermark, now))
+                found.add(total.compared({}, watermark))
             else:
                 waiting[stored.path] = total
     later = listing.later({path: page_of(total.fields) for path, total in waiting.items()})
     listing.check()
     for path, total in waiting.items():
-        found.add(total.compared(later.get(path, {}), watermark, now))
+        found.add(total.compared(later.get(path, {}), watermark))
     for path, (cell, measures) in exact.items():
         aggregation = source.aggregation(cell.aggregation)
         key, extremes = aggregation.stored_key(cell.key), counted.extremes.get(cell)
         total = _Total(aggregation, path, {}, measures, key, extremes)
-        found.add(total.compared({}, watermark, now))
+        found.add(total.compared({}, watermark))
     return found
 
 
@@ -126,8 +123,9 @@ class _Total(NamedTuple):
     living: Mapping[str, int]
     key: Part | dict[str, Part] | None
     extremes: Mapping[str, int] | None
+    now: datetime = NO_BUCKETS
 
-    def compared(self, later: Mapping[str, int], watermark: datetime, now: datetime) -> Correction:
+    def compared(self, later: Mapping[str, int], watermark: datetime) -> Correction:
         exact, notes = with_archived(self.path, self.fields, self.living, later)
         found = compare(
             self.aggregation,
@@ -136,7 +134,7 @@ class _Total(NamedTuple):
             exact,
             key=self.key,
             watermark=watermark,
-            now=now,
+            now=self.now,
             extremes=self.extremes,
         )
         return replace(found, notes=found.notes + notes) if notes else found
