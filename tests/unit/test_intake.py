@@ -175,7 +175,7 @@ def test_a_total_that_is_set_keeps_what_was_added_since(compared: object, found:
     fields = {"key": "a", "count": compared}
     stale = compare(aggregation, "by_type/a", fields, {"count": 4}, key="a", watermark=NOW, now=NOW)
     total = Document("by_type/a", {"key": "a", "count": found}, NOW, NOW) if found is not None else None
-    merge = rebuilding(total, stale, NOW, self_written=True)
+    merge = rebuilding(total, stale, HOME)
     assert merge.if_updated == (NOW if total else None)
     whole = found if isinstance(found, int) and not isinstance(found, bool) else 0
     set_to = merge.fields.get(("count",), whole)
@@ -191,5 +191,5 @@ def test_a_total_beside_a_string_keeps_what_was_added_since() -> None:
     path, exact = "by_user/u|a", {"count": 4, "n": 9}
     stale = compare(aggregation, path, fields, exact, key=key, watermark=NOW, now=NOW)
     found = Document(path, fields | {"count": 2, "n": 4.5}, NOW, NOW)
-    merge = rebuilding(found, stale, NOW, self_written=True)
+    merge = rebuilding(found, stale, HOME)
     assert merge.fields == {("count",): 6, ("n",): 12, ("recent",): {}}
