@@ -12,7 +12,8 @@ from google.cloud.pubsub_v1 import SubscriberClient
 from cli.sending import RefusedError
 from cli.writing import credentials_for
 from local.errors import StackError
-from shared.publishing import MOST_BYTES, Message
+from shared import publishing
+from shared.publishing import MOST_BYTES
 from shared.topics import ACCEPTED, ACK_SECONDS, Topics
 
 AT_ONCE = 200
@@ -41,13 +42,12 @@ class Letter:
     died: datetime
     accepted: str
     deliveries: str
-    message: Message
+    message: bytes
 
     @property
     def size(self) -> int:
-        """Bytes, about."""
-        attributes = self.message.attributes.items()
-        return len(self.message.data) + sum(len(name) + len(value) for name, value in attributes)
+        """Bytes."""
+        return len(self.message)
 
 
 Letters = Mapping[str, Letter]
@@ -72,7 +72,7 @@ class DeadLetters:
         """Hang up."""
         self._client.close()
 
-    def replay(self, publish: Callable[[Sequence[Message]], None]) -> Iterator[Letter]:
+    def replay(self, publish: Callable[[Sequence[bytes]], None]) -> Iterator[Letter]:
         """Publish each letter again, and only then have Pub/Sub forget it. One that dies meanwhile stays.
 
         Raises:
@@ -100,7 +100,7 @@ class DeadLetters:
         self._release(list(found))
         return sorted(found.values(), key=lambda letter: letter.died)
 
-    def _again(self, letters: Letters, publish: Callable[[Sequence[Message]], None]) -> Iterator[Letter]:
+    def _again(self, letters: Letters, publish: Callable[[Sequence[bytes]], None]) -> Iterator[Letter]:
         """Publish letters together; where Pub/Sub refuses them, each alone."""
         try:
             publish([letter.message for letter in letters.values()])
@@ -167,5 +167,5 @@ def _letter(message: Any) -> Letter:
     died = datetime.fromtimestamp(message.publish_time.timestamp(), UTC)
     accepted = attributes.get(ACCEPTED) or attributes.get(PUBLISHED) or died.isoformat()
     kept = {name: value for name, value in attributes.items() if not name.startswith(PLATFORM)}
-    again = Message(message.data, kept | {ACCEPTED: accepted})
+    again = publishing.message(message.data, kept | {ACCEPTED: accepted})
     return Letter(message.message_id, died, accepted, attributes.get(DELIVERIES, "?"), again)

@@ -14,7 +14,7 @@ import httpx
 from cli.writing import credentials_for, refuse_real
 from local.errors import StackError
 from shared.errors import PublishError
-from shared.publishing import Message, Publisher
+from shared.publishing import Publisher, message
 from shared.retry import Retry
 from shared.settings import Settings
 from shared.topics import Topics
@@ -140,10 +140,10 @@ class Topic:
 
     def send(self, events: Sequence[object]) -> Outcomes:
         """Publish a batch; see `Sender`."""
-        self.publish([Message(json.dumps(event, ensure_ascii=False).encode()) for event in events])
+        self.publish([message(json.dumps(event, ensure_ascii=False).encode()) for event in events])
         return Counter({"accepted": len(events)})
 
-    def publish(self, messages: Sequence[Message]) -> None:
+    def publish(self, messages: Sequence[bytes]) -> None:
         """Publish messages, `BATCH` at most, and return once Pub/Sub has acknowledged them.
 
         Raises:

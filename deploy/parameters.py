@@ -54,6 +54,11 @@ class Parameter:
     runtime: bool = False
     not_by_firebase: str = ""
 
+    @property
+    def choices(self) -> list[str]:
+        """The values that there are, where they are a few words."""
+        return self.allowed.split("|") if re.fullmatch(r"\w+(\|\w+)+", self.allowed) else []
+
     def for_firebase(self, value: str) -> str:
         """A value in Firebase's unit: it counts memory in MiB."""
         if self.allowed != _MEMORY:
@@ -507,6 +512,8 @@ def table() -> str:
     rows = ["| flag | variable | default | what | read by |", "|---|---|---|---|---|"]
     for it in PARAMETERS:
         default = f"`{it.default}`" if it.default else ""
+        if others := ", ".join(f"`{each}`" for each in it.choices if each != it.default):
+            default += f"; or {others}"
         meaning = it.meaning.replace("*", r"\*").replace("|", r"\|")
         rows.append(f"| `{it.flag}` | `{it.variable}` | {default} | {meaning} | {', '.join(it.read_by)} |")
     return "\n".join(rows)

@@ -7,7 +7,7 @@ from local.pubsub import PubSub
 from local.served import Served
 from local.stack import LocalStack
 from shared import api_keys
-from shared.catalog import self_written
+from shared.schemas import self_written
 from shared.store.client import FirestoreStore
 
 

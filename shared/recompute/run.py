@@ -195,7 +195,6 @@ class Recompute:
             self._home,
             counted,
             watermark=watermark,
-            now=self._clock(),
             read=self._fence.read,
             beat=beat,
         )

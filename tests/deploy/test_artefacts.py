@@ -22,8 +22,8 @@ PACKAGES = {
         *("requests", "starlette"),
     },
     "collector": {
-        *("cachecontrol", "fastapi", "firebase_admin", "google", "grpc", "jwt", "pydantic", "requests"),
-        "starlette",
+        *("cachecontrol", "fastapi", "firebase_admin", "google", "grpc", "jwt", "pydantic"),
+        *("pydantic_core", "requests", "starlette"),
     },
     "worker": {"google", "grpc"},
     "pipelines": {"apache_beam", "google", "grpc"},

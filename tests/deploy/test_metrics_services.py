@@ -11,6 +11,9 @@ import pytest
 from fastapi import FastAPI
 from firebase_admin import auth
 
+from deploy.monitored import POOL as WORKER
+from deploy.steps import api as api_step
+from deploy.steps import collector as collector_step
 from services.api.application import application as api_application
 from services.api.books import Books
 from services.api.settings import ApiSettings
@@ -18,10 +21,10 @@ from services.collector.application import application as collector_application
 from services.collector.doors import Direct, Door, Queue
 from services.collector.settings import CollectorSettings
 from services.worker.door import Door as WorkerDoor
-from shared.catalog import USER_EVENTS_HOME, user_events
 from shared.errors import Denied, PublishError
 from shared.intake import Intake
 from shared.publishing import Publisher
+from shared.schemas import self_written
 from shared.settings import Settings
 from shared.store import Store
 from tests.deploy import test_metrics
@@ -33,8 +36,8 @@ from tests.support.memory_seams import Call, Seams
 from tests.support.memory_store import MemoryStore
 
 METRICS = test_metrics.METRICS
-SOURCE = user_events(Settings())
-API, COLLECTOR, WORKER = "libra-api", "libra-collector", "libra-worker"
+SOURCE, HOME = self_written(Settings())["user_events"]
+API, COLLECTOR = api_step.SERVICE, collector_step.SERVICE
 
 Happening = Callable[[pytest.MonkeyPatch], None]
 
@@ -57,7 +60,7 @@ def firestore(*, denied: bool = False) -> Store:
 
 def intake(*, denied: bool = False) -> Intake:
     """What counts the events of `user_events`."""
-    return Intake(firestore(denied=denied), SOURCE, USER_EVENTS_HOME, Settings(), sleep=lambda _: None)
+    return Intake(firestore(denied=denied), SOURCE, HOME, Settings(), sleep=lambda _: None)
 
 
 def asked(monkeypatch: pytest.MonkeyPatch, path: str, status: int, *, denied: bool = False) -> None:
@@ -112,7 +115,6 @@ def queue(*, failing: bool = False) -> Door:
     """To Pub/Sub, which may not acknowledge."""
     topic = Topic()
     topic.failing = PublishError("no acknowledgement") if failing else None
-    assert SOURCE.schema
     return Queue(SOURCE.name, SOURCE.schema, lambda: Publisher(topic.call, collector.PROJECT), now)
 
 
@@ -148,7 +150,6 @@ def unacknowledged(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def uncounted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Firestore denies the commit of mode `direct`."""
-    assert SOURCE.schema
     collecting(monkeypatch, Direct(SOURCE.schema, lambda: intake(denied=True)), [user_event()], 503)
 
 

@@ -11,7 +11,9 @@ import pytest
 
 from deploy import __main__ as program
 from deploy.arguments import options_of
+from deploy.gcloud import CommandError, Gcloud
 from deploy.google import needed
+from deploy.steps import Deployment
 from tests.deploy.conftest import ROOT, WHERE, Deploy, deployer
 from tests.deploy.google_apis import GoogleApis
 
@@ -143,6 +145,14 @@ def test_permissions_are_asked_of_the_steps_that_are_wanted(flags: list[str], as
     options = options_of(("up", *WHERE, *flags), {})
     services = {it.partition(".")[0] for it in needed(options.values, options.only)}
     assert services & {"pubsub", "artifactregistry", "cloudbuild"} == asked
+
+
+def test_a_look_that_fails_is_named_too() -> None:
+    """`env` takes no step: its failure must not speak of one without a name."""
+    options = options_of(("env", *WHERE), {})
+    walk = program.Walk(options, Deployment(options.values, Gcloud(planning=True)))
+    said = walk.failed(CommandError(("gcloud", "functions", "describe"), "no"))
+    assert said.startswith("a look at what is deployed failed.\n  command: gcloud functions describe")
 
 
 def test_a_project_without_billing_is_refused(deploy_fresh: Deploy, fresh: GoogleApis) -> None:

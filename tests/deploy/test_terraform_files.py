@@ -78,6 +78,16 @@ def test_a_log_level_that_silences_the_metrics_is_refused() -> None:
     assert bodies["metric"]["lifecycle"][0]["precondition"][0]["condition"] == "${local.is_counted}"
 
 
+def test_the_metrics_of_the_worker_follow_the_name_of_its_pool() -> None:
+    """Terraform lets it have another one, and a filter on the usual one would count nothing."""
+    given = {"project_id": "p", "notify": "", "runbook": "r", "log_level": "INFO", "sources": str(ROOT)}
+    module = Module(FOLDER / "modules" / "monitoring", given | {"worker_pool_name": "kitchen-pool"})
+    (filters,) = module.evaluate("[for name, metric in local.metrics : metric.filter]")
+    of_pools = [it for it in filters if "cloud_run_worker_pool" in it]
+    assert of_pools
+    assert all('worker_pool_name="kitchen-pool"' in it for it in of_pools)
+
+
 def test_the_example_names_variables_and_allowed_values() -> None:
     """What is given to Infrastructure Manager as inputs is understood."""
     with (FOLDER / "example.tfvars").open(encoding="utf-8") as opened:

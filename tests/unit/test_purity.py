@@ -8,6 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PURE = (
+    "services/collector/quick",
     "services/worker/messages",
     "shared/aggregation",
     "shared/catalog",
@@ -18,8 +19,10 @@ PURE = (
     "shared/drift",
     "shared/errors",
     "shared/parts",
+    "shared/events",
     "shared/recompute/loss",
     "shared/recompute/standing",
+    "shared/schemas",
     "shared/settings",
     "shared/topics",
     "shared/watermark",

@@ -13,7 +13,7 @@ from cli import replaying
 from cli.replaying import DeadLetters
 from cli.sending import RefusedError
 from local.errors import StackError
-from shared.publishing import MOST_BYTES, Message
+from shared.publishing import MOST_BYTES
 
 PLATFORM = 10_000_000
 """Bytes of a publish request, at most."""
@@ -70,8 +70,8 @@ def subscriber(monkeypatch: pytest.MonkeyPatch) -> Subscriber:
 def bounded(calls: list[int]) -> Any:
     """Publishes as Pub/Sub does: a request has a bound."""
 
-    def publish(messages: Sequence[Message]) -> None:
-        size = sum(len(each.data) + 50 for each in messages)
+    def publish(messages: Sequence[bytes]) -> None:
+        size = sum(len(each) + 50 for each in messages)
         calls.append(size)
         if size > PLATFORM:
             raise RefusedError("the request has more than 10,000,000 bytes")
@@ -87,15 +87,15 @@ def test_a_letter_that_is_too_large_stays_and_the_others_are_brought_back(subscr
     assert "10,000,000" in letters.refused["huge"][1]
     assert list(subscriber.waiting) == ["huge", "late"]
     assert not subscriber.held
-    assert [size for size in calls if size > MOST_BYTES] == [PLATFORM + 50]
+    assert len([size for size in calls if size > MOST_BYTES]) == 1
 
 
 @pytest.mark.usefixtures("subscriber")
 def test_what_is_refused_together_is_published_one_by_one() -> None:
     """One letter's fault is no other's."""
 
-    def publish(messages: Sequence[Message]) -> None:
-        if any(len(each.data) == 10 for each in messages):
+    def publish(messages: Sequence[bytes]) -> None:
+        if any(len(each) < 100 for each in messages):
             raise RefusedError("not this one")
 
     letters = DeadLetters("p", "user_events")
