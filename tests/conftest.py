@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
+from local.bigquery import BigQuery
 from local.emulator import QUICK, Emulator
 from local.pubsub import PubSub
 
@@ -36,6 +37,13 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
 def pubsub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PubSub]:
     """A started Pub/Sub emulator, shared by the whole session: a test keeps to its own `project`."""
     with PubSub.prepare(os.environ, tmp_path_factory.mktemp("pubsub") / "pubsub.txt", java=QUICK) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def bigquery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BigQuery]:
+    """A started BigQuery emulator, shared by the whole session: a test keeps to its own `project`."""
+    with BigQuery.prepare(os.environ, tmp_path_factory.mktemp("bigquery") / "bigquery.txt") as started:
         yield started
 
 
