@@ -94,8 +94,12 @@ def command(
             say=click.echo,
         )
         running.enter_context(stack)
-        added = [running.enter_context(EXTRAS[name](stack)) for name in extras]
-        exported = {name: value for it in added for name, value in it.exports.items()}
+        added: list[Extra] = []
+        exported: dict[str, str] = {}
+        for name in (it for it in EXTRAS if it in extras):
+            added.append(running.enter_context(EXTRAS[name](stack)))
+            exported |= added[-1].exports
+            stack.environment |= exported  # where the next one finds this one
         added.append(running.enter_context(Collector(stack, exported)))
         click.echo(_where(stack, added))
         _watch([stack, *added])

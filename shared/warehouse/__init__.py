@@ -4,7 +4,7 @@
 SQL, and `views` which views there are. Pure: nothing here speaks to BigQuery. docs/warehouse.md has the rest.
 """
 
-from shared.warehouse.rows import Message, Row, row_of
+from shared.warehouse.rows import Message, Row, encoded, row_of
 from shared.warehouse.tables import BOUNDED, DEAD, Table, rows_table, tables
 from shared.warehouse.views import Dataset, View, admitted, views
 
@@ -17,6 +17,7 @@ __all__ = [
     "Table",
     "View",
     "admitted",
+    "encoded",
     "row_of",
     "rows_table",
     "tables",

@@ -42,8 +42,6 @@ from shared.errors import DeclarationError
 
 Fields = Mapping[str, Field]
 
-MOST_UNITS = 10**11
-"""The most units of a `Sum`: docs/warehouse.md proves that up to here no rounding differs."""
 _KINDS = {str: Text, int: Integer, bool: Boolean}
 _GRAINS = {
     "hour": "EXTRACT(HOUR FROM {} AT TIME ZONE {})",
@@ -138,13 +136,13 @@ def measures(measure: Measure, fields: Fields) -> dict[str, str]:
         return {it: f"COUNTIF({_between(column, kind, low, high)})" for it, low, high in cells}
     if not isinstance(measure, Sum | SumOfSquares | Extreme):
         raise DeclarationError(f"the measure {measure.name}: no view can be made of {type(measure).__name__}")
-    if measure.units > MOST_UNITS:
+    if kind is Number:
         raise DeclarationError(
-            f"the measure {measure.name}: units={measure.units}: expected {MOST_UNITS} at most, beyond which "
-            "SQL may round otherwise"
+            f"the measure {measure.name} of the field {measure.field}, whose kind is Number: totals round "
+            "each value, and SQL is not known to round alike; declare an Integer of small units, as cents are"
         )
-    whole = f"ROUND(CAST({column} AS BIGNUMERIC) * {measure.units}, 0, 'ROUND_HALF_EVEN')"
-    usable = f"IF(ABS({whole}) <= {measure.limit}, CAST({whole} AS INT64), NULL)"
+    most = measure.limit // measure.units
+    usable = f"IF({column} BETWEEN {-most} AND {most}, {column} * {measure.units}, NULL)"
     if isinstance(measure, Extreme):
         return {measure.name: f"{'MIN' if isinstance(measure, Minimum) else 'MAX'}({usable})"}
     added = f"{usable} * {usable}" if isinstance(measure, SumOfSquares) else usable

@@ -4,6 +4,7 @@ The same message gives the same row, however often it is delivered. So a row may
 take one row of each event.
 """
 
+import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -95,3 +96,17 @@ def _json(value: object) -> str:
 def _time(value: datetime) -> str:
     """The only value of an event that JSON has no type for."""
     return value.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def encoded(row: Row) -> dict[str, object]:
+    """A row as JSON has it for BigQuery."""
+    return {name: _encoded(value) for name, value in row.columns.items()}
+
+
+def _encoded(value: object) -> object:
+    """An integer is text: readers of JSON may round beyond 2^53."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if isinstance(value, datetime):
+        return _time(value)
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else value

@@ -45,6 +45,8 @@ class View:
     name: str
     description: str
     query: str
+    of_rows: bool
+    """Whether it reads tables alone. Otherwise it reads views, which have to be there first."""
 
 
 def views(sources: Mapping[str, Source], dataset: Dataset) -> list[View]:
@@ -77,6 +79,7 @@ def _once(
         description,
         f"SELECT\n  {columns}\nFROM {dataset.path(table.name)}\nWHERE TRUE\nQUALIFY ROW_NUMBER() OVER (\n"
         f"  PARTITION BY {', '.join(map(name, names))} ORDER BY {name(ACCEPTED)}, {name(MESSAGE)}\n) = 1\n",
+        of_rows=True,
     )
 
 
@@ -87,6 +90,7 @@ def _conflicts(source: Source, dataset: Dataset) -> View:
         f"SELECT\n  {name(ID)},\n  COUNT(DISTINCT {name(DIGEST)}) AS `events`,\n  COUNT(*) AS `deliveries`\n"
         f"FROM {dataset.path(rows_table(source.name))}\nGROUP BY {name(ID)}\n"
         f"HAVING COUNT(DISTINCT {name(DIGEST)}) > 1\n",
+        of_rows=True,
     )
 
 
@@ -111,7 +115,12 @@ def _totals(source: Source, aggregation: Aggregation, dataset: Dataset) -> View:
         query = _query(source, aggregation, dataset)
     except DeclarationError as error:
         raise DeclarationError(f"{aggregation.name}: no view equals it: {error}") from None
-    return View(aggregation.name, f"The totals of {aggregation.name} in Firestore, from the events", query)
+    return View(
+        aggregation.name,
+        f"The totals of {aggregation.name} in Firestore, from the events",
+        query,
+        of_rows=False,
+    )
 
 
 def _query(source: Source, aggregation: Aggregation, dataset: Dataset) -> str:

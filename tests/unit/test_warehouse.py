@@ -23,7 +23,7 @@ from shared.catalog import self_written
 from shared.errors import DeclarationError
 from shared.judgement import judge
 from shared.settings import Settings
-from shared.warehouse import Message, row_of, tables
+from shared.warehouse import Message, Row, encoded, row_of, tables
 from shared.warehouse.tables import declared
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -193,3 +193,20 @@ def test_a_dead_letter_is_bounded() -> None:
     """A message of 10 MB fits a row, and a hundred reasons are enough."""
     row = row_of(SOURCES["user_events"], message(b"\xff" * 1_000_001))
     assert (len(bytes(row.columns["content"])), row.columns["content_bytes"]) == (1_000_000, 1_000_001)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (2**62 + 1, str(2**62 + 1)),
+        (True, True),
+        (0.1, 0.1),
+        (None, None),
+        ("é", "é"),
+        (b"\xff", "/w=="),
+        (NOW, "2026-11-25T12:00:00.000000+00:00"),
+    ],
+)
+def test_a_value_keeps_what_it_says(value: object, told: object) -> None:
+    """JSON's numbers are not enough for integers of 64 bits."""
+    assert encoded(Row("t", "n", {"x": value})) == {"x": told}
