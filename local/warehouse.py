@@ -121,8 +121,7 @@ class Warehouse:
         with ExitStack() as started:
             self.bigquery.start()
             started.callback(self.bigquery.stop)
-            if address := self._stack.environment.get(PubSub.variable):
-                pubsub = PubSub.attach(address)
+            if pubsub := self._stack.pubsub:
                 made = Streaming(pubsub, self.bigquery, self._stack.environment, self._stack.folder)
                 made.prepare()
                 started.callback(made.stop)

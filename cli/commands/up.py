@@ -94,12 +94,8 @@ def command(
             say=click.echo,
         )
         running.enter_context(stack)
-        added: list[Extra] = []
-        exported: dict[str, str] = {}
-        for name in (it for it in EXTRAS if it in extras):
-            added.append(running.enter_context(EXTRAS[name](stack)))
-            exported |= added[-1].exports
-            stack.environment |= exported  # where the next one finds this one
+        added = [running.enter_context(make(stack)) for name, make in EXTRAS.items() if name in extras]
+        exported = {name: value for it in added for name, value in it.exports.items()}
         added.append(running.enter_context(Collector(stack, exported)))
         click.echo(_where(stack, added))
         _watch([stack, *added])
