@@ -72,7 +72,7 @@ $(BEAM): requirements/pipelines.txt
 test-pipelines: $(BEAM) ## Run the tests of the Beam pipelines, in an environment of their own
 	.venv-pipelines/bin/python -m pytest tests/pipelines
 
-test-warehouse: $(STAMP) ## Run the tests on the BigQuery emulator (the first time installs it in build/bigquery)
+test-warehouse: $(STAMP) $(BEAM) ## Run the tests on the BigQuery emulator (the first time installs it in build/bigquery)
 	$(BIN)/pytest tests/warehouse
 
 simulate: $(STAMP) ## Check the laws on a million new seeded histories (SCHEDULES=N for fewer)
