@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from shared.aggregation import Cell, Home, Source, type_name
 from shared.aggregation.bounded import Admitted, Bounds
-from shared.errors import AlreadyExists, Contention, StateError
+from shared.errors import AlreadyExists, Contention, Invalid, StateError
 from shared.retry import Retry
 from shared.store import Create, Document, FieldPath, Merge, Store, Write
 
@@ -95,6 +95,10 @@ class Registry:
             self._store.commit([write], timeout=COMMIT_TIMEOUT)
         except AlreadyExists as error:  # somebody else has made the document meanwhile
             raise Contention(str(error)) from error
+        except Invalid as error:  # no fault of an event: the names are short
+            raise StateError(
+                f"{write.path}: Firestore refuses the list of values that have totals of their own: {error}"
+            ) from error
 
     def _lists(self, aggregation: str, found: Document | None) -> dict[str, frozenset[str]]:
         """What is admitted, as it is written down."""

@@ -13,7 +13,7 @@ from shared.aggregation import (
     Source,
     Sum,
 )
-from shared.errors import Contention, StateError, Transient
+from shared.errors import Contention, Invalid, StateError, Transient
 from shared.ledger import Ledger
 from shared.registry import RETRY, Registry
 from shared.retry import Retry
@@ -101,6 +101,24 @@ def test_a_damaged_list_is_named_and_never_overwritten(world: World, damage: obj
     with pytest.raises(StateError, match=why):
         world.run()
     assert (admitted(world), counts(world)) == (damage, {})
+
+
+def test_a_list_that_firestore_refuses_is_no_fault_of_an_event(world: World) -> None:
+    """The event is neither rejected nor acknowledged: it comes again until somebody mends the document."""
+
+    def refuses(call: Call) -> None:
+        if call.method == "commit" and any(getattr(write, "path", "") == KEYS for write in call.about):
+            raise Invalid("commit: INVALID_ARGUMENT: the document is too large")
+
+    why = r"^aggregates/keys-simple: Firestore refuses the list of values .* the document is too large"
+    world.store = Seams(world.memory, refuses)
+    ledger = Ledger(world.store, world.source, world.home, world.settings, clock=world.clock)
+    with pytest.raises(StateError, match=why):
+        ledger.apply(world.write("e", ingredient="Rice"))
+    assert list(world.memory.query(Query(world.home.rejected))) == []
+    world.later(hours=1)
+    with pytest.raises(StateError, match=why):
+        world.run()
 
 
 def test_a_list_that_somebody_else_makes_first_is_read_again(world: World) -> None:
