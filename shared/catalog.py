@@ -147,6 +147,16 @@ def sources(settings: Settings) -> dict[str, Books]:
     return {each.source.name: each for each in books}
 
 
+def of_others(settings: Settings, source: str) -> frozenset[str]:
+    """The collections, and the documents of bounded keys, that every source but this one uses."""
+    return frozenset(
+        path
+        for name, (declared, home) in sources(settings).items()
+        if name != source
+        for path in (*home.used(declared), *(home.registry(each.name) for each in declared.aggregations))
+    )
+
+
 def self_written(settings: Settings) -> dict[str, Books]:
     """The sources that events may be sent to: those whose entries Libra writes itself."""
     return {name: books for name, books in sources(settings).items() if books.home.self_written}

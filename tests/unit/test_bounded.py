@@ -147,7 +147,15 @@ def test_a_removed_aggregation_takes_its_list_with_it(world: World) -> None:
     world.later(hours=1)
     world.run()
     world.clock.now += OLD_CODE
-    remove(world.store, world.source, world.home, "simple", clock=world.clock, sleep=world.clock.sleep)
+    remove(
+        world.store,
+        world.source,
+        world.home,
+        "simple",
+        of_others=(),
+        clock=world.clock,
+        sleep=world.clock.sleep,
+    )
     assert (admitted(world), counts(world)) == (None, {})
 
 
