@@ -6,6 +6,9 @@ get it: the second reads again, and finds the list full. A value on the list sta
 full. Either fact may be kept by an instance for ever, and nothing else is kept. A trigger decides before it
 commits a group, a run before it adds up: from then on the value's place is the same for everybody.
 
+**Where they do not.** If the bound is lowered, an instance of the old code may still admit values to a list
+that one of the new code has taken for full. Each run moves what the second one counts of them, as drift.
+
 A value that is admitted by somebody who dies before the commit has a place and no total: nothing is wrong.
 """
 

@@ -1,5 +1,6 @@
 """Bounded keys: the first values have totals of their own, all others are counted together."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -103,6 +104,28 @@ def test_a_bound_that_is_lowered_takes_no_place_away(world: World) -> None:
     found = counts(world)
     assert (found["Rice"], found["Peas"], found["other"]) == (1, 1, 1)
     assert sum(found.values()) == 4
+
+
+def test_what_old_instances_admit_after_a_bound_was_lowered_is_moved_by_each_run(world: World) -> None:
+    """An instance that took the list for full goes on counting under `other`; one that starts anew agrees."""
+    lowered = Source("libra", (replace(SIMPLE, key=Bounded(FieldKey("ingredient"), 1, "other")),))
+    world.serve(1, "rice", ingredient="Rice")
+    old, world.source = world.ledger(), lowered
+    new = world.ledger()
+    new.apply(world.write("full", ingredient="Beans"))
+    old.apply(world.write("old", ingredient="Peas"))
+    new.apply(world.write("new", ingredient="Peas"))
+    assert counts(world) == {"Rice": 1, "Peas": 1, "other": 2}
+    world.later(hours=1)
+    world.run()
+    assert counts(world) == {"Rice": 1, "Peas": 2, "other": 1}
+    new.apply(world.write("still", ingredient="Peas"))
+    world.later(hours=1)
+    assert world.run().drift > 0
+    world.ledger().apply(world.write("anew", ingredient="Peas"))
+    world.later(hours=1)
+    assert world.run().drift == 0
+    assert counts(world) == {"Rice": 1, "Peas": 4, "other": 1}
 
 
 def test_an_archive_keeps_values_where_they_are_counted() -> None:
