@@ -17,7 +17,6 @@ from shared.aggregation import (
     OneOf,
     Part,
     Source,
-    Sum,
     Version,
     document_id,
 )
@@ -30,28 +29,14 @@ from shared.recompute.removal import remove
 from shared.recompute.standing import OLD_CODE
 from shared.store import Delete, Query
 from tests.support.archiving import Kept
+from tests.support.bounded import NAMES, SIMPLE, admitted, bounded, counts
 from tests.support.recomputing import World
-
-NAMES = Bounded(FieldKey("ingredient"), 2, other="other")
-SIMPLE = Aggregation("simple", NAMES, measures=(Count(), Sum("amount", "grams")))
-KEYS = "aggregates/keys-simple"
 
 
 @pytest.fixture
 def world() -> World:
     """Nothing is counted yet."""
-    return World(source=Source("libra", (SIMPLE,)))
-
-
-def counts(world: World) -> dict[str, Any]:
-    """What is counted under each key."""
-    return {each.fields["key"]: each.fields["count"] for each in world.memory.query(Query("simple"))}  # type: ignore[misc]  # text
-
-
-def admitted(world: World) -> object:
-    """The values that have a place."""
-    (document,) = world.memory.get([KEYS])
-    return document.fields["admitted"] if document else None
+    return bounded()
 
 
 def test_the_first_values_have_totals_of_their_own(world: World) -> None:

@@ -1,46 +1,22 @@
 """The registry: who decides where a value belongs, what is kept of it, and what is refused."""
 
-from typing import Any
-
 import pytest
 
-from shared.aggregation import (
-    Aggregation,
-    Bounded,
-    Cell,
-    Count,
-    FieldKey,
-    Source,
-    Sum,
-)
+from shared.aggregation import Cell
 from shared.errors import Contention, Invalid, StateError, Transient
 from shared.ledger import Ledger
 from shared.registry import RETRY, Registry
 from shared.retry import Retry
 from shared.store import Create, Query
+from tests.support.bounded import KEYS, admitted, bounded, counts
 from tests.support.memory_seams import Call, Fault, Seams
 from tests.support.recomputing import World
-
-NAMES = Bounded(FieldKey("ingredient"), 2, other="other")
-SIMPLE = Aggregation("simple", NAMES, measures=(Count(), Sum("amount", "grams")))
-KEYS = "aggregates/keys-simple"
 
 
 @pytest.fixture
 def world() -> World:
     """Nothing is counted yet."""
-    return World(source=Source("libra", (SIMPLE,)))
-
-
-def counts(world: World) -> dict[str, Any]:
-    """What is counted under each key."""
-    return {each.fields["key"]: each.fields["count"] for each in world.memory.query(Query("simple"))}  # type: ignore[misc]  # text
-
-
-def admitted(world: World) -> object:
-    """The values that have a place."""
-    (document,) = world.memory.get([KEYS])
-    return document.fields["admitted"] if document else None
+    return bounded()
 
 
 def test_a_ledger_asks_no_more_once_the_list_is_full(world: World) -> None:
