@@ -30,7 +30,7 @@ up: $(STAMP) ## Start the local stack: Firestore emulator, functions, relay, API
 	$(BIN)/libra up $(if $(WITH),--with $(WITH))
 
 test: $(STAMP) ## Run the tests of CI
-	$(BIN)/pytest -n 3 --dist loadfile --cov --cov-fail-under=100
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder --cov --cov-fail-under=100
 
 $(TOOLS): package.json package-lock.json
 	npm ci --no-audit --no-fund --loglevel=error
