@@ -8,7 +8,6 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PURE = (
-    "services/collector/quick",
     "shared/aggregation",
     "shared/catalog",
     "shared/counting/billing",
