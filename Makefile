@@ -30,7 +30,7 @@ up: $(STAMP) ## Start the local stack: Firestore emulator, functions, relay, API
 	$(BIN)/libra up $(if $(WITH),--with $(WITH))
 
 test: $(STAMP) ## Run the tests of CI
-	$(BIN)/pytest -n 3 --dist loadfile --cov --cov-fail-under=100
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder --cov --cov-fail-under=100
 
 $(TOOLS): package.json package-lock.json
 	npm ci --no-audit --no-fund --loglevel=error
@@ -72,7 +72,7 @@ $(BEAM): requirements/pipelines.txt
 test-pipelines: $(BEAM) ## Run the tests of the Beam pipelines, in an environment of their own
 	.venv-pipelines/bin/python -m pytest tests/pipelines
 
-test-warehouse: $(STAMP) ## Run the tests on the BigQuery emulator (the first time installs it in build/bigquery)
+test-warehouse: $(STAMP) $(BEAM) ## Run the tests on the BigQuery emulator (the first time installs it in build/bigquery)
 	$(BIN)/pytest tests/warehouse
 
 simulate: $(STAMP) ## Check the laws on a million new seeded histories (SCHEDULES=N for fewer)

@@ -54,6 +54,12 @@ BUILT = {
 }
 """The same, with an image that is built: of the API, the collector or the worker."""
 
+WAREHOUSED = {
+    "bigquery.datasets.create": "roles/bigquery.admin",
+    "bigquery.tables.create": "roles/bigquery.admin",
+}
+"""The same, with `--warehouse=on`."""
+
 Json = dict[str, Any]
 
 
@@ -108,12 +114,14 @@ def call(
 def needed(values: Mapping[str, str], only: frozenset[str]) -> dict[str, str]:
     """The permissions that `up` needs with these parameters and steps, and a role that has each."""
     watched = values["LIBRA_MONITORING"] == "on"
-    queued = values["LIBRA_WORKER"] == "on" or values["LIBRA_COLLECTOR"] == "queue"
+    warehouse = values["LIBRA_WAREHOUSE"] == "on"
+    queued = warehouse or values["LIBRA_WORKER"] == "on" or values["LIBRA_COLLECTOR"] == "queue"
     built = any(name in only and values[f"LIBRA_{name.upper()}"] != "off" for name in IMAGES)
     return (
         NEEDED
         | (MONITORED if watched else {})
         | (QUEUED if queued and only & {"topics", "collector", "worker"} else {})
+        | (WAREHOUSED if warehouse and "warehouse" in only else {})
         | (BUILT if built else {})
     )
 

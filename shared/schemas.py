@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from shared.aggregation import Home
 from shared.catalog import sources
-from shared.events import EventSource, Field, Map, Number, Schema, Text, Timestamp
+from shared.events import EventSource, Field, Map, Number, QuickSchema, Text, Timestamp
 from shared.settings import Settings
 
 EARLY, LATE = timedelta(days=366), timedelta(hours=1)
@@ -16,7 +16,7 @@ EARLY, LATE = timedelta(days=366), timedelta(hours=1)
 clock may be wrong. A time beyond that is a mistake."""
 
 SCHEMAS = {
-    "user_events": Schema(
+    "user_events": QuickSchema(
         id="event_id",
         fields=(
             Field("event_id", Text()),
@@ -29,7 +29,7 @@ SCHEMAS = {
             Field("timestamp", Timestamp(EARLY, LATE)),
         ),
     ),
-    "signals": Schema(
+    "signals": QuickSchema(
         fields=(
             Field("user_id", Text()),
             Field("timestamp", Timestamp(EARLY, LATE)),

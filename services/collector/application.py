@@ -3,7 +3,6 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -19,7 +18,6 @@ from services.collector.access import Access
 from services.collector.doors import Direct, Door, Queue, Verdict
 from services.collector.keyring import Keyring
 from services.collector.models import ProblemBody, described
-from services.collector.quick import QuickSchema
 from services.collector.settings import CollectorSettings
 from services.collector.throttle import Throttle
 from shared import api_keys
@@ -155,12 +153,11 @@ def _doors(settings: CollectorSettings, store: Callable[[], Store]) -> dict[str,
     publisher = Once(lambda: Publisher.connect(settings.books.project, settings.pubsub_host))
     doors: dict[str, Door] = {}
     for name, (source, home) in self_written(settings.books).items():
-        schema = QuickSchema(source.schema.fields, source.schema.id)
         if settings.mode == "queue":
-            doors[name] = Queue(name, schema, publisher, lambda: datetime.now(UTC))
+            doors[name] = Queue(name, source.schema, publisher, lambda: datetime.now(UTC))
         else:
-            make = partial(_intake, store, replace(source, schema=schema), home, settings.books)
-            doors[name] = Direct(schema, Once(make))
+            make = partial(_intake, store, source, home, settings.books)
+            doors[name] = Direct(source.schema, Once(make))
     return doors
 
 

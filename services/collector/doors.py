@@ -111,11 +111,14 @@ class Direct:
         if intake is None:  # making it connects, so a thread does that; later requests need none
             intake = self._made = await asyncio.to_thread(self._make)
         failures: list[LibraError] = []
-        verdicts = await asyncio.gather(*(self._taken(intake, event, failures) for event in events))
+        if len(events) == 1:  # as most bodies: it needs no task of its own
+            verdicts = [await self._taken(intake, events[0], failures)]
+        else:
+            verdicts = await asyncio.gather(*(self._taken(intake, event, failures) for event in events))
         if failures:
             said = {"error": type(failures[0]).__name__, "code": _code(failures[0]), "events": len(failures)}
             logger.error("Events were not counted", extra=said)
-        return list(verdicts)
+        return verdicts
 
     async def _taken(self, intake: Intake, event: object, failures: list[LibraError]) -> Verdict:
         if isinstance(event, Unreadable):

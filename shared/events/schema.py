@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,6 +27,9 @@ MAX_EVENT_BYTES = 512 * 1024
 
 _SPREAD = 8
 """Hexadecimal digits in front of an entry's id."""
+
+_PLAIN = re.compile(r"[0-9A-Za-z][0-9A-Za-z_.:-]{,479}").fullmatch
+"""Whether `document_id` leaves an id as it is. Each event has another one: they are not worth its cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,8 @@ class Admitted:
     @property
     def document_id(self) -> str:
         """The id of the entry. The hash in front spreads ids that follow one another."""
-        return f"{hashlib.sha256(self.id.encode()).hexdigest()[:_SPREAD]}-{document_id(self.id)}"
+        own = self.id if _PLAIN(self.id) else document_id(self.id)
+        return f"{hashlib.sha256(self.id.encode()).hexdigest()[:_SPREAD]}-{own}"
 
     @property
     def size(self) -> int:

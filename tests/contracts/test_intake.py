@@ -166,8 +166,10 @@ def test_a_rejected_event_is_recorded_where_that_is_asked(desk: Desk) -> None:
     }
 
 
-def test_one_event_that_firestore_refuses_takes_no_other_with_it(desk: Desk) -> None:
-    """The group is halved until the poison stands alone, which is told to its sender."""
+def test_one_event_that_firestore_refuses_takes_no_other_with_it(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The group is halved until the poison stands alone. Its sender learns that, the log says why."""
     poison = "by_type/poison"
 
     def refuse(call: Call) -> None:
@@ -182,8 +184,13 @@ def test_one_event_that_firestore_refuses_takes_no_other_with_it(desk: Desk) -> 
 
     *good, bad = sorted(asyncio.run(together()), key=lambda each: each.outcome is Outcome.REJECTED)
     assert {each.outcome for each in good} == {Outcome.COUNTED}
-    expected = Violation("", "one that Firestore refuses: the poison", "an event that it can store")
+    expected = Violation("", "one that Firestore refuses", "an event that it can store")
     assert (bad.outcome, bad.id, bad.entry, bad.reasons) == (Outcome.REJECTED, "cpoison", None, (expected,))
+    (logged,) = (each for each in caplog.records if each.message == "Firestore refuses an event")
+    assert (logged.__dict__["entry"], logged.__dict__["error"]) == (
+        HOME.entry("54dba82b-cpoison"),
+        "the poison",
+    )
     assert len(list(desk.store.query(Query(HOME.entries)))) == 3
 
 

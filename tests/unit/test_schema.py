@@ -11,6 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from shared.aggregation import document_id
 from shared.catalog import sources
 from shared.errors import DeclarationError
 from shared.events import (
@@ -213,15 +214,18 @@ def test_no_event_makes_a_schema_fail(event: object) -> None:
         str(found).encode()
 
 
-@given(st.text(min_size=1, max_size=MAX_EVENT_ID_BYTES // 4))
+@given(st.text(min_size=1, max_size=MAX_EVENT_ID_BYTES // 4) | st.text("%/._-aé", min_size=1, max_size=6))
 @example("/" * MAX_EVENT_ID_BYTES)
+@example("a" * MAX_EVENT_ID_BYTES)
 @example("..")
 @example("__x__")
+@example("order-7\n")
 @example("Mac/Cheese")
 def test_any_id_becomes_a_document_id(event_id: str) -> None:
     """Within Firestore's bound, without a slash; two ids never share one."""
     found = admitted(EVENT | {"id": event_id})
     assert found.id == event_id
+    assert found.document_id[9:] == document_id(event_id)
     assert "/" not in found.document_id
     assert len(found.document_id.encode()) <= 1_500
     assert (

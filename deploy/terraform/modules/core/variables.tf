@@ -9,3 +9,4 @@ variable "secrets" { type = string }
 variable "board" { type = string }
 variable "enable_monitoring" { type = bool }
 variable "sources" { type = string }
+variable "warehouse" { type = bool }

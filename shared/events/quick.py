@@ -6,8 +6,9 @@ from datetime import datetime
 from functools import cached_property
 from typing import NamedTuple
 
-from shared.events import Admitted, Kind, Number, Schema, Text, Timestamp, Violation
+from shared.events.kinds import Kind, Number, Text, Timestamp
 from shared.events.plain import Unfit
+from shared.events.schema import Admitted, Schema, Violation
 
 _Read = Callable[[object, datetime], object]
 """A value as it is stored; None: it is not ordinary, or wrong."""
