@@ -28,6 +28,17 @@ HOURS = 24
 """How long the job may take: it holds the lease for as long as Dataflow counts."""
 
 
+def bucket_of(project: str) -> str:
+    """Where the template is, and where jobs write what they need for themselves."""
+    return f"gs://{project}-libra-pipelines"
+
+
+def image_of(project: str, region: str) -> str:
+    """The image; its tag says of which sources it is."""
+    where = f"{region}-docker.pkg.dev/{project}/{ACCOUNT}/{ACCOUNT}"
+    return f"{where}:{stage.fingerprint(stage.PIPELINES)[:40]}"
+
+
 class Pipelines(Step):
     """Everything that a job on Dataflow needs, unless it is there and of these sources."""
 
@@ -40,14 +51,13 @@ class Pipelines(Step):
 
     @property
     def bucket(self) -> str:
-        """Where the template is, and where jobs write what they need for themselves."""
-        return f"gs://{self.deployment.project}-libra-pipelines"
+        """See `bucket_of`."""
+        return bucket_of(self.deployment.project)
 
     @property
     def image(self) -> str:
-        """The image; its tag says of which sources it is."""
-        where = f"{self.deployment.region}-docker.pkg.dev/{self.deployment.project}/{ACCOUNT}/{ACCOUNT}"
-        return f"{where}:{stage.fingerprint(stage.PIPELINES)[:40]}"
+        """See `image_of`."""
+        return image_of(self.deployment.project, self.deployment.region)
 
     @property
     def template(self) -> str:
