@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from deploy import stage
 from deploy.gcloud import Change, gcloud
 from deploy.parameters import SEPARATOR, runtime
-from deploy.steps.accounts import BUILDER, Grants, granting
+from deploy.steps.accounts import BUILDER, Grants, exists, granting
 from deploy.steps.base import Step
+from deploy.warehouse import ACCOUNT as WAREHOUSE
 
 ACCOUNT = "libra-pipelines"
 """What jobs and their workers run as; also the repository, and the image in it."""
@@ -22,6 +23,8 @@ GRANTS: Grants = [
     ("roles/dataflow.worker", ACCOUNT),
     ("roles/artifactregistry.reader", ACCOUNT),
 ]
+STREAM: Grants = [("roles/artifactregistry.reader", WAREHOUSE)]
+"""The stream has an account of its own, which the step `warehouse` makes. Its jobs take the same image."""
 ACTS = "roles/iam.serviceAccountUser"
 KEEPS = "roles/storage.objectAdmin"
 HOURS = 24
@@ -70,8 +73,9 @@ class Pipelines(Step):
         service = ("services", "list", "--enabled", deployment.in_project, "--format=value(config.name)")
         if "dataflow.googleapis.com" not in self.gcloud.look(*service).splitlines():
             yield gcloud("services", "enable", "dataflow.googleapis.com", deployment.in_project)
-        yield from granting(deployment, [ACCOUNT], GRANTS)
-        yield from self._granted(ACTS, "iam", "service-accounts", target=deployment.email(ACCOUNT))
+        streams = exists(deployment, WAREHOUSE)
+        yield from granting(deployment, [ACCOUNT], [*GRANTS, *(STREAM if streams else ())])
+        yield from self._granted(ACTS, ACCOUNT, "iam", "service-accounts", target=deployment.email(ACCOUNT))
         if not self.gcloud.look("storage", "buckets", "describe", self.bucket, "--format=value(name)"):
             flags = (
                 "--uniform-bucket-level-access",
@@ -80,15 +84,16 @@ class Pipelines(Step):
             )
             where = (f"--location={deployment.region}", deployment.in_project)
             yield gcloud("storage", "buckets", "create", self.bucket, *where, *flags)
-        yield from self._granted(KEEPS, "storage", "buckets", target=self.bucket)
+        for account in (ACCOUNT, *((WAREHOUSE,) if streams else ())):
+            yield from self._granted(KEEPS, account, "storage", "buckets", target=self.bucket)
         yield from self._built()
         yield from self._deployed()
 
-    def _granted(self, role: str, *kind: str, target: str) -> Iterator[Change]:
-        """Let the account do something with one thing, if it may not yet."""
+    def _granted(self, role: str, account: str, *kind: str, target: str) -> Iterator[Change]:
+        """Let an account do something with one thing, if it may not yet."""
         where = () if kind[0] == "storage" else (self.deployment.in_project,)
         policy = self.deployment.bindings(*kind, "get-iam-policy", target, *where)
-        member = self.deployment.member(ACCOUNT)
+        member = self.deployment.member(account)
         if (role, member) not in policy:
             words = (*kind, "add-iam-policy-binding", target, f"--member={member}", f"--role={role}", *where)
             yield gcloud(*words, patient=True)
