@@ -65,7 +65,7 @@ test-firebase: $(STAMP) $(BOARD) ## Run the end-to-end tests under the Firebase 
 	$(BIN)/pytest tests/firebase
 
 $(BEAM): requirements/pipelines.txt
-	$(PYTHON) -m venv --clear .venv-pipelines
+	$(PYTHON) -m venv .venv-pipelines
 	.venv-pipelines/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/pipelines.txt
 	@touch $@
 
@@ -127,9 +127,10 @@ lock: $(STAMP) ## Resolve the pinned dependencies again, with hashes
 	$(BIN)/uv pip compile pyproject.toml --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o functions/requirements.txt
 	$(BIN)/uv pip compile --group pyproject.toml:api -c functions/requirements.txt --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o services/api/requirements.txt
 	$(BIN)/uv pip compile --group pyproject.toml:collector -c functions/requirements.txt --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o services/collector/requirements.txt
+	$(BIN)/uv pip compile --group pyproject.toml:usage -c functions/requirements.txt --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o services/usage/requirements.txt
 	$(BIN)/uv pip compile --group pyproject.toml:worker -c functions/requirements.txt --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o services/worker/requirements.txt
 	$(BIN)/uv pip compile --group pyproject.toml:pipelines --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o pipelines/requirements.txt
-	$(BIN)/uv pip compile pyproject.toml --extra cli --extra dev --group api --group collector --group worker -c functions/requirements.txt --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o requirements/dev.txt
+	$(BIN)/uv pip compile pyproject.toml --extra cli --extra databases --extra dev --group api --group collector --group usage --group worker -c functions/requirements.txt --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o requirements/dev.txt
 	$(BIN)/uv pip compile requirements/fuzz.in --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o requirements/fuzz.txt
 	$(BIN)/uv pip compile requirements/checkov.in --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o requirements/checkov.txt
 	$(BIN)/uv pip compile requirements/bigquery.in --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o requirements/bigquery.txt

@@ -29,6 +29,7 @@ COMMANDS = {  # in the order of the help: name, module of cli.commands
     "compact": "compact",
     "aggregation": "aggregation",
     "warehouse": "warehouse",
+    "pipeline": "pipeline",
     "cost": "cost",
     "drill": "drill",
 }

@@ -8,17 +8,22 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PURE = (
+    "services/collector/quick",
     "shared/aggregation",
     "shared/catalog",
     "shared/counting/billing",
     "shared/counting/cells",
     "shared/counting/cost",
+    "shared/counting/result",
     "shared/drift",
     "shared/errors",
     "shared/judgement",
     "shared/messages",
+    "shared/parts",
+    "shared/events",
     "shared/recompute/loss",
     "shared/recompute/standing",
+    "shared/schemas",
     "shared/settings",
     "shared/topics",
     "shared/warehouse",

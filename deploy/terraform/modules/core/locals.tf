@@ -14,6 +14,7 @@ locals {
     ],
     var.secrets != "" ? ["secretmanager.googleapis.com"] : [],
     var.warehouse ? ["bigquery.googleapis.com", "dataflow.googleapis.com"] : [],
+    var.board != "off" ? ["firebasehosting.googleapis.com"] : [],
     var.enable_monitoring ? ["logging.googleapis.com", "monitoring.googleapis.com"] : [],
   )
 
