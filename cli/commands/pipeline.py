@@ -9,10 +9,15 @@ from collections.abc import Mapping
 import click
 
 from cli.beam import ROOT, pipelines_python
+from deploy import stage
+from deploy.gcloud import CommandError, DeployError, Gcloud
+from deploy.parameters import ParameterError, read
+from deploy.steps.base import Deployment
+from deploy.steps.pipelines import Pipelines
 from shared.settings import Settings
 
 TEMPLATE = "gs://{project}-libra-pipelines/libra.json"
-"""Where `./deploy.sh up --pipelines=on` puts the template."""
+"""Where `libra pipeline build` puts the template."""
 
 PASSED = ("FIRESTORE_DATABASE", "LIBRA_TIME_ZONE", "LIBRA_TIME_ACTION", "LIBRA_LOG_LEVEL")
 """Variables that a job takes from this environment: what it counts by."""
@@ -21,6 +26,34 @@ PASSED = ("FIRESTORE_DATABASE", "LIBRA_TIME_ZONE", "LIBRA_TIME_ACTION", "LIBRA_L
 @click.group("pipeline", short_help="Start a Beam pipeline.")
 def command() -> None:
     """Start a Beam pipeline, on this machine or as a job of Dataflow."""
+
+
+@command.command("build")
+@click.option("--region", help="Where jobs run.  [default: LIBRA_REGION, or that of deploy.env]")
+@click.option("--print", "only_print", is_flag=True, help="Print every command and run none.")
+def build(*, region: str | None, only_print: bool) -> None:
+    """Build the image, the template and the job libra-recompute-beam, where they are not there.
+
+    It reads GOOGLE_CLOUD_PROJECT and the LIBRA_ variables from the environment or deploy.env, as deploy.sh
+    does. Run ./deploy.sh up first: it makes the account that builds. Again, it changes only what differs.
+    """
+    try:
+        values = read({"LIBRA_REGION": region}, os.environ, ROOT / "deploy.env", deployed=True)
+        if absent := [name for name in ("GOOGLE_CLOUD_PROJECT", "LIBRA_REGION") if not values[name]]:
+            raise click.UsageError(f"{' and '.join(absent)}: not set in the environment or in deploy.env")
+        step = Pipelines(Deployment(values, Gcloud(planning=only_print)))
+        if not only_print:
+            stage.stage(stage.PIPELINES)
+            stage.check(stage.make_venv(stage.PIPELINES), stage.PIPELINES)
+        for change in step.missing():
+            if only_print:
+                click.echo(str(change))
+            else:
+                step.gcloud.make(change)
+    except ParameterError as error:
+        raise click.UsageError(str(error)) from None
+    except (CommandError, DeployError, stage.StageError) as error:
+        raise click.ClickException(f"{error}\nIt needs {Pipelines.needs}") from None
 
 
 @command.command("run")

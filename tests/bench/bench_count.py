@@ -193,7 +193,7 @@ def _on_paper(found: list[Pass], sizes: list[int]) -> Iterator[str]:
     yield from ("| strategy | hours | reads | reads, USD | machines, USD |", "|---|--:|--:|--:|--:|")
     yield f"| beam, {MACHINES} machines | {seconds / 3_600:,.1f} | {reads} | {dataflow:,.2f} |"
     yield f"| scan, one instance, if it had the time | {alone:,.1f} | {reads} | |"
-    yield f"| index | {index.seconds / 3_600:,.1f} | {index.reads:,} | {index.reads * price:,.2f} | |"
+    yield f"| index | {index.seconds / 3_600:,.2f} | {index.reads:,} | {index.reads * price:,.2f} | |"
     why = (
         "The reads are nearly all of the price, and beam saves none of them. So it is for totals that the",
         "index cannot prove (sums, composite keys): [pipelines.md](../pipelines.md#a-billion-entries).",
