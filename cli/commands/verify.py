@@ -4,11 +4,13 @@ import sys
 
 import click
 
+from cli.against import compared, plain, show_comparison
 from cli.commands.options import ending, source
 from cli.comparison import as_json, print_json, progress_line, show, strategy
 from cli.writing import connected
 from shared.catalog import sources
 from shared.counting import Strategy
+from shared.exports.places import PLACES
 from shared.recompute import Recompute
 from shared.store import Query
 
@@ -16,8 +18,9 @@ from shared.store import Query
 @click.command("verify")
 @source
 @strategy
+@click.option("--against", "place", metavar="PLACE", help=f"Compare with an export instead: {PLACES}.")
 @as_json
-def command(*, source: str, strategy: Strategy, as_json: bool) -> None:
+def command(*, source: str, strategy: Strategy, place: str | None, as_json: bool) -> None:
     """Count every total exactly and compare; write nothing. The exit status is 1 if one is wrong.
 
     It compares what was committed up to its watermark, and says how many entries came after that: no command
@@ -28,7 +31,18 @@ def command(*, source: str, strategy: Strategy, as_json: bool) -> None:
 
     An entry that the trigger has not counted although it is older than LIBRA_LAG_SECONDS is wrong, too:
     it is late, or lost.
+
+    --against compares the last export of the totals with Firestore, number by number. Firestore is read as of
+    the export's own instant, as long as it has that.
     """
+    if place:
+        with ending(), connected() as (store, settings), progress_line(quiet=as_json) as progress:
+            where, found = compared(store, sources(settings)[source], place, progress)
+        if as_json:
+            print_json(plain(where, found))
+        else:
+            show_comparison(where, found)
+        sys.exit(1 if found.faults else 0)
     with ending(), connected() as (store, settings), progress_line(quiet=as_json) as progress:
         books = sources(settings)[source]
         report = Recompute(store, *books, settings, progress=progress).verify(strategy)
