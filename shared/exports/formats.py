@@ -57,7 +57,9 @@ class JsonWriter:
         """See `Writer.write`."""
         for row in rows:
             cells = zip(self._names, row, self._raw, strict=True)
-            said = (f"{name}:{value if raw else _json(value)}" for name, value, raw in cells)
+            said = (
+                f"{name}:{value if raw and value is not None else _json(value)}" for name, value, raw in cells
+            )
             self._file.write(("{" + ",".join(said) + "}\n").encode())
 
     def close(self) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from shared.aggregation import Aggregation, Home, Source
-from shared.errors import ExportError, SnapshotTooOld
+from shared.errors import ExportError, SnapshotTooOld, Transient
 from shared.exports.manifest import Held, Manifest
 from shared.exports.tables import Row, Table, What, entries_table, entry_row, total_row, totals_table
 from shared.retry import Retry
@@ -15,7 +15,10 @@ from shared.store import DOCUMENT_ID, Document, Query, Store
 from shared.windows import Proof, proof, total_of
 
 PAGE = 1_000
-"""Documents that one request reads, and that are in memory at once."""
+"""Documents that are in memory at once."""
+
+STREAM = 50_000
+"""Documents that one request reads."""
 
 RETRY = Retry(attempts=6, first=0.1)
 """How often a read is tried, and the pauses in seconds."""
@@ -77,7 +80,7 @@ class Snapshot:
             step: called with each moment of `STEPS`.
             progress: called with what was read, and how many rows so far.
             sleep: what waits between two tries.
-            page: documents that one request reads.
+            page: documents that are in memory at once.
 
         Raises:
             ExportError: nothing is proven yet, or a run is behind its seal.
@@ -148,22 +151,38 @@ class Snapshot:
         return total_row(aggregation, total_of(aggregation, document, self._proof))
 
     def _documents(self, collection: str) -> Iterator[list[Document]]:
-        start: tuple[object, ...] = ()
+        """Every document by its id, a page at a time. A stream that breaks off goes on where it did."""
+        last: str | None = None
+        failed = 0
         while True:
-            query = Query(collection, (), (DOCUMENT_ID,), start, self._page)
-            found = RETRY.call(lambda asked=query: self._query(asked), self._sleep)  # type: ignore[misc]
+            found: list[Document] = []
+            read = 0
+            try:
+                for document in self._query(collection, last):
+                    read += 1
+                    last = document.path
+                    found.append(document)
+                    if len(found) == self._page:
+                        yield found
+                        found = []
+            except Transient:
+                failed = 1 if read else failed + 1  # a stream that brings something is no failure
+                if failed == RETRY.attempts:
+                    raise
+                self._sleep(RETRY.pause(failed))
+                read = STREAM
             if found:
                 yield found
-            if len(found) < self._page:
+            if read < STREAM:
                 return
-            start = (found[-1].path,)
 
-    def _query(self, query: Query) -> list[Document]:
+    def _query(self, collection: str, after: str | None) -> Iterator[Document]:
+        query = Query(collection, (), (DOCUMENT_ID,), (after,) if after else (), STREAM)
         try:
-            return list(self._store.query(query, read_time=self.read_at))
+            yield from self._store.query(query, read_time=self.read_at)
         except SnapshotTooOld as error:
             raise ExportError(
-                f"{query.collection}: Firestore no longer has the {self.what} of {self.read_at.isoformat()}: "
+                f"{collection}: Firestore no longer has the {self.what} of {self.read_at.isoformat()}: "
                 "it keeps an hour, or seven days with point-in-time recovery. Run libra recompute, and "
                 f"export within the hour ({error})"
             ) from error

@@ -1,10 +1,9 @@
 """Exports to a folder that are killed at every step: a reader finds a whole snapshot, or none."""
 
-import json
 from pathlib import Path
 
 from shared.exports.folder import MANIFEST, Folder
-from shared.exports.manifest import Manifest
+from shared.exports.manifest import Manifest, unpacked
 from tests.support.exporting import rows
 from tests.support.polling import check, poll
 
@@ -28,13 +27,16 @@ def test_a_reader_never_finds_half_a_snapshot(tmp_path: Path) -> None:
     place.mkdir()
     target = Folder(str(place), "jsonl")
 
+    checked: set[Path] = set()
+
     def look() -> str | None:
+        for path in set(place.glob(f"*/{MANIFEST}")) - checked:
+            assert whole(target, unpacked(path.read_text("utf-8"), str(path))) == path.parent.name
+            checked.add(path)
         manifest = target.manifest("libra", "totals")
         return whole(target, manifest) if manifest else None
 
     check(poll(str(place), {}, look))
-    complete = [each for each in place.iterdir() if each.is_dir()]
-    assert all((each / MANIFEST).exists() for each in complete)
-    named = [json.loads((each / MANIFEST).read_text("utf-8"))["snapshot"] for each in complete]
-    assert sorted(named) == sorted(each.name for each in complete)
+    look()
+    assert {each.parent for each in checked} == {each for each in place.iterdir() if each.is_dir()}
     assert {each.name for each in place.iterdir() if each.is_file()} == {"libra-totals.json"}

@@ -100,6 +100,26 @@ def test_a_table_that_no_export_made_is_left_alone(target: Target, asked: BigQue
         target.save(snapshot(world(odd=False)))
 
 
+def test_a_transaction_that_fails_changes_no_table(target: Target, asked: BigQuery) -> None:
+    """Somebody removes what was loaded for the last table, just before: the others are as they were."""
+    made = world(odd=False)
+    before = target.save(snapshot(made))
+    found = rows(target, before)
+
+    def step(moment: str) -> None:
+        if moment == "publish begun":
+            names = [f"{name}" for (name,) in asked.query(f"SELECT table_name FROM {tables}")]
+            (loaded,) = (name for name in names if name.startswith("aggregates_time_dates_loading_"))
+            asked.drop(loaded)
+
+    tables = f"`{asked.project}.books`.INFORMATION_SCHEMA.TABLES"
+    advance(made)
+    with pytest.raises(ExportError, match="aggregates_time_dates_loading_"):
+        target.save(snapshot(made, step=step))
+    assert target.manifest("libra", "totals") == before
+    assert rows(target, before) == found
+
+
 def test_a_reader_never_finds_half_a_snapshot(bigquery: Emulator, asked: BigQuery) -> None:
     """Killed at each step and run again: one query finds one snapshot."""
 
