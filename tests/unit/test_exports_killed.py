@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+from shared.catalog import libra
 from shared.exports.folder import MANIFEST, Folder
 from shared.exports.manifest import Manifest, unpacked
+from shared.settings import Settings
 from tests.support.exporting import rows
 from tests.support.polling import check, poll
 
@@ -11,6 +13,7 @@ from tests.support.polling import check, poll
 def whole(target: Folder, manifest: Manifest) -> str:
     """The snapshot's name, once every file of it was read and is what the manifest says."""
     found = rows(target, manifest)
+    assert list(found) == [each.name for each in libra(Settings()).aggregations]
     for held in manifest.tables:
         number = held.table.names.index("count")
         counts = [row[number] for row in found[held.table.name]]
