@@ -25,7 +25,9 @@ from deploy.steps.monitoring import Monitored, Objectives
 from deploy.steps.project import Indexes
 from deploy.steps.schedule import JOBS
 from deploy.steps.topics import names
+from deploy.steps.warehouse import Warehouse
 from deploy.steps.worker import POOL, POOLS
+from deploy.warehouse import ACCOUNT, dataset, kinds, path, where_is
 
 Import = tuple[str, str]
 """An address in Terraform, and the id of what it adopts."""
@@ -35,6 +37,7 @@ SERVICES = {
     "libra-collector": ("LIBRA_COLLECTOR", "module.doors[0].module.collector[0]"),
 }
 """The parameter that wants a service, and its address."""
+WAREHOUSE = "module.warehouse[0]"
 MONITORED = {
     "metrics": "google_logging_metric.metric",
     "objectives": "google_monitoring_slo.objective",
@@ -53,6 +56,7 @@ class Adoption:
         self._deployment = deployment
         self._home = f"projects/{deployment.project}"
         self._worker = deployment.values["LIBRA_WORKER"] == "on"
+        self._warehoused = deployment.values["LIBRA_WAREHOUSE"] == "on"
         served = {name: it for name, it in SERVICES.items() if deployment.values[it[0]] != "off"}
         self._services_wanted = {name: address for name, (_, address) in served.items()}
 
@@ -76,6 +80,7 @@ class Adoption:
         yield from self._functions()
         yield from self._pubsub()
         yield from self._services()
+        yield from self._warehouse()
         yield from self._monitoring()
 
     def _there(self, *words: str) -> str:
@@ -131,7 +136,8 @@ class Adoption:
         own = {name: f'module.core.google_service_account.account["{name}"]' for name in ACCOUNTS}
         served = {name: f"{at}.google_service_account.account" for name, at in self._services_wanted.items()}
         worker = {POOL: "module.doors[0].google_service_account.worker[0]"} if self._worker else {}
-        for name, address in (own | served | worker).items():
+        pipeline = {ACCOUNT: f"{WAREHOUSE}.google_service_account.warehouse"} if self._warehoused else {}
+        for name, address in (own | served | worker | pipeline).items():
             if exists(self._deployment, name):
                 yield address, f"{self._home}/serviceAccounts/{self._deployment.email(name)}"
 
@@ -162,7 +168,8 @@ class Adoption:
                 yield "module.doors[0].google_cloud_run_v2_worker_pool.worker[0]", identity
 
     def _pubsub(self) -> Iterator[Import]:
-        if not self._worker and self._deployment.values["LIBRA_COLLECTOR"] != "queue":
+        queued = self._deployment.values["LIBRA_COLLECTOR"] == "queue"
+        if not (self._worker or self._warehoused or queued):
             return  # `down` leaves them, and so does Terraform
         for each in names():
             wanted = {
@@ -174,6 +181,22 @@ class Adoption:
             for address, (kind, name) in wanted.items():
                 if self._there("pubsub", kind, "describe", name, self._deployment.in_project):
                     yield f"module.doors[0].google_pubsub_{address}", f"{self._home}/{kind}/{name}"
+
+    def _warehouse(self) -> Iterator[Import]:
+        deployment = self._deployment
+        if not self._warehoused:
+            return
+        for each in names():
+            if self._there("pubsub", "subscriptions", "describe", each.warehouse, deployment.in_project):
+                address = f'{WAREHOUSE}.google_pubsub_subscription.warehouse["{each.warehouse}"]'
+                yield address, f"{self._home}/subscriptions/{each.warehouse}"
+        step, where = Warehouse(deployment), dataset(deployment.values)
+        home = f"{self._home}/datasets/{where.name}"
+        if step.found(where_is(where)):
+            yield f"{WAREHOUSE}.google_bigquery_dataset.warehouse", home
+        for name, kind in kinds(deployment.values).items():
+            if step.found(path(where, name)):
+                yield f'{WAREHOUSE}.google_bigquery_table.{kind}["{name}"]', f"{home}/tables/{name}"
 
     def _monitoring(self) -> Iterator[Import]:
         if self._deployment.values["LIBRA_MONITORING"] == "off":

@@ -38,6 +38,12 @@ MONITORED = {
 }
 """The same, with `--monitoring=on`."""
 
+WAREHOUSED = {
+    "bigquery.datasets.create": "roles/bigquery.admin",
+    "bigquery.tables.create": "roles/bigquery.admin",
+}
+"""The same, with `--warehouse=on`."""
+
 Json = dict[str, Any]
 
 

@@ -371,6 +371,23 @@ PARAMETERS = (
     ),
     Parameter("LIBRA_WORKER_MEMORY", "--worker-memory", "512Mi", _MEMORY, "the worker's memory", ("worker",)),
     Parameter(
+        "LIBRA_WAREHOUSE",
+        "--warehouse",
+        "off",
+        "off|on",
+        "events and totals in BigQuery: the dataset, and the topics that its pipeline pulls",
+        ("services", "topics", "warehouse"),
+        not_by_firebase="./deploy.sh up --only=services,topics,warehouse deploys it",
+    ),
+    Parameter(
+        "LIBRA_WAREHOUSE_DATASET",
+        "--warehouse-dataset",
+        "libra",
+        r"[A-Za-z0-9_]{1,1000}",
+        "the dataset's name",
+        ("warehouse",),
+    ),
+    Parameter(
         "LIBRA_MONITORING",
         "--monitoring",
         "on",

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy import locked, monitored, sbom, swagger
+from deploy import locked, monitored, sbom, swagger, warehouse
 from deploy.closure import Closure, closure, finder
 from deploy.parameters import PARAMETERS
 
@@ -228,6 +228,8 @@ def build(values: Mapping[str, str]) -> str:
     configure(values)
     if values["GOOGLE_CLOUD_PROJECT"] and values["LIBRA_MONITORING"] == "on":
         monitored.render(values, ROOT)
+    if values["GOOGLE_CLOUD_PROJECT"] and values["LIBRA_WAREHOUSE"] == "on":
+        warehouse.render(values, ROOT)
     services = [each for each, variable in WANTED_BY.items() if values[variable] != "off"]
     done = [_built(each) for each in (FUNCTIONS, *services)]
     notes = [

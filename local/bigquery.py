@@ -21,8 +21,8 @@ import httpx
 from local.emulated import Emulated
 from local.errors import StackError
 from local.process import Child, free_port
-from local.stack import ROOT, LocalStack
 
+ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "requirements" / "bigquery.txt"
 HOME = ROOT / "build" / "bigquery"
 """Its environment, and the home of its process: DuckDB keeps its extensions in `~/.duckdb`."""
@@ -78,48 +78,6 @@ class BigQuery(Emulated):
         with suppress(httpx.TransportError):
             return httpx.get(f"{self.url}/healthz", timeout=5).is_success
         return False
-
-
-class Warehouse:
-    """BigQuery beside the local stack. A context manager: up inside, gone after, with all tables.
-
-    Attributes:
-        bigquery: the emulator.
-    """
-
-    def __init__(self, stack: LocalStack) -> None:
-        """Nothing is started yet.
-
-        Raises:
-            StackError: the emulator cannot be installed, or is not where BIGQUERY_EMULATOR_HOST says.
-        """
-        if address := stack.environment.get(BigQuery.variable):
-            self.bigquery = BigQuery.attach(address)
-        else:
-            self.bigquery = BigQuery.prepare(stack.environment, stack.folder / "bigquery.txt", say=stack.say)
-
-    @property
-    def where(self) -> dict[str, str]:
-        """What there is, and its address."""
-        return {"BigQuery": f"{self.bigquery.url}   tables are gone when it stops"}
-
-    @property
-    def exports(self) -> dict[str, str]:
-        """What another terminal needs."""
-        return self.bigquery.exports
-
-    def __enter__(self) -> Self:
-        """Start it and wait until it is healthy; raises StackError."""
-        self.bigquery.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Stop it."""
-        self.bigquery.stop()
-
-    def ended(self) -> str | None:
-        """What to say if it ended by itself."""
-        return self.bigquery.ended
 
 
 def installed(

@@ -79,7 +79,7 @@ class Doors:
         Raises:
             StackError: the Pub/Sub emulator is not installed, or is not where PUBSUB_EMULATOR_HOST says.
         """
-        self._project = stack.project
+        self._stack = stack
         self._wanted = workers
         self._stop = ExitStack()
         if address := stack.environment.get(PubSub.variable):
@@ -104,6 +104,7 @@ class Doors:
         with ExitStack() as started:
             self.pubsub.start()
             started.callback(self.pubsub.stop)
+            self._stack.pubsub = self.pubsub
             self.workers.environment |= self.exports
             self.create()
             started.callback(self.workers.stop)
@@ -118,7 +119,7 @@ class Doors:
 
     def create(self) -> None:
         """Make the topics and subscriptions that are missing; after a restart, all of them."""
-        self.pubsub.create(self._project, self.sources)
+        self.pubsub.create(self._stack.project, self.sources)
 
     def ended(self) -> str | None:
         """What to say if a process ended by itself."""

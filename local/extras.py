@@ -2,9 +2,9 @@
 
 from typing import Protocol, Self
 
-from local.bigquery import Warehouse
 from local.doors import Doors
 from local.stack import LocalStack
+from local.warehouse import Warehouse
 
 
 class Extra(Protocol):
@@ -36,4 +36,4 @@ class Made(Protocol):
 
 
 EXTRAS: dict[str, Made] = {"doors": Doors, "bigquery": Warehouse}
-"""The names that `--with` takes."""
+"""The names that `--with` takes, in the order in which they are started: BigQuery streams from the doors."""

@@ -87,6 +87,15 @@ class PubSub(Emulated):
                 project, names.subscription, names.topic, deadLetterPolicy=dead, retryPolicy=retry
             )
 
+    def create_for_warehouse(self, project: str, sources: Iterable[str]) -> None:
+        """Make what the pipeline into the warehouse pulls; the topics are there.
+
+        Raises:
+            StackError: it refused.
+        """
+        for source in sources:
+            self._subscribe(project, Topics(source).warehouse, Topics(source).topic)
+
     def _subscribe(self, project: str, subscription: str, topic: str, **options: object) -> None:
         body = {
             "topic": f"projects/{project}/topics/{topic}",

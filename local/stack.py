@@ -23,6 +23,7 @@ from local.emulator import QUICK, Emulator
 from local.errors import StackError
 from local.faults import Faults
 from local.process import Child, free_port, wait_until
+from local.pubsub import PubSub
 from local.relay import PROBE
 from local.served import START_SECONDS, Served, answers
 from shared.settings import Settings
@@ -48,12 +49,12 @@ class LocalStack:
         emulator: the Firestore emulator.
         function: the function of the trigger for creations.
         changes: those for edits and deletions, by what happens; none without `edits`.
-        recompute: the recompute's function.
-        api: the API.
+        recompute, api: the recompute's function, and the API.
         environment: what each of its processes is given.
         relay: the address of the relay, `host:port`.
         folder: where the logs are; it goes with the stack, unless it was given or a start failed.
         say: called with what takes a while.
+        pubsub: the Pub/Sub that the doors brought; None: there are no doors.
     """
 
     def __init__(
@@ -102,6 +103,7 @@ class LocalStack:
         self._faults = faults or Faults()
         self._concurrency = concurrency
         self.say = say
+        self.pubsub: PubSub | None = None
         self.environment = dict(environment) | dict(settings or {}) | {"GOOGLE_CLOUD_PROJECT": project}
         Settings.from_environment(self.environment)  # before anything is looked for, or downloaded
         self._stop = ExitStack()

@@ -1,7 +1,8 @@
 """What Pub/Sub calls the way of a source's events: one place for those who publish, pull, deploy and replay.
 
-A topic has the name of its source. The worker pulls its subscription. Pub/Sub moves a message that was not
-acknowledged after `MAX_DELIVERIES` to the dead-letter topic, whose subscription keeps it for `libra replay`.
+A topic has the name of its source. The worker pulls its subscription, the pipeline into the warehouse another
+one. Pub/Sub moves a message that the worker has not acknowledged after `MAX_DELIVERIES` to the dead-letter
+topic, whose subscription keeps it for `libra replay`.
 """
 
 from dataclasses import dataclass
@@ -33,6 +34,11 @@ class Topics:
     def subscription(self) -> str:
         """What the worker pulls."""
         return f"{self.source}-worker"
+
+    @property
+    def warehouse(self) -> str:
+        """What the pipeline into the warehouse pulls."""
+        return f"{self.source}-warehouse"
 
     @property
     def dead(self) -> str:

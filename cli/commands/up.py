@@ -94,7 +94,7 @@ def command(
             say=click.echo,
         )
         running.enter_context(stack)
-        added = [running.enter_context(EXTRAS[name](stack)) for name in extras]
+        added = [running.enter_context(make(stack)) for name, make in EXTRAS.items() if name in extras]
         exported = {name: value for it in added for name, value in it.exports.items()}
         added.append(running.enter_context(Collector(stack, exported)))
         click.echo(_where(stack, added))

@@ -15,6 +15,7 @@ from deploy.steps.preflight import Preflight
 from deploy.steps.project import Backup, Database, Indexes, Rules, Services
 from deploy.steps.schedule import Schedule
 from deploy.steps.topics import TopicsStep
+from deploy.steps.warehouse import Warehouse
 from deploy.steps.worker import Worker
 
 STEPS: tuple[type[Step], ...] = (
@@ -31,6 +32,7 @@ STEPS: tuple[type[Step], ...] = (
     TopicsStep,
     Collector,
     Worker,
+    Warehouse,
     Board,
     Schedule,
     Backup,

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from deploy.gcloud import Change, CommandError, DeployError
-from deploy.google import MONITORED, NEEDED, ApiError, lacking
+from deploy.google import MONITORED, NEEDED, WAREHOUSED, ApiError, lacking
 from deploy.steps.base import Step
 from deploy.steps.board import Board
 
@@ -34,7 +34,8 @@ class Preflight(Step):
     def _permissions(self) -> None:
         try:
             watched = self.deployment.values["LIBRA_MONITORING"] == "on"
-            needed = NEEDED | (MONITORED if watched else {})
+            warehouse = self.deployment.values["LIBRA_WAREHOUSE"] == "on"
+            needed = NEEDED | (MONITORED if watched else {}) | (WAREHOUSED if warehouse else {})
             missing = lacking(self.deployment.google(), self.deployment.project, needed)
         except ApiError as error:
             command = ("gcloud", "projects", "test-iam-permissions", self.deployment.project)

@@ -22,6 +22,7 @@ SERVICES = (
     "pubsub.googleapis.com",
     "run.googleapis.com",
 )
+WAREHOUSE = ("bigquery.googleapis.com", "dataflow.googleapis.com")
 MONITORING = ("logging.googleapis.com", "monitoring.googleapis.com")
 
 
@@ -40,6 +41,8 @@ class Services(Step):
             wanted.append("secretmanager.googleapis.com")
         if deployment.values["LIBRA_BOARD"] != "off":
             wanted.append("firebasehosting.googleapis.com")
+        if deployment.values["LIBRA_WAREHOUSE"] == "on":
+            wanted += WAREHOUSE
         if deployment.values["LIBRA_MONITORING"] == "on":
             wanted += MONITORING
         listed = self.gcloud.look(

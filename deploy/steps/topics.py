@@ -30,7 +30,9 @@ class TopicsStep(Step):
     @property
     def _wanted(self) -> bool:
         values = self.deployment.values
-        return values["LIBRA_WORKER"] == "on" or values["LIBRA_COLLECTOR"] == "queue"
+        return "on" in (values["LIBRA_WORKER"], values["LIBRA_WAREHOUSE"]) or (
+            values["LIBRA_COLLECTOR"] == "queue"
+        )
 
     @property
     def title(self) -> str:
@@ -54,6 +56,9 @@ class TopicsStep(Step):
             yield from self._subscription(each.dead, each.dead, subscriptions.get(each.dead, {}))
             found = subscriptions.get(each.subscription, {})
             yield from self._subscription(each.subscription, each.topic, found, each.dead)
+            if self.deployment.values["LIBRA_WAREHOUSE"] == "on":
+                there = subscriptions.get(each.warehouse, {})
+                yield from self._subscription(each.warehouse, each.topic, there)
             # Pub/Sub itself moves a message to the dead letters: it publishes there, and acknowledges here.
             yield from granting(self, "topics", each.dead, agent, PUBLISHER)
             yield from granting(self, "subscriptions", each.subscription, agent, SUBSCRIBER)
@@ -63,8 +68,8 @@ class TopicsStep(Step):
         for kind in ("subscriptions", "topics"):
             there = self._listed(kind)
             for each in names():
-                first = each.subscription if kind == "subscriptions" else each.topic
-                for name in (first, each.dead):
+                first = (each.subscription, each.warehouse) if kind == "subscriptions" else (each.topic,)
+                for name in (*first, each.dead):
                     if name in there:
                         yield gcloud("pubsub", kind, "delete", name, self.deployment.in_project)
 

@@ -11,6 +11,7 @@ module "core" {
   secrets           = var.secrets
   enable_monitoring = var.enable_monitoring
   sources           = var.sources
+  warehouse         = var.warehouse
 }
 
 module "functions" {
@@ -64,7 +65,7 @@ module "windows" {
 
 module "doors" {
   source = "./modules/doors"
-  count  = var.collector != "off" || var.worker ? 1 : 0
+  count  = var.collector != "off" || var.worker || var.warehouse ? 1 : 0
 
   project_id       = var.project_id
   region           = var.region
@@ -83,8 +84,23 @@ module "doors" {
   worker_instances = var.worker_instances
   worker_messages  = var.worker_messages
   worker_memory    = var.worker_memory
+  warehouse        = var.warehouse
 
   depends_on = [module.core]
+}
+
+module "warehouse" {
+  source = "./modules/warehouse"
+  count  = var.warehouse ? 1 : 0
+
+  project_id = var.project_id
+  region     = var.region
+  dataset    = var.warehouse_dataset
+  time_zone  = var.time_zone
+  sources    = var.sources
+
+  # It pulls from the topics, which are named and not referred to: they may be deploy.sh's.
+  depends_on = [module.core, module.doors]
 }
 
 module "monitoring" {

@@ -409,6 +409,23 @@ variable "worker_memory" {
   }
 }
 
+variable "warehouse" {
+  description = "events and totals in BigQuery: the dataset, and the topics that its pipeline pulls"
+  type        = bool
+  default     = false
+}
+
+variable "warehouse_dataset" {
+  description = "the dataset's name"
+  type        = string
+  default     = "libra"
+
+  validation {
+    condition     = can(regex("^([A-Za-z0-9_]{1,1000})$", var.warehouse_dataset))
+    error_message = "warehouse_dataset: the dataset's name; allowed is what matches [A-Za-z0-9_]{1,1000}."
+  }
+}
+
 variable "enable_monitoring" {
   description = "metrics of the log lines, objectives, alert policies and a dashboard"
   type        = bool

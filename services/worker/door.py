@@ -8,11 +8,11 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
-from services.worker.messages import UnreadableError, accepted, decode, plain
 from shared.aggregation import Violation
 from shared.errors import StateError, StoreError
 from shared.intake import Intake, Outcome, Verdict
 from shared.log import logger
+from shared.messages import UnreadableError, accepted, decode, plain
 
 RECORDING = 4
 """Threads that record what is rejected, apart from the intake's: a flood of it does not hold up commits."""

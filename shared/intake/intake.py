@@ -4,12 +4,13 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from shared.aggregation import Home, Source, Violation, contribution
+from shared.aggregation import Home, Source
 from shared.errors import DeclarationError
 from shared.grouping import COMMIT_TIMEOUT, Figures, Groups, Outcome, Pace
 from shared.grouping.writes import refused
 from shared.intake.admission import Admission
 from shared.intake.verdict import Member, Verdict
+from shared.judgement import Refused, judge
 from shared.registry import Registry
 from shared.retry import Retry
 from shared.settings import Settings
@@ -51,7 +52,6 @@ class Intake:
             )
         self._store = store
         self._source = source
-        self._schema = source.schema
         self._home = home
         self._clock = clock
         self._pace = Pace(settings.linger, clock)
@@ -113,17 +113,11 @@ class Intake:
 
     def _member(self, event: object, sent: datetime | None) -> Member | Verdict:
         now = self._clock()
-        read = self._schema.admit(event, sent or now)
-        if isinstance(read, list):
-            return Verdict(Outcome.REJECTED, reasons=tuple(read))
-        counted = contribution(self._source, read.fields)
-        if counted.rejections:
-            reasons = (
-                Violation(
-                    one.field, f"one that it cannot ({one.reason})", f"a value that {one.aggregation} counts"
-                )
-                for one in counted.rejections
-            )
-            return Verdict(Outcome.REJECTED, read.id, reasons=tuple(reasons))
+        judged = judge(self._source, event, sent or now)
+        if isinstance(judged, Refused):
+            return Verdict(Outcome.REJECTED, judged.id, reasons=judged.reasons)
+        read = judged.event
         path = self._home.entry(read.document_id)
-        return Member(path=path, once=path, contribution=counted, since=now, size=read.size, event=read)
+        return Member(
+            path=path, once=path, contribution=judged.contribution, since=now, size=read.size, event=read
+        )

@@ -24,6 +24,7 @@ _METADATA = {"cloudfunctions": "google.cloud.functions.v2.OperationMetadata"}
 
 APIS = (
     "artifactregistry",
+    "bigquery",
     "cloudbilling",
     "cloudbuild",
     "cloudfunctions",
@@ -235,6 +236,7 @@ class GoogleApis:
             ("POST", r"run/v2/(projects/[^/]+/locations/[^/]+)/builds:submit"): lambda *_: {
                 "buildOperation": self._built()
             },
+            ("POST", r"(bigquery/bigquery/v2/.*/(?:datasets|tables))"): self._create_in_bigquery,
             ("POST", r"(logging/v2/projects/[^/]+/metrics)"): self._create_metric,
             ("POST", r"(monitoring/v3/projects/[^/]+/alertPolicies)"): self._create_policy,
             ("POST", r"(monitoring/v3/projects/[^/]+/services)"): self._create_service,
@@ -387,6 +389,12 @@ class GoogleApis:
     def _list_fields(self, request: Request, match: re.Match[str]) -> Json:
         wanted = "ttlConfig" if "ttlConfig" in request.query.get("filter", [""])[0] else "indexConfig"
         return {"fields": [it for it in self._under(match[1], "/fields/") if wanted in it]}
+
+    def _create_in_bigquery(self, request: Request, match: re.Match[str]) -> Json:
+        reference = request.body.get("tableReference") or request.body["datasetReference"]
+        name = reference.get("tableId") or reference["datasetId"]
+        self.resources[f"{match[1]}/{name}"] = dict(request.body)
+        return request.body
 
     def _create_account(self, request: Request, match: re.Match[str]) -> Json:
         email = f"{request.body['accountId']}@{self.project}.iam.gserviceaccount.com"

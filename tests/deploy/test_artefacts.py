@@ -1,6 +1,7 @@
 """Each artefact: its files, the packages that it imports, and what a cold start loads of ours."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -8,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from deploy import stage
+from deploy import locked, stage
 from deploy.closure import ClosureError, closure, finder
 from deploy.stage import ARTEFACTS, FUNCTIONS, ROOT, Artefact
 
+CODE = ("functions", "shared", "libra", "local", "cli", "deploy", "services", "pipelines", "tests")
 LISTS = Path(__file__).parent / "artefacts"
 PACKAGES = {
     "functions": {"cloudevents", "functions_framework", "google", "grpc", "starlette"},
@@ -53,6 +55,24 @@ def test_the_list_of_files_is_the_one_that_was_agreed(artefact: Artefact) -> Non
 def test_the_packages_are_the_ones_that_were_agreed(artefact: Artefact) -> None:
     """A new third-party import makes every cold start slower: it is decided, never an accident."""
     assert artefact.closure().outside == PACKAGES[artefact.name]
+
+
+def test_nothing_of_beam_reaches_a_function_or_a_service() -> None:
+    """Neither an import of Beam or of the pipelines, nor a package that is locked for the pipelines alone."""
+    for artefact in ARTEFACTS:
+        if artefact.name != "pipelines":
+            locked_for = {package.name for package in locked.python(ROOT / artefact.requirements)}
+            assert "apache-beam" not in locked_for, artefact.name
+            assert "apache_beam" not in artefact.closure().outside, artefact.name
+            assert not [name for name in artefact.closure().modules if name.startswith("pipelines")]
+
+
+def test_only_the_pipelines_and_their_tests_import_beam() -> None:
+    """Whoever imports it needs the pipelines' environment to start."""
+    imports = re.compile(r"^\s*(?:from|import) apache_beam\b", re.MULTILINE)
+    files = [file for top in CODE for file in (ROOT / top).rglob("*.py")]
+    found = {file.relative_to(ROOT).parts[:2] for file in files if imports.search(file.read_text("utf-8"))}
+    assert {parts for parts in found if parts[0] != "pipelines"} == {("tests", "pipelines")}
 
 
 @pytest.mark.parametrize("artefact", ARTEFACTS, ids=named)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from deploy import indexes, monitored
+from deploy import indexes, monitored, warehouse
 from deploy.parameters import SEPARATOR
 from tests.deploy.conftest import ROOT
 from tests.deploy.extract_schema import used
@@ -290,6 +290,36 @@ def test_the_same_worker(both: Deployed) -> None:
         }
 
 
+def test_the_same_warehouse(both: Deployed) -> None:
+    """The dataset and who may write to it; every column, partition and view."""
+    wanted = both.values["LIBRA_WAREHOUSE"] == "on"
+    where, asked = warehouse.dataset(both.values), warehouse.bodies(both.values)
+    for made in both.of("google_bigquery_dataset"):
+        body = warehouse.dataset_body(both.values)
+        assert (made["dataset_id"], made["location"]) == (where.name, body["location"])
+        access = [{"role": it["role"]} | _other(it, "role") for it in body["access"]]
+        assert [{_snake(key): value for key, value in it.items()} for it in access] == made["access"]
+    made_tables = {it["table_id"]: it for it in both.of("google_bigquery_table")}
+    assert made_tables.keys() == (asked.keys() if wanted else set())
+    for name, table in made_tables.items():
+        body = asked[name]
+        assert table["description"] == body["description"]
+        if "view" in body:
+            assert [it["query"] for it in table["view"]] == [body["view"]["query"]]
+        else:
+            assert json.loads(table["schema"]) == body["schema"]["fields"]
+            assert table["time_partitioning"] == [it for it in [body.get("timePartitioning")] if it], name
+            assert table["clustering"] == body.get("clustering", {}).get("fields")
+
+
+def _other(found: Json, name: str) -> Json:
+    return {key: value for key, value in found.items() if key != name}
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"[A-Z]", lambda it: f"_{it[0].lower()}", name)
+
+
 def test_the_same_monitoring(both: Deployed) -> None:
     """Every field of every file reaches its resource."""
     wanted = both.values["LIBRA_MONITORING"] == "on"
@@ -345,6 +375,8 @@ def test_nothing_is_planned_that_terraform_does_not_make(both: Deployed) -> None
     assert resources["google_cloud_run_v2_service"] == number("run deploy")
     assert resources["google_logging_metric"] == sent["metrics"]
     assert resources["google_monitoring_alert_policy"] == sent["alertPolicies"]
+    assert resources["google_bigquery_dataset"] == sent["datasets"]
+    assert resources["google_bigquery_table"] == sent["tables"]
     assert resources["google_monitoring_slo"] == sent["serviceLevelObjectives"]
     own = {"google_storage_bucket", "google_storage_bucket_object"}
     assert resources.keys() - own <= set(used())

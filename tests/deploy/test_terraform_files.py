@@ -126,6 +126,9 @@ GUARDED = {
     "google_pubsub_topic.topic",
     "google_pubsub_subscription.worker",
     "google_pubsub_subscription.dead",
+    "google_pubsub_subscription.warehouse",
+    "google_bigquery_dataset.warehouse",
+    "google_bigquery_table.table",
 }
 """What holds data, or guards it."""
 

@@ -40,6 +40,8 @@ GIVEN = {
     "LIBRA_WORKER_INSTANCES": "3",
     "LIBRA_WORKER_MESSAGES": "500",
     "LIBRA_WORKER_MEMORY": "1Gi",
+    "LIBRA_WAREHOUSE": "on",
+    "LIBRA_WAREHOUSE_DATASET": "events",
     "LIBRA_NOTIFY": "17,projects/other/notificationChannels/4",
     "LIBRA_RUNBOOK": "https://wiki.example/libra",
 }
@@ -54,6 +56,7 @@ CASES = {
         "LIBRA_API": "reader",
         "LIBRA_COLLECTOR": "direct",
         "LIBRA_WORKER": "off",
+        "LIBRA_WAREHOUSE": "off",
         "LIBRA_RULES": "keep",
         "LIBRA_PITR": "off",
     },
@@ -123,6 +126,7 @@ def everything(module: Module, account: Callable[[str], str], within: str = "") 
         text = text.replace("google_service_account.account.email", account(own))
         for known, name in (
             ("google_service_account.worker[0].email", "libra-worker"),
+            ("google_service_account.warehouse.email", "libra-warehouse"),
             ("module.service.email", "libra-api"),
             ("module.collector.email", "libra-collector"),
         ):

@@ -8,7 +8,6 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PURE = (
-    "services/worker/messages",
     "shared/aggregation",
     "shared/catalog",
     "shared/counting/billing",
@@ -16,11 +15,14 @@ PURE = (
     "shared/counting/cost",
     "shared/drift",
     "shared/errors",
+    "shared/judgement",
+    "shared/messages",
     "shared/parts",
     "shared/recompute/loss",
     "shared/recompute/standing",
     "shared/settings",
     "shared/topics",
+    "shared/warehouse",
     "shared/watermark",
     "shared/windows/paging",
     "shared/windows/questions",

@@ -8,3 +8,4 @@ variable "rules" { type = string }
 variable "secrets" { type = string }
 variable "enable_monitoring" { type = bool }
 variable "sources" { type = string }
+variable "warehouse" { type = bool }

@@ -1,6 +1,6 @@
 locals {
   # The sources that Libra writes itself: a topic has the name of its source.
-  sources = var.worker || var.collector == "queue" ? toset(["user_events", "signals"]) : toset([])
+  sources = var.worker || var.warehouse || var.collector == "queue" ? toset(["user_events", "signals"]) : toset([])
   topics  = toset(flatten([for source in local.sources : [source, "${source}-dead"]]))
   kept    = "604800s" # seven days
 

@@ -15,3 +15,4 @@ variable "worker_pool_name" { type = string }
 variable "worker_instances" { type = string }
 variable "worker_messages" { type = string }
 variable "worker_memory" { type = string }
+variable "warehouse" { type = bool }

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from services.worker.messages import UnreadableError, accepted, decode, plain
+from shared.messages import UnreadableError, accepted, decode, plain
 from shared.topics import ACCEPTED
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
