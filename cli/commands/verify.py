@@ -1,16 +1,24 @@
 """`libra verify`: compare the totals with the entries; for a pipeline or a pager."""
 
 import sys
+from functools import partial
 
 import click
 
-from cli.against import compared, plain, show_comparison
+from cli.against import (
+    compared,
+    compared_views,
+    plain,
+    plain_views,
+    show_comparison,
+    show_views,
+)
 from cli.commands.options import ending, source
 from cli.comparison import as_json, print_json, progress_line, show, strategy
 from cli.writing import connected
 from shared.catalog import sources
 from shared.counting import Strategy
-from shared.exports.places import PLACES
+from shared.exports.places import BIGQUERY, PLACES
 from shared.recompute import Recompute
 from shared.store import Query
 
@@ -33,16 +41,11 @@ def command(*, source: str, strategy: Strategy, place: str | None, as_json: bool
     it is late, or lost.
 
     --against compares the last export of the totals with Firestore, number by number. Firestore is read as of
-    the export's own instant, as long as it has that.
+    the export's own instant, as long as it has that. `--against bigquery` alone compares the views of the
+    warehouse (LIBRA_WAREHOUSE_DATASET) over the events that were streamed into it.
     """
     if place:
-        with ending(), connected() as (store, settings), progress_line(quiet=as_json) as progress:
-            where, found = compared(store, sources(settings)[source], place, progress)
-        if as_json:
-            print_json(plain(where, found))
-        else:
-            show_comparison(where, found)
-        sys.exit(1 if found.faults else 0)
+        sys.exit(_against(place, source, as_json=as_json))
     with ending(), connected() as (store, settings), progress_line(quiet=as_json) as progress:
         books = sources(settings)[source]
         report = Recompute(store, *books, settings, progress=progress).verify(strategy)
@@ -53,3 +56,20 @@ def command(*, source: str, strategy: Strategy, place: str | None, as_json: bool
         show(report, dry=True, unproven=unproven)
     if report.drift:
         sys.exit(1)
+
+
+def _against(place: str, source: str, *, as_json: bool) -> int:
+    """Compare with something else than the entries; the exit status."""
+    with ending(), connected() as (store, settings), progress_line(quiet=as_json) as progress:
+        books = sources(settings)[source]
+        if place == BIGQUERY:
+            where, views = compared_views(store, books)
+            said, show_it, faults = plain_views(where, views), partial(show_views, where, views), views.faults
+        else:
+            where, found = compared(store, books, place, progress)
+            said, show_it, faults = plain(where, found), partial(show_comparison, where, found), found.faults
+    if as_json:
+        print_json(said)
+    else:
+        show_it()
+    return 1 if faults else 0

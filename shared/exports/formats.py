@@ -11,9 +11,9 @@ from typing import Any, BinaryIO, Protocol, TypeAlias
 from shared.errors import ExportError
 from shared.exports.tables import Kind, Row, Table, Value, iso
 
-BUFFERED = 16 << 20
+BUFFERED = 4 << 20
 """Characters of text in a row group of Parquet, about: it is in memory until it is written."""
-BUFFERED_ROWS = 100_000
+BUFFERED_ROWS = 50_000
 READ_ROWS = 1_000
 
 

@@ -2,28 +2,19 @@
 
 import csv
 import json
-import re
-from collections.abc import Iterator
-from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
 import pyarrow.parquet
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from shared.aggregation import Aggregation, Cell, document_id, fold
-from shared.errors import ExportError, Transient
+from shared.aggregation import Cell, document_id, fold
+from shared.errors import ExportError
 from shared.exports import FORMATS, STEPS, compare
 from shared.exports.folder import Folder
-from shared.exports.formats import read, writer
-from shared.exports.tables import Column, Kind, Row, Table, Value, totals_table
-from shared.store import Delete, Document, Merge, Query
-from tests.support.declarations import aggregations
+from shared.exports.tables import totals_table
+from shared.store import Delete, Merge
 from tests.support.exporting import LARGE, ODD, advance, column, enlarge, rows, snapshot, world
-from tests.support.memory_store import MemoryStore
 from tests.support.recomputing import World
 
 CATEGORIES = "aggregates_categories"
@@ -247,78 +238,3 @@ def test_an_export_that_is_stopped_leaves_nothing(tmp_path: Path, step: str) -> 
     with pytest.raises(KeyboardInterrupt):
         Folder(str(tmp_path), "csv").save(snapshot(made, step=stop))
     assert {each.name for each in tmp_path.iterdir()} == {before, "libra-totals.json"}
-
-
-CELLS: dict[Kind, st.SearchStrategy[Value]] = {
-    "text": st.text(),
-    "integer": st.integers(-(2**63), 2**63 - 1),
-    "boolean": st.booleans(),
-    "time": st.datetimes(timezones=st.just(UTC)),
-    "json": st.text().map(lambda text: f"{{{json.dumps(text, ensure_ascii=False)}:{LARGE}}}"),
-}
-EVERY = Table("t", (Column("id", "text"), *(Column(kind, kind) for kind in CELLS)))
-some_rows = st.lists(st.tuples(st.text(), *(st.none() | each for each in CELLS.values())), max_size=5)
-
-
-@pytest.mark.parametrize("form", FORMATS)
-@settings(max_examples=40)
-@given(given_rows=some_rows)
-def test_any_row_comes_back_from_a_file(
-    form: str, given_rows: list[Row], tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    """Nothing is not the empty text; quotes, line ends and lone carriage returns are what they were."""
-    path = tmp_path_factory.getbasetemp() / f"rows.{form}"
-    with path.open("wb") as file, closing(writer(form, file, EVERY)) as out:
-        out.write(given_rows[:2])
-        out.write(given_rows[2:])
-    assert list(read(path, EVERY)) == given_rows
-
-
-@settings(max_examples=40)
-@given(aggregation=aggregations)
-def test_columns_of_any_declaration_differ(aggregation: Aggregation) -> None:
-    """In letters that SQL takes, whatever the fields and measures are called, and whatever their case."""
-    table = totals_table(aggregation)
-    assert len({name.lower() for name in table.names}) == len(table.names)
-    assert all(re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) for name in table.names)
-    assert table.names[0] == "id"
-
-
-def test_a_stream_that_breaks_off_goes_on_where_it_did(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """After any number of documents, and where one request ends: each comes once, in the order of ids."""
-    monkeypatch.setattr("shared.exports.snapshot.STREAM", 4)
-    made = world()
-    whole = MemoryStore.query
-    broken: list[int] = []
-
-    def query(self: MemoryStore, asked: Query, *, read_time: datetime | None = None) -> Iterator[Document]:
-        for number, document in enumerate(whole(self, asked, read_time=read_time)):
-            if number == len(broken) % 4 and len(broken) < 6:
-                broken.append(number)
-                raise Transient("the connection is gone")
-            yield document
-
-    monkeypatch.setattr(MemoryStore, "query", query)
-    target = Folder(str(tmp_path), "csv")
-    manifest = target.save(snapshot(made, "entries", page=3))
-    assert len(broken) == 6
-    assert [row[0] for row in rows(target, manifest)["libra_entries"]] == [
-        f"e{it:03}" for it in range(len(ODD))
-    ]
-
-
-def test_a_stream_that_brings_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """After six tries, with the store's own words."""
-    made = world()
-
-    def query(*_: object, **__: object) -> Iterator[Document]:
-        raise Transient("no connection")
-        yield
-
-    taken = snapshot(made)
-    monkeypatch.setattr(MemoryStore, "query", query)
-    with pytest.raises(Transient, match="no connection"):
-        Folder(str(tmp_path), "csv").save(taken)
-    assert list(tmp_path.iterdir()) == []
