@@ -148,7 +148,8 @@ class Snapshot:
     def _row(self, aggregation: Aggregation | None, document: Document) -> Row:
         if aggregation is None:
             return entry_row(document)
-        return total_row(aggregation, total_of(aggregation, document, self._proof))
+        one = total_of(aggregation, document, self._proof)
+        return total_row(aggregation, one, buckets=not self._home.self_written)
 
     def _documents(self, collection: str) -> Iterator[list[Document]]:
         """Every document by its id, a page at a time. A stream that breaks off goes on where it did."""

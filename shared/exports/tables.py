@@ -81,15 +81,20 @@ def entries_table(source: Source) -> Table:
     return Table(f"{source.name}_entries", (Column("id", "text"), *times, Column("data", "json")))
 
 
-def total_row(aggregation: Aggregation, one: Total) -> Row:
+def total_row(aggregation: Aggregation, one: Total, *, buckets: bool = True) -> Row:
     """A total as a row of `totals_table`.
+
+    Args:
+        aggregation: its declaration.
+        one: the total.
+        buckets: whether totals say what came after the watermark. Without, nothing tells what is proven.
 
     Raises:
         ExportError: a number of it has more than 64 bits.
     """
     key: tuple[Value, ...] = one.key if isinstance(one.key, tuple) else (one.key,) * len(aggregation.parts)
     columns = aggregation.columns
-    proven = one.exact_through is not None
+    proven = buckets and one.exact_through is not None
     numbers: tuple[Value, ...] = (
         *(one.values[name] for name in columns),
         *(one.extremes.get(each.name) for each in aggregation.extremes),

@@ -93,6 +93,23 @@ def test_a_table_that_no_export_made_is_left_alone(target: Target, url: str) -> 
         assert connection.execute(f"SELECT * FROM {CATEGORIES}").fetchall() == [("mine", 1)]
 
 
+@pytest.mark.parametrize("step", ["page written", "publish begun"])
+def test_an_export_that_is_stopped_changes_nothing(target: Target, step: str) -> None:
+    """Ctrl-C while rows are copied, and just before the commit."""
+    made = world(odd=False)
+    before = target.save(snapshot(made))
+    found = rows(target, before)
+    advance(made)
+
+    def stop(moment: str) -> None:
+        if moment == step:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        target.save(snapshot(made, step=stop))
+    assert (target.manifest("libra", "totals"), rows(target, before)) == (before, found)
+
+
 def test_a_reader_never_finds_half_a_snapshot(url: str) -> None:
     """Killed at each step and run again: one snapshot of the database is one snapshot of the totals."""
 

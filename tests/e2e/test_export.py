@@ -79,11 +79,16 @@ def test_an_export_agrees_with_firestore_until_a_total_is_changed(kitchen: Kitch
     found = json.loads(libra(kitchen, "verify", "--against", place, "--json"))
     assert (found["faults"], found["same_instant"], found["totals"]) == (0, True, len(ODD) + 4)
     assert "to the last entry" in libra(kitchen, "verify", "--against", place)
-    manifest = tmp_path / "books" / "libra-totals.json"
-    manifest.write_text(manifest.read_text("utf-8").replace('"demo-export', '"demo-other'), "utf-8")
     path = tmp_path / "books" / said["snapshot"] / "aggregates_actions.parquet"
     path.write_bytes(b"not this")
     assert "the file is damaged" in libra(kitchen, "verify", "--against", place, status=1)
+    manifest = tmp_path / "books" / "libra-totals.json"
+    manifest.write_text(manifest.read_text("utf-8").replace("/demo-export/", "/demo-other/"), "utf-8")
+    other = libra(kitchen, "verify", "--against", place, status=1)
+    assert (
+        "its totals are of projects/demo-other/databases/(default), and this is projects/demo-export/"
+        in other
+    )
 
 
 def test_a_total_that_is_wrong_in_the_export_is_named(kitchen: Kitchen, tmp_path: Path) -> None:
@@ -119,6 +124,8 @@ def test_what_cannot_be_exported_is_said_in_one_line(kitchen: Kitchen, tmp_path:
     assert "expected DIR, bigquery:" in libra(kitchen, "export", "--to", "gs://bucket", status=1)
     wrong = libra(kitchen, "export", "--to", "bigquery:d", "--format", "csv", status=2)
     assert "--format and --keep are for files, and bigquery:d is no DIR." in wrong
+    nowhere = libra(kitchen, "export", "--to", "postgres", status=2)
+    assert "LIBRA_POSTGRES_URL='': postgresql://user:password@host:port/database" in nowhere
     early = libra(kitchen, "export", "--source", "signals", "--to", str(tmp_path), status=1)
     assert "nothing is proven yet: run libra recompute first" in early
     assert "there is no export of the totals of libra" in libra(

@@ -1,6 +1,6 @@
-"""Exports that are killed at every step, each run again: `python -m tests.support.killed_exports PLACE`.
+"""Exports that are killed at every step, each run again. Its arguments are PLACE and OCCURRENCES.
 
-A process is forked for each step and each of its first two occurrences. It exports, and kills itself there.
+A process is forked for each step, and each of its first occurrences. It exports, and kills itself there.
 Then the same is exported again, to its end. Before each, the totals move. It prints a line for each: whether
 it was killed, the name of the snapshot that a reader finds after it, and the snapshot made in its second try.
 """
@@ -14,8 +14,6 @@ from collections.abc import Callable
 from shared.exports import STEPS, Snapshot, opened
 from tests.support.exporting import advance, snapshot, world
 from tests.support.recomputing import World
-
-OCCURRENCES = 2
 
 
 def deadly(step: str, occurrence: int) -> Callable[[str], None]:
@@ -57,11 +55,11 @@ def attempt(place: str, made: World, step: str, occurrence: int) -> tuple[bool, 
     return killed, taken.name
 
 
-def main(place: str) -> None:
+def main(place: str, occurrences: str) -> None:
     """See the module."""
     made = world(odd=False)
     for step in STEPS:
-        for occurrence in range(1, OCCURRENCES + 1):
+        for occurrence in range(1, int(occurrences) + 1):
             before = found(place)
             advance(made)
             killed, name = attempt(place, made, step, occurrence)

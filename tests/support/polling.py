@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,12 +23,19 @@ class Seen:
     snapshots: set[str] = field(default_factory=set)
 
 
-def poll(place: str, environment: Mapping[str, str], look: Callable[[], str | None]) -> Seen:
+def poll(
+    place: str,
+    environment: Mapping[str, str],
+    look: Callable[[], str | None],
+    *,
+    occurrences: int = 2,
+    pause: float = 0,
+) -> Seen:
     """Run the exports. All the while call ``look``, which names a snapshot that it found, and found whole."""
     seen = Seen()
     named = dict(os.environ) | {"GOOGLE_CLOUD_PROJECT": "demo-memory"} | dict(environment)
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.support.killed_exports", place],
+        [sys.executable, "-m", "tests.support.killed_exports", place, str(occurrences)],
         env=named | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -36,6 +44,7 @@ def poll(place: str, environment: Mapping[str, str], look: Callable[[], str | No
         try:
             while process.poll() is None:
                 seen.looks += 1
+                time.sleep(pause)
                 if name := look():
                     seen.snapshots.add(name)
             out, errors = process.communicate()

@@ -13,14 +13,17 @@ from hypothesis import strategies as st
 
 from shared.aggregation import Aggregation
 from shared.errors import Transient
-from shared.exports import FORMATS
+from shared.exports import FORMATS, Snapshot
 from shared.exports.folder import Folder
 from shared.exports.formats import read, writer
 from shared.exports.tables import Column, Kind, Row, Table, Value, totals_table
 from shared.store import Document, Query
+from shared.warehouse.views import key_columns
+from tests.support.admitting import Desk, click
 from tests.support.declarations import aggregations
 from tests.support.exporting import LARGE, ODD, rows, snapshot, world
 from tests.support.memory_store import MemoryStore
+from tests.support.recomputing import Clock
 
 CELLS: dict[Kind, st.SearchStrategy[Value]] = {
     "text": st.text(),
@@ -95,3 +98,30 @@ def test_a_stream_that_brings_nothing_is_given_up(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(Transient, match="no connection"):
         Folder(str(tmp_path), "csv").save(taken)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_self_written_source_is_exported_with_its_composite_keys(tmp_path: Path) -> None:
+    """Without buckets no column claims to be proven. The entries are those of the watermark."""
+    clock = Clock()
+    desk = Desk(MemoryStore(clock), clock=clock, sleep=clock.sleep)
+    desk.admit(click(1, at=clock.now), click(2, at=clock.now, user="a|b/c"), click(3, at=clock.now, user=...))
+    clock.sleep(60)
+    desk.run()
+    clock.sleep(60)
+    desk.admit(click(4, at=clock.now))
+    target = Folder(str(tmp_path), "parquet")
+    taken = [
+        Snapshot(desk.store, desk.source, desk.home, what, sleep=clock.sleep)
+        for what in ("totals", "entries")
+    ]
+    totals, entries = map(target.save, taken)
+    by_user = {row[0]: row[1:7] for row in rows(target, totals)["by_user"]}
+    assert by_user == {
+        "u|open": ("u", "open", 2, 2, None, None),
+        "a%7Cb%2Fc|open": ("a|b/c", "open", 1, 1, None, None),
+    }
+    names = {each.table.name: each.table.names for each in totals.tables}
+    assert names["by_user"][:5] == ("id", "user", "type", "count", "n")
+    for aggregation in desk.source.aggregations:
+        assert names[aggregation.name][1:][: len(aggregation.parts)] == key_columns(aggregation)
+    assert len(rows(target, entries)["clicks_entries"]) == 3

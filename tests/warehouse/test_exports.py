@@ -120,6 +120,24 @@ def test_a_transaction_that_fails_changes_no_table(target: Target, asked: BigQue
     assert rows(target, before) == found
 
 
+def test_an_export_that_is_stopped_leaves_nothing(target: Target, asked: BigQuery) -> None:
+    """Ctrl-C once the second table is loaded: what is beside is removed, what was there stays."""
+    made = world(odd=False)
+    before = target.save(snapshot(made))
+    seen: list[str] = []
+
+    def stop(moment: str) -> None:
+        seen.append(moment)
+        if seen.count("table written") == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        target.save(snapshot(made, step=stop))
+    names = asked.query(f"SELECT table_name FROM `{asked.project}.books`.INFORMATION_SCHEMA.TABLES")
+    assert [name for (name,) in names if "_loading_" in str(name)] == []
+    assert target.manifest("libra", "totals") == before
+
+
 def test_a_reader_never_finds_half_a_snapshot(bigquery: Emulator, asked: BigQuery) -> None:
     """Killed at each step and run again: one query finds one snapshot."""
 
@@ -143,4 +161,5 @@ def test_a_reader_never_finds_half_a_snapshot(bigquery: Emulator, asked: BigQuer
         return None
 
     environment = bigquery.exports | {"GOOGLE_CLOUD_PROJECT": asked.project}
-    check(poll("bigquery:books", environment, look), without=("published half",))
+    seen = poll("bigquery:books", environment, look, occurrences=1, pause=0.1)
+    check(seen, without=("published half",))
