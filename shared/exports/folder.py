@@ -58,7 +58,8 @@ class Folder:
             finally:
                 os.close(lock)
             snapshot.step("published half")
-            self._publish(self._folder / _latest(manifest.source, manifest.what), manifest)
+            with _locked(self._folder):  # else another export sweeps the file away before it has its name
+                self._publish(self._folder / _latest(manifest.source, manifest.what), manifest)
             snapshot.step("published")
             self._prune(manifest)
         return manifest
@@ -162,7 +163,7 @@ def _lock(folder: Path) -> int:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Alone in a folder: between `mkdir` and its lock, a snapshot looks like one whose process is dead."""
+    """Alone in a folder: a snapshot without its lock yet looks like one whose process is dead."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

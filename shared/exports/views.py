@@ -4,9 +4,11 @@ The warehouse holds events, Firestore counts entries, and no clock is common to 
 twice: a total that moves between the two reads proves nothing.
 """
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from shared.aggregation import Aggregation, Home, Key, KeyPart, Source, document_id
 from shared.errors import ExportError
@@ -42,7 +44,14 @@ class ViewComparison:
     """The first `KEPT`."""
 
 
-def compare_views(bigquery: BigQuery, store: Store, source: Source, home: Home) -> ViewComparison:
+def compare_views(
+    bigquery: BigQuery,
+    store: Store,
+    source: Source,
+    home: Home,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+) -> ViewComparison:
     """Compare every total of a source with the view of its aggregation. Zero and none are the same.
 
     Each total of an aggregation is in memory once. It costs a read for each total, and one for each that
@@ -52,12 +61,10 @@ def compare_views(bigquery: BigQuery, store: Store, source: Source, home: Home) 
         ExportError: BigQuery refuses: the views are not there, for example.
         StoreError: Firestore cannot be read.
     """
-    now = RETRY.call(lambda: proof(store, source, home), lambda _: None)
+    now = RETRY.call(lambda: proof(store, source, home), sleep)
     result = ViewComparison(now.at, now.watermark, _newest(bigquery, source))
     for aggregation in source.aggregations:
-        query = Query(home.collection(aggregation.name))
-        documents = {it.path: it for it in store.query(query, read_time=now.at)}
-        stored = {path: _numbers(aggregation, it) for path, it in documents.items()}
+        stored = RETRY.call(partial(_stored, store, home, aggregation, now.at), sleep)
         viewed = {
             f"{home.collection(aggregation.name)}/{document_id(key)}": numbers
             for key, numbers in _viewed(bigquery, aggregation).items()
@@ -68,7 +75,7 @@ def compare_views(bigquery: BigQuery, store: Store, source: Source, home: Home) 
         )
         for first in range(0, len(differ), GROUP):
             group = differ[first : first + GROUP]
-            for path, again in zip(group, store.get(group), strict=True):
+            for path, again in zip(group, RETRY.call(partial(store.get, group), sleep), strict=True):
                 later = _numbers(aggregation, again) if again else {}
                 _judge(result, path, viewed.get(path, {}), stored.get(path, {}), later)
     return result
@@ -93,6 +100,13 @@ def _judge(
                 result.differences.append(
                     Difference(path, column, viewed.get(column, 0), after.get(column, 0))
                 )
+
+
+def _stored(
+    store: Store, home: Home, aggregation: Aggregation, read_time: datetime
+) -> dict[str, dict[str, int]]:
+    found = store.query(Query(home.collection(aggregation.name)), read_time=read_time)
+    return {document.path: _numbers(aggregation, document) for document in found}
 
 
 def _numbers(aggregation: Aggregation, document: Document) -> dict[str, int]:

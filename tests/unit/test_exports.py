@@ -2,6 +2,7 @@
 
 import csv
 import json
+import threading
 from pathlib import Path
 
 import duckdb
@@ -159,6 +160,26 @@ def test_a_snapshot_that_is_being_written_is_not_swept(tmp_path: Path) -> None:
 
     first = Folder(str(tmp_path), "csv").save(snapshot(made, step=step)).snapshot
     assert {each.parent.name for each in tmp_path.glob("*/manifest.json")} == {first, other[0]}
+
+
+def test_a_manifest_that_is_being_published_is_not_swept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An export that begins at that moment waits until the manifest has its name."""
+    made, whole, threads = world(odd=False), Path.replace, list[threading.Thread]()
+    taken = snapshot(made)
+
+    def replace(path: Path, name: Path) -> Path:
+        if name.name == "libra-totals.json" and not threads:
+            threads.append(threading.Thread(target=Folder(str(tmp_path), "csv").save, args=(taken,)))
+            threads[0].start()
+            threads[0].join(0.5)
+        return whole(path, name)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    first = Folder(str(tmp_path), "csv").save(snapshot(made)).snapshot
+    threads[0].join(60)
+    assert {each.parent.name for each in tmp_path.glob("*/manifest.json")} == {first, taken.name}
 
 
 def test_a_comparison_names_every_number_that_differs(tmp_path: Path) -> None:

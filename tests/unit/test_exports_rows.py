@@ -16,6 +16,7 @@ from shared.errors import Transient
 from shared.exports import FORMATS, Snapshot
 from shared.exports.folder import Folder
 from shared.exports.formats import read, writer
+from shared.exports.snapshot import Tally
 from shared.exports.tables import Column, Kind, Row, Table, Value, totals_table
 from shared.store import Document, Query
 from shared.warehouse.views import key_columns
@@ -125,3 +126,23 @@ def test_a_self_written_source_is_exported_with_its_composite_keys(tmp_path: Pat
     for aggregation in desk.source.aggregations:
         assert names[aggregation.name][1:][: len(aggregation.parts)] == key_columns(aggregation)
     assert len(rows(target, entries)["clicks_entries"]) == 3
+
+
+def test_no_more_than_a_page_is_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many documents a request reads: the next is taken when the rows before it were."""
+    made, whole = world(), MemoryStore.query
+    taken: list[int] = []
+
+    def query(self: MemoryStore, asked: Query, *, read_time: datetime | None = None) -> Iterator[Document]:
+        for document in whole(self, asked, read_time=read_time):
+            taken.append(1)
+            yield document
+
+    ahead = snapshot(made, "entries", page=3)
+    monkeypatch.setattr(MemoryStore, "query", query)
+    (table,) = ahead.tables
+    given = 0
+    for page in ahead.pages(table, Tally()):
+        given += len(page)
+        assert (len(taken), len(page) <= 3) == (given, True)
+    assert given == len(ODD)
