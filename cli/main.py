@@ -26,6 +26,7 @@ COMMANDS = {  # in the order of the help: name, module of cli.commands
     "rejected": "rejected",
     "keys": "keys",
     "archive": "archive",
+    "export": "export",
     "compact": "compact",
     "aggregation": "aggregation",
     "pipeline": "pipeline",

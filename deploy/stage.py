@@ -93,7 +93,7 @@ WORKER = Artefact(
 PIPELINES = Artefact(
     "pipelines",
     ".",
-    ("pipelines.__main__", "pipelines.count", "pipelines.recompute"),
+    ("pipelines.__main__", "pipelines.count", "pipelines.events_to_bigquery", "pipelines.recompute"),
     "pipelines/requirements.txt",
     served=("main",),
     image="pipelines/Dockerfile",

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-PIPELINES = ("count", "recompute")
+PIPELINES = ("count", "events_to_bigquery", "recompute")
 """The modules of `pipelines` that can be started; each has a `main` that takes arguments."""
 
 

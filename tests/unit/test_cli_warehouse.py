@@ -10,8 +10,8 @@ from click.testing import CliRunner
 from cli.commands import warehouse
 from cli.main import main
 from shared.aggregation import Cell
-from shared.catalog import self_written
 from shared.registry import Registry
+from shared.schemas import self_written
 from shared.settings import Settings
 from tests.support.memory_store import MemoryStore
 
