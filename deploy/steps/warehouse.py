@@ -16,7 +16,10 @@ from deploy.steps.topics import SUBSCRIBER, names
 from deploy.steps.topics import granting as granting_pubsub
 from deploy.warehouse import ACCOUNT, BUILT, CONFIG, bodies, dataset, dataset_body, path, where_is
 
-GRANTS: Grants = [("roles/dataflow.worker", ACCOUNT)]
+GRANTS: Grants = [
+    ("roles/dataflow.worker", ACCOUNT),
+    ("roles/artifactregistry.reader", ACCOUNT),  # workers start from the pipelines' image
+]
 VIEWER = "roles/pubsub.viewer"
 """Dataflow looks at a subscription before it pulls it."""
 
