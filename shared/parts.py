@@ -22,12 +22,15 @@ from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-MOST = 2**53
-"""The largest value: Lua counts with doubles, and every whole number up to here is one."""
+MOST = 2**53 - 1
+"""The largest value: Lua counts with doubles, and tells every whole number up to here from its neighbours."""
 MERCHANT_LENGTH, METRIC_LENGTH = 256, 100
 """The most characters of a merchant's id and of a metric's name."""
 AHEAD = timedelta(hours=1)
 """How far an hour may begin after now: a clock may be wrong by that much."""
+KEEP = timedelta(hours=3)
+"""How long an application keeps an hour's counts after its end, to send them again if Redis loses them. A
+flush deletes them from Redis an hour later than that, so that nobody takes a deletion for a loss."""
 
 HOUR = timedelta(hours=1)
 _LABEL = "%Y-%m-%dT%H:%MZ"
@@ -159,7 +162,9 @@ def part_field(metric: str, incarnation: str) -> str:
 
 
 def parts_pattern(merchant: str | None = None, day: date | None = None) -> str:
-    """What SCAN matches, for all parts or those of a merchant or a date."""
+    """What SCAN matches, for all parts or those of a merchant or a date; for all, also what only looks so."""
+    if merchant is None and day is None:
+        return "usage-parts:*"
     literal = re.sub(r"[*?\[\]\\^]", lambda found: f"\\{found[0]}", escape(merchant)) if merchant else "*"
     return f"usage-parts:{{{literal}}}:{day or '*'}:*"
 
