@@ -28,6 +28,7 @@ COMMANDS = {  # in the order of the help: name, module of cli.commands
     "archive": "archive",
     "compact": "compact",
     "aggregation": "aggregation",
+    "usage": "usage",
     "cost": "cost",
     "drill": "drill",
 }

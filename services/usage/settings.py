@@ -9,6 +9,9 @@ from shared.parts import KEEP, flaw
 from shared.settings import Settings
 
 CLOSE_SECONDS = 3_600
+EVERY_SECONDS = 300
+KEPT_SECONDS = int(KEEP.total_seconds())
+"""An application keeps a count for that long: within it, it is flushed, and its hour is sealed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,9 @@ class UsageSettings:
     metrics: frozenset[str] | None = None
     """`LIBRA_USAGE_METRICS`, by commas: the metrics that are declared; None: any."""
 
+    every: timedelta = timedelta(seconds=EVERY_SECONDS)
+    """`LIBRA_USAGE_EVERY_SECONDS`: how often the scheduler flushes."""
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "UsageSettings":
         """Read and check every variable.
@@ -37,8 +43,9 @@ class UsageSettings:
             Settings.from_environment(environment),
             _given(environment, "LIBRA_REDIS_URL", "redis://127.0.0.1:6379/0"),
             _given(environment, "LIBRA_POSTGRES_URL", "postgresql://user@127.0.0.1:5432/database"),
-            _close("LIBRA_USAGE_CLOSE_SECONDS", environment.get("LIBRA_USAGE_CLOSE_SECONDS", "")),
+            _seconds(environment, "LIBRA_USAGE_CLOSE_SECONDS", CLOSE_SECONDS, 0),
             _metrics("LIBRA_USAGE_METRICS", environment.get("LIBRA_USAGE_METRICS", "")),
+            _seconds(environment, "LIBRA_USAGE_EVERY_SECONDS", EVERY_SECONDS, 1),
         )
 
 
@@ -49,14 +56,13 @@ def _given(environment: Mapping[str, str], variable: str, example: str) -> str:
     return found
 
 
-def _close(variable: str, value: str) -> timedelta:
-    found, most = value.strip() or str(CLOSE_SECONDS), int(KEEP.total_seconds())
-    if not (found.isascii() and found.isdigit() and int(found) <= most):
-        raise SettingError(
-            variable,
-            found,
-            f"a whole number of seconds from 0 to {most}: an application keeps a count that long",
+def _seconds(environment: Mapping[str, str], variable: str, default: int, least: int) -> timedelta:
+    found = environment.get(variable, "").strip() or str(default)
+    if not (found.isascii() and found.isdigit() and least <= int(found) <= KEPT_SECONDS):
+        allowed = (
+            f"a whole number of seconds from {least} to {KEPT_SECONDS}: applications keep a count that long"
         )
+        raise SettingError(variable, found, allowed)
     return timedelta(seconds=int(found))
 
 

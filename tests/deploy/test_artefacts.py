@@ -24,8 +24,15 @@ PACKAGES = {
         "starlette",
     },
     "worker": {"google", "grpc"},
+    "usage": {"psycopg", "psycopg_pool", "redis"},
 }
-LATE: dict[str, set[str]] = {"functions": set(), "api": set(), "collector": set(), "worker": set()}
+LATE: dict[str, set[str]] = {
+    "functions": set(),
+    "api": set(),
+    "collector": set(),
+    "worker": set(),
+    "usage": set(),
+}
 """Modules of ours that are deployed, and that importing the entry modules does not load."""
 LOADED = """
 import importlib, json, sys
