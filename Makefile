@@ -22,11 +22,11 @@ $(STAMP): requirements/dev.txt pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: $(STAMP) ## Run the main job: two weeks of a restaurant chain through the real trigger, checked to be exact
-	$(BIN)/libra demo
+demo: $(STAMP) ## Run the main job: two weeks of a restaurant chain through the real trigger, checked to be exact (ACT=usage for usage metering)
+	$(BIN)/libra demo $(ACT)
 
-up: $(STAMP) ## Start the local stack: Firestore emulator, functions, the relay between them, the API and the collector
-	$(BIN)/libra up
+up: $(STAMP) ## Start the local stack: Firestore emulator, functions, the relay between them, the API and the collector (WITH=doors,usage for more)
+	$(BIN)/libra up $(if $(WITH),--with $(WITH))
 
 test: $(STAMP) ## Run the tests of CI
 	$(BIN)/pytest -n 3 --dist loadfile --cov --cov-fail-under=100

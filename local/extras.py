@@ -4,6 +4,7 @@ from typing import Protocol, Self
 
 from local.doors import Doors
 from local.stack import LocalStack
+from local.usage import Usage
 
 
 class Extra(Protocol):
@@ -34,5 +35,5 @@ class Made(Protocol):
         """Nothing is started yet; raises StackError where something is not installed."""
 
 
-EXTRAS: dict[str, Made] = {"doors": Doors}
+EXTRAS: dict[str, Made] = {"doors": Doors, "usage": Usage.of}
 """The names that `--with` takes."""
