@@ -116,16 +116,16 @@ def closed_through(now: datetime, after: timedelta) -> datetime:
 
 def flaw(merchant: object, metric: object) -> str | None:
     """Why nothing can be counted under these names; None: it can."""
-    for what, value, most in (
-        ("merchant", merchant, MERCHANT_LENGTH),
-        ("metric", metric, METRIC_LENGTH),
-    ):
-        if not isinstance(value, str):
-            return f"the {what} is {type(value).__name__}: a string of 1 to {most} characters is allowed"
-        if not 1 <= len(value) <= most:
-            return f"the {what} has {len(value)} characters: 1 to {most} are allowed"
-        if "\0" in value or not _encodes(value):
-            return f"the {what} {value[:50]!r} holds a NUL or a lone surrogate, which PostgreSQL cannot store"
+    return _flaw("merchant", merchant, MERCHANT_LENGTH) or _flaw("metric", metric, METRIC_LENGTH)
+
+
+def _flaw(what: str, value: object, most: int) -> str | None:
+    if not isinstance(value, str):
+        return f"the {what} is {type(value).__name__}: a string of 1 to {most} characters is allowed"
+    if not 1 <= len(value) <= most:
+        return f"the {what} has {len(value)} characters: 1 to {most} are allowed"
+    if "\0" in value or not _encodes(value):
+        return f"the {what} {value[:50]!r} holds a NUL or a lone surrogate, which PostgreSQL cannot store"
     return None
 
 
@@ -189,7 +189,7 @@ def place(key: bytes) -> Place | Unreadable:
     except ValueError:
         return Unreadable(text, "", "", f"{found[2]}:{found[3]} is no date and hour")
     merchant = _unescape(found[1])
-    if wrong := flaw(merchant, "any"):
+    if wrong := _flaw("merchant", merchant, MERCHANT_LENGTH):
         return Unreadable(text, "", "", wrong)
     if abs(datetime(day.year, day.month, day.day, 12, tzinfo=UTC) - hour) > timedelta(hours=27):
         return Unreadable(text, "", "", f"the hour {found[3]} is not of the date {found[2]} in any time zone")
@@ -223,7 +223,7 @@ def read(
     elif at.hour > now + AHEAD:
         reason = f"the hour begins after {now:%Y-%m-%dT%H:%MZ}, in the future: a clock is wrong"
     else:
-        reason = flaw(at.merchant, metric)
+        reason = _flaw("metric", metric, METRIC_LENGTH)
     if reason is not None:
         key = parts_key(at.merchant, Hour(at.hour, at.date))
         return Unreadable(key, name[:400], value[:200], reason)

@@ -43,7 +43,7 @@ end
 return before
 """
 """Raise the parts of one hash, and add each gain to its counter. A counter that is no number stays as it is:
-it is only read, and never billed. The text is sent each time: a cluster's pipeline knows no EVALSHA."""
+it is only read, and never billed. The text is sent each time: a cluster's pipeline has no EVALSHA."""
 
 FORGET = """
 local gone = 0
@@ -119,7 +119,7 @@ class Counters:
                     *(counter_key(merchant, hour.date, it[0]) for it in values),
                 ]
                 given = [it for metric, name, value in values for it in (part_field(metric, name), value)]
-                pipeline.eval(RAISE, len(keys), *keys, COUNTER_SECONDS, *given)
+                pipeline.execute_command("EVAL", RAISE, len(keys), *keys, COUNTER_SECONDS, *given)
             answers = pipeline.execute(raise_on_error=False)
         return [self._of(it) if isinstance(it, RedisError) else [int(each) for each in it] for it in answers]
 
@@ -174,7 +174,7 @@ class Counters:
         with _translated(self.server):
             pipeline = self._client.pipeline(transaction=False)
             for key, fields in read:
-                pipeline.eval(FORGET, 1, key, *(it for pair in fields for it in pair))
+                pipeline.execute_command("EVAL", FORGET, 1, key, *(it for pair in fields for it in pair))
             return sum(pipeline.execute())
 
     def evict(self, keys: Iterable[bytes]) -> None:

@@ -133,7 +133,7 @@ class Counts:
         return count
 
     def due(self) -> list[Count]:
-        """The counts to be sent: each goes to `values`, or to `put_back`."""
+        """The counts to be sent: each goes to `values`, or back to `put_back`."""
         with self._lock:
             taken, self._dirty = self._dirty, []
             return taken
@@ -147,10 +147,15 @@ class Counts:
         count.dirty = False
         return Value(count, count.value, count.confirmed)
 
-    def put_back(self, counts: Iterable[Count]) -> None:
-        """They were not confirmed: they are due again."""
+    def put_back(self, unsent: list[Count], unconfirmed: Iterable[Count] = ()) -> None:
+        """They are due again: what `values` was not asked of, and what was sent and not confirmed."""
         with self._lock:
-            for count in counts:
+            self._dirty += unsent
+            self._mark(unconfirmed)
+
+    def _mark(self, counts: Iterable[Count]) -> None:
+        for count in counts:
+            if not count.dirty:  # otherwise it was counted meanwhile, and is due already
                 count.dirty = True
                 self._dirty.append(count)
 
@@ -164,10 +169,7 @@ class Counts:
     def send_all_again(self) -> None:
         """Send every count that is kept: Redis may have lost one."""
         with self._lock:
-            for count in (it for counted in self._hours.values() for it in counted.all):
-                if not count.dirty:
-                    count.dirty = True
-                    self._dirty.append(count)
+            self._mark(it for counted in self._hours.values() for it in counted.all)
 
     def forget(self) -> None:
         """Forget confirmed counts of hours that ended long ago; of every hour, where memory is half full."""

@@ -30,19 +30,20 @@ class Sender:
     def send(self) -> StoreError | None:
         """Send all that is due now; why some of it could not be sent, which stays due."""
         due = self._counts.due()
-        refused: list[Count] = []
+        unconfirmed: list[Count] = []
         failed: StoreError | None = None
         try:
             while due:
-                batch = self._counts.values(due[-BATCH:])
-                not_raised, error = self._raise(batch)
+                sent = due[-BATCH:]
                 del due[-BATCH:]
-                refused += not_raised
+                unconfirmed += sent
+                refused, error = self._raise(self._counts.values(sent))
+                unconfirmed[-len(sent) :] = refused
                 failed = error or failed
         except StoreError as error:
             failed = error
         finally:
-            self._counts.put_back(due + refused)
+            self._counts.put_back(due, unconfirmed)
         self._counts.forget()
         return failed
 

@@ -1,7 +1,10 @@
 """The flush between a real Valkey and a real PostgreSQL; the tables taken over with the rows they hold."""
 
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
+from typing import cast
 
 import pytest
 
@@ -10,7 +13,7 @@ from services.usage.books import Books, Drift
 from services.usage.counters import Counters, Raise
 from services.usage.flush import Asked, Flush
 from shared.errors import MassLoss, MigrationError, StoreError, Transient
-from shared.parts import MOST, Hour, hour_of, parts_key
+from shared.parts import MOST, Hour, Name, Part, hour_of, parts_key
 from shared.postgres import Postgres
 from shared.retry import Retry
 from shared.settings import UTC as ZONE
@@ -24,6 +27,14 @@ OLD = """
 CREATE TABLE merchant_usage (id serial PRIMARY KEY, merchant_id varchar(64), date date,
   metric_type varchar(32), metric_value integer, created_at timestamptz DEFAULT now());
 """
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -111,6 +122,39 @@ def test_hours_are_sealed_and_then_deleted_from_redis(
             lambda it, view=view: it.execute(f"SELECT * FROM merchant_usage_{view}").fetchall()  # type: ignore[misc]  # noqa: S608
         )
         assert found == [("acme", begin, "requests", 8, False)]
+
+
+def test_a_seal_waits_for_the_joins_that_are_under_way(postgres: Postgres, books: Books) -> None:
+    """A join that has looked at the watermark raises its parts before the watermark moves."""
+    name = Name("acme", NOON.date(), "requests", NOON, "i1")
+    done: list[str] = []
+
+    def join() -> None:
+        books.join([Part(name, 5)])
+        done.append("join")
+
+    def seal() -> None:
+        books.seal(AT_NOON.end)
+        done.append("seal")
+
+    def waiting() -> int:
+        statement = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        ((found,),) = postgres.transaction(lambda it: it.execute(statement).fetchall())
+        return cast("int", found)
+
+    threads = [threading.Thread(target=join), threading.Thread(target=seal)]
+    with postgres._pool.connection() as holding:
+        holding.execute("INSERT INTO usage_part VALUES (%s, %s, %s, %s, %s, 1)", name)
+        threads[0].start()
+        wait_until(lambda: waiting() == 1)
+        threads[1].start()
+        wait_until(lambda: waiting() == 2 or bool(done))
+        assert done == []
+        holding.rollback()
+    for each in threads:
+        each.join(60)
+    assert sorted(done) == ["join", "seal"]
+    assert books.read_back([Part(name, 5)]) == [Part(name, 5)]
 
 
 def test_what_cannot_be_read_is_set_aside_and_stops_nothing(redis: Counters, books: Books) -> None:

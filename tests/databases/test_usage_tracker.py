@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from local.databases import ValkeyServer
+from local.process import free_port
 from services.usage.counters import Counters
 from services.usage.tracker import UsageTracker
 from shared.errors import Invalid, Overloaded, SettingError
@@ -192,6 +193,29 @@ def test_a_counter_of_the_wrong_type_costs_no_count(redis: Counters, valkey_serv
     assert tracker.close()
     assert total(redis) == 2
     assert redis._client.get(counter) == b"five"
+
+
+def test_a_cluster_takes_the_keys_of_a_merchant_together(tmp_path: Path) -> None:
+    """The script touches two keys, which a cluster allows only in one slot: here, of one node."""
+    bus = ("--cluster-port", str(free_port()))
+    with ValkeyServer(tmp_path, "--cluster-enabled", "yes", *bus) as server:
+        alone = Counters.connect(server.url)
+        alone._client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16_383)
+        until(lambda: "'ok'" in str(alone._client.execute_command("CLUSTER INFO")), "the cluster is up")
+        url = server.url.replace("redis://", "redis+cluster://")
+        odd = ("acme", "a}b{c", "}", "{}", "x:y", "é" * 256)
+        with UsageTracker(url, interval=OFTEN) as tracker:
+            for merchant in odd * 3:
+                tracker.track(merchant, "requests")
+        cluster = Counters.connect(url)
+        assert [value for _, value in parts(cluster)] == [3] * len(odd)
+        for page in cluster.scan():
+            assert cluster.forget(
+                [(key, fields) for key, fields in cluster.read(page) if isinstance(fields, list)]
+            )
+        assert parts(cluster) == []
+        for each in (alone, cluster):
+            each.close()
 
 
 def test_a_fork_counts_for_itself(redis: Counters, valkey_server: ValkeyServer) -> None:
