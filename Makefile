@@ -7,11 +7,12 @@ STAMP := $(VENV)/.installed
 TOOLS := node_modules/.package-lock.json
 FUZZER := $(VENV)/.fuzzer
 BROWSER := $(VENV)/.browser
+BEAM := .venv-pipelines/.installed
 CHECKOV := build/checkov/.installed
 BOARD := build/board/index.html
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check check-terraform audit format lock clean stage emulate test-firebase board test-board screenshots measure-board simulate bench faults fuzz soak mutate swagger
+.PHONY: help demo up test check check-terraform audit format lock clean stage emulate test-firebase test-pipelines test-warehouse board test-board screenshots measure-board simulate bench faults fuzz soak mutate swagger
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -25,7 +26,7 @@ $(STAMP): requirements/dev.txt pyproject.toml
 demo: $(STAMP) ## Run the main job: two weeks of a restaurant chain through the real trigger, checked to be exact (ACT=usage for usage metering)
 	$(BIN)/libra demo $(ACT)
 
-up: $(STAMP) ## Start the local stack: Firestore emulator, functions, the relay between them, the API and the collector (WITH=doors,usage for more)
+up: $(STAMP) ## Start the local stack: Firestore emulator, functions, relay, API, collector (WITH=doors,bigquery,usage for more)
 	$(BIN)/libra up $(if $(WITH),--with $(WITH))
 
 test: $(STAMP) ## Run the tests of CI
@@ -62,6 +63,17 @@ emulate: $(STAMP) $(BOARD) stage ## Start the whole Firebase suite with the stag
 
 test-firebase: $(STAMP) $(BOARD) ## Run the end-to-end tests under the Firebase suite (some minutes)
 	$(BIN)/pytest tests/firebase
+
+$(BEAM): requirements/pipelines.txt
+	$(PYTHON) -m venv .venv-pipelines
+	.venv-pipelines/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/pipelines.txt
+	@touch $@
+
+test-pipelines: $(BEAM) ## Run the tests of the Beam pipelines, in an environment of their own
+	.venv-pipelines/bin/python -m pytest tests/pipelines
+
+test-warehouse: $(STAMP) ## Run the tests on the BigQuery emulator (the first time installs it in build/bigquery)
+	$(BIN)/pytest tests/warehouse
 
 simulate: $(STAMP) ## Check the laws on a million new seeded histories (SCHEDULES=N for fewer)
 	$(BIN)/python -m tests.simulation --schedules $(or $(SCHEDULES),1000000) --seed $$(date +%s)000
@@ -117,13 +129,16 @@ lock: $(STAMP) ## Resolve the pinned dependencies again, with hashes
 	$(BIN)/uv pip compile --group pyproject.toml:collector -c functions/requirements.txt --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o services/collector/requirements.txt
 	$(BIN)/uv pip compile --group pyproject.toml:usage -c functions/requirements.txt --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o services/usage/requirements.txt
 	$(BIN)/uv pip compile --group pyproject.toml:worker -c functions/requirements.txt --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o services/worker/requirements.txt
+	$(BIN)/uv pip compile --group pyproject.toml:pipelines --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o pipelines/requirements.txt
 	$(BIN)/uv pip compile pyproject.toml --extra cli --extra databases --extra dev --group api --group collector --group usage --group worker -c functions/requirements.txt --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o requirements/dev.txt
 	$(BIN)/uv pip compile requirements/fuzz.in --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o requirements/fuzz.txt
 	$(BIN)/uv pip compile requirements/checkov.in --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o requirements/checkov.txt
+	$(BIN)/uv pip compile requirements/bigquery.in --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o requirements/bigquery.txt
 	$(BIN)/uv pip compile requirements/board.in -c requirements/dev.txt --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o requirements/board.txt
+	$(BIN)/uv pip compile --group pyproject.toml:pipelines requirements/pipelines.in -c pipelines/requirements.txt --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o requirements/pipelines.txt
 
 swagger: $(STAMP) ## Fetch Swagger UI for the API's /docs again, from npm
 	$(BIN)/python -m deploy.swagger
 
 clean: ## Remove what was built
-	rm -rf build $(VENV) node_modules
+	rm -rf build $(VENV) .venv-pipelines node_modules

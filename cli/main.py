@@ -29,6 +29,7 @@ COMMANDS = {  # in the order of the help: name, module of cli.commands
     "compact": "compact",
     "aggregation": "aggregation",
     "usage": "usage",
+    "pipeline": "pipeline",
     "cost": "cost",
     "drill": "drill",
 }

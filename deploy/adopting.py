@@ -17,6 +17,7 @@ from deploy import indexes
 from deploy.arguments import options_of
 from deploy.gcloud import CommandError, DeployError, Gcloud, say
 from deploy.google import RULES, ApiError, in_force, release_of
+from deploy.monitored import POOL
 from deploy.parameters import ParameterError
 from deploy.steps import STEPS, Deployment
 from deploy.steps.accounts import exists
@@ -25,7 +26,7 @@ from deploy.steps.monitoring import Monitored, Objectives
 from deploy.steps.project import Indexes
 from deploy.steps.schedule import JOBS
 from deploy.steps.topics import names
-from deploy.steps.worker import POOL, POOLS
+from deploy.steps.worker import POOLS
 
 Import = tuple[str, str]
 """An address in Terraform, and the id of what it adopts."""

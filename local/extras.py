@@ -2,6 +2,7 @@
 
 from typing import Protocol, Self
 
+from local.bigquery import Warehouse
 from local.doors import Doors
 from local.stack import LocalStack
 from local.usage import Usage
@@ -35,5 +36,5 @@ class Made(Protocol):
         """Nothing is started yet; raises StackError where something is not installed."""
 
 
-EXTRAS: dict[str, Made] = {"doors": Doors, "usage": Usage.of}
+EXTRAS: dict[str, Made] = {"doors": Doors, "bigquery": Warehouse, "usage": Usage.of}
 """The names that `--with` takes."""

@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import Protocol
 
 from services.worker.messages import UnreadableError, accepted, decode, plain
-from shared.aggregation import Violation
 from shared.errors import StateError, StoreError
+from shared.events import Violation
 from shared.intake import Intake, Outcome, Verdict
 from shared.log import logger
 

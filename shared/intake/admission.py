@@ -3,8 +3,9 @@
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from shared.aggregation import Home, Source, Violation, add
+from shared.aggregation import Home, Source, add
 from shared.errors import Invalid, Transient
+from shared.events import Violation
 from shared.grouping import Outcome, Pace, Settling
 from shared.grouping.writes import total
 from shared.intake.verdict import Member

@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from shared.aggregation import Aggregation, Bounded, Cell, FieldKey, Source, Violation
-from shared.catalog import sources
+from shared.aggregation import Aggregation, Bounded, Cell, FieldKey
 from shared.errors import Invalid, StateError, Transient
+from shared.events import EventSource, Violation
 from shared.grouping.settling import RETRY
 from shared.intake import Outcome, Verdict
+from shared.schemas import self_written
 from shared.settings import Settings
 from shared.store import Merge, Query, Store
 from tests.support.admitting import CLICKS, HOME, Desk, click
@@ -205,7 +206,7 @@ def test_whatever_the_schemas_of_the_catalog_admit_can_be_stored(desk: Desk) -> 
         },
     }  # fmt: skip
     for name, event in events.items():
-        books = sources(Settings())[name]
+        books = self_written(Settings())[name]
         one = Desk(desk.store, *books)
         (verdict,) = one.admit(event)
         assert verdict.outcome is Outcome.COUNTED, verdict
@@ -221,7 +222,7 @@ def test_whatever_the_schemas_of_the_catalog_admit_can_be_stored(desk: Desk) -> 
 def test_keys_that_are_bounded_agree_between_intakes_and_runs(desk: Desk) -> None:
     """Whoever meets a value first admits it; the others are counted together."""
     part = Bounded(FieldKey("type"), most=2, other="other")
-    source = Source("clicks", (Aggregation("by_type", part),), CLICKS.schema)
+    source = EventSource("clicks", (Aggregation("by_type", part),), CLICKS.schema)
     bounded = Desk(desk.store, source)
     bounded.admit(*(click(f"{number}", type=f"t{number % 4}") for number in range(8)))
     bounded.intake().admit(click("9", type="t3"))
@@ -235,7 +236,7 @@ def test_keys_that_are_bounded_agree_between_intakes_and_runs(desk: Desk) -> Non
 def test_a_damaged_registry_acknowledges_nothing(desk: Desk) -> None:
     """The list of a bounded key is somebody's string: told, and the event is delivered again later."""
     part = Bounded(FieldKey("type"), most=2, other="other")
-    bounded = Desk(desk.store, Source("clicks", (Aggregation("by_type", part),), CLICKS.schema))
+    bounded = Desk(desk.store, EventSource("clicks", (Aggregation("by_type", part),), CLICKS.schema))
     desk.store.commit([Merge(HOME.registry("by_type"), {("admitted",): "t0"})], timeout=10)
     with pytest.raises(StateError, match="put it back, or delete the document"):
         bounded.admit(click(1))

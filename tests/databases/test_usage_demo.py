@@ -17,4 +17,4 @@ def test_the_demo_ends_with_the_bill_that_was_served(monkeypatch: pytest.MonkeyP
     assert "600 requests were served, 600 are billed: the bill is what was served" in " ".join(
         result.output.split()
     )
-    assert list(EXTRAS) == ["doors", "usage"]
+    assert "usage" in EXTRAS

@@ -1,6 +1,7 @@
 """Each artefact: its files, the packages that it imports, and what a cold start loads of ours."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -8,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from deploy import stage
+from deploy import locked, stage
 from deploy.closure import ClosureError, closure, finder
 from deploy.stage import ARTEFACTS, FUNCTIONS, ROOT, Artefact
 
+CODE = ("functions", "shared", "libra", "local", "cli", "deploy", "services", "pipelines", "tests")
 LISTS = Path(__file__).parent / "artefacts"
 PACKAGES = {
     "functions": {"cloudevents", "functions_framework", "google", "grpc", "starlette"},
@@ -20,11 +22,12 @@ PACKAGES = {
         *("requests", "starlette"),
     },
     "collector": {
-        *("cachecontrol", "fastapi", "firebase_admin", "google", "grpc", "jwt", "pydantic", "requests"),
-        "starlette",
+        *("cachecontrol", "fastapi", "firebase_admin", "google", "grpc", "jwt", "pydantic"),
+        *("pydantic_core", "requests", "starlette"),
     },
     "worker": {"google", "grpc"},
     "usage": {"psycopg", "psycopg_pool", "redis"},
+    "pipelines": {"apache_beam", "google", "grpc"},
 }
 LATE: dict[str, set[str]] = {
     "functions": set(),
@@ -33,7 +36,8 @@ LATE: dict[str, set[str]] = {
     "worker": set(),
     "usage": set(),
 }
-"""Modules of ours that are deployed, and that importing the entry modules does not load."""
+"""Modules of ours that are deployed, and that importing the entry modules does not load. tests/pipelines does
+the same for the pipelines, in their environment."""
 LOADED = """
 import importlib, json, sys
 sys.path.insert(0, sys.argv[1])
@@ -62,7 +66,25 @@ def test_the_packages_are_the_ones_that_were_agreed(artefact: Artefact) -> None:
     assert artefact.closure().outside == PACKAGES[artefact.name]
 
 
-@pytest.mark.parametrize("artefact", ARTEFACTS, ids=named)
+def test_nothing_of_beam_reaches_a_function_or_a_service() -> None:
+    """Neither an import of Beam or of the pipelines, nor a package that is locked for the pipelines alone."""
+    for artefact in ARTEFACTS:
+        if artefact != stage.PIPELINES:
+            locked_for = {package.name for package in locked.python(ROOT / artefact.requirements)}
+            assert "apache-beam" not in locked_for, artefact.name
+            assert "apache_beam" not in artefact.closure().outside, artefact.name
+            assert not [name for name in artefact.closure().modules if name.startswith("pipelines")]
+
+
+def test_only_the_pipelines_and_their_tests_import_beam() -> None:
+    """Whoever imports it needs the pipelines' environment to start."""
+    imports = re.compile(r"^\s*(?:from|import) apache_beam\b", re.MULTILINE)
+    files = [file for top in CODE for file in (ROOT / top).rglob("*.py")]
+    found = {file.relative_to(ROOT).parts[:2] for file in files if imports.search(file.read_text("utf-8"))}
+    assert {parts for parts in found if parts[0] != "pipelines"} == {("tests", "pipelines")}
+
+
+@pytest.mark.parametrize("artefact", [it for it in ARTEFACTS if it.name in LATE], ids=named)
 def test_a_cold_import_loads_the_closure_and_late_imports_wait(artefact: Artefact, tmp_path: Path) -> None:
     """Importing the staged entry modules loads all of the closure but the modules imported late."""
     for name, content in stage.sources(artefact):

@@ -8,17 +8,21 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PURE = (
+    "services/collector/quick",
     "services/worker/messages",
     "shared/aggregation",
     "shared/catalog",
     "shared/counting/billing",
     "shared/counting/cells",
     "shared/counting/cost",
+    "shared/counting/result",
     "shared/drift",
     "shared/errors",
     "shared/parts",
+    "shared/events",
     "shared/recompute/loss",
     "shared/recompute/standing",
+    "shared/schemas",
     "shared/settings",
     "shared/topics",
     "shared/watermark",

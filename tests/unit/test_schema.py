@@ -11,7 +11,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shared.aggregation import (
+from shared.catalog import sources
+from shared.errors import DeclarationError
+from shared.events import (
     Admitted,
     Boolean,
     Field,
@@ -24,8 +26,9 @@ from shared.aggregation import (
     Timestamp,
     Violation,
 )
-from shared.aggregation.schema import MAX_EVENT_ID_BYTES, MOST_UNKNOWN
-from shared.errors import DeclarationError
+from shared.events.schema import MAX_EVENT_ID_BYTES, MOST_UNKNOWN
+from shared.schemas import SCHEMAS, self_written
+from shared.settings import Settings
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
@@ -50,6 +53,15 @@ SCHEMA = Schema(
     ),
 )
 EVENT: dict[str, object] = {"id": "e", "at": NOW.isoformat(), "kind": "a"}
+
+
+def test_each_source_that_libra_writes_itself_has_a_schema_and_no_other_has() -> None:
+    """The catalog and the schemas are two modules: the functions have only the first."""
+    assert list(SCHEMAS) == [name for name, books in sources(Settings()).items() if books.home.self_written]
+    for name, (source, home) in self_written(Settings()).items():
+        counted = sources(Settings())[name]
+        assert (source.aggregations, home) == (counted.source.aggregations, counted.home)
+        assert source.top_fields <= {field.name for field in SCHEMAS[name].fields}
 
 
 def admitted(event: object, schema: Schema = SCHEMA) -> Admitted:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 
+from shared.aggregation.declarations import Source
 from shared.aggregation.entries import type_name
 from shared.aggregation.ids import document_id
-from shared.aggregation.kinds import Kind, Text
-from shared.aggregation.plain import Unfit, is_name, stored_bytes
 from shared.errors import DeclarationError
+from shared.events.kinds import Kind, Text
+from shared.events.plain import Unfit, is_name, stored_bytes
 from shared.watermark import check_aware
 
 MAX_EVENT_ID_BYTES = 480
@@ -142,7 +143,18 @@ class Schema:
                     wrong.append(Violation(field.name, unfit.found, unfit.allowed))
         if wrong:
             return wrong
+        return self._admitted(fields)
+
+    def _admitted(self, fields: Mapping[str, object]) -> Admitted:
         return Admitted(str(fields[self.id]) if self.id else _digest(fields), fields)
+
+
+@dataclass(frozen=True)
+class EventSource(Source):
+    """A source whose entries Libra writes itself, from events (`shared.intake`)."""
+
+    schema: Schema
+    """What its events must hold."""
 
 
 def _digest(fields: Mapping[str, object]) -> str:
