@@ -11,7 +11,7 @@ CHECKOV := build/checkov/.installed
 BOARD := build/board/index.html
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check check-terraform audit format lock clean stage emulate test-firebase board test-board screenshots measure-board simulate bench faults fuzz soak mutate swagger
+.PHONY: help demo up test check check-terraform audit format lock clean stage emulate test-firebase test-warehouse board test-board screenshots measure-board simulate bench faults fuzz soak mutate swagger
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -25,8 +25,8 @@ $(STAMP): requirements/dev.txt pyproject.toml
 demo: $(STAMP) ## Run the main job: two weeks of a restaurant chain through the real trigger, checked to be exact
 	$(BIN)/libra demo
 
-up: $(STAMP) ## Start the local stack: Firestore emulator, functions, the relay between them, the API and the collector
-	$(BIN)/libra up
+up: $(STAMP) ## Start the local stack: Firestore emulator, functions, relay, API, collector (WITH=doors,bigquery adds Pub/Sub and BigQuery)
+	$(BIN)/libra up $(if $(WITH),--with $(WITH))
 
 test: $(STAMP) ## Run the tests of CI
 	$(BIN)/pytest -n 3 --dist loadfile --cov --cov-fail-under=100
@@ -62,6 +62,9 @@ emulate: $(STAMP) $(BOARD) stage ## Start the whole Firebase suite with the stag
 
 test-firebase: $(STAMP) $(BOARD) ## Run the end-to-end tests under the Firebase suite (some minutes)
 	$(BIN)/pytest tests/firebase
+
+test-warehouse: $(STAMP) ## Run the tests on the BigQuery emulator (the first time installs it in build/bigquery)
+	$(BIN)/pytest tests/warehouse
 
 simulate: $(STAMP) ## Check the laws on a million new seeded histories (SCHEDULES=N for fewer)
 	$(BIN)/python -m tests.simulation --schedules $(or $(SCHEDULES),1000000) --seed $$(date +%s)000
@@ -115,10 +118,12 @@ lock: $(STAMP) ## Resolve the pinned dependencies again, with hashes
 	$(BIN)/uv pip compile pyproject.toml --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o functions/requirements.txt
 	$(BIN)/uv pip compile --group pyproject.toml:api -c functions/requirements.txt --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o services/api/requirements.txt
 	$(BIN)/uv pip compile --group pyproject.toml:collector -c functions/requirements.txt --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o services/collector/requirements.txt
+	$(BIN)/uv pip compile --group pyproject.toml:usage -c functions/requirements.txt --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o services/usage/requirements.txt
 	$(BIN)/uv pip compile --group pyproject.toml:worker -c functions/requirements.txt --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o services/worker/requirements.txt
-	$(BIN)/uv pip compile pyproject.toml --extra cli --extra dev --group api --group collector --group worker -c functions/requirements.txt --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o requirements/dev.txt
+	$(BIN)/uv pip compile pyproject.toml --extra cli --extra databases --extra dev --group api --group collector --group usage --group worker -c functions/requirements.txt --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o requirements/dev.txt
 	$(BIN)/uv pip compile requirements/fuzz.in --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o requirements/fuzz.txt
 	$(BIN)/uv pip compile requirements/checkov.in --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o requirements/checkov.txt
+	$(BIN)/uv pip compile requirements/bigquery.in --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o requirements/bigquery.txt
 	$(BIN)/uv pip compile requirements/board.in -c requirements/dev.txt --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o requirements/board.txt
 
 swagger: $(STAMP) ## Fetch Swagger UI for the API's /docs again, from npm

@@ -26,12 +26,14 @@ ALLOWED = (
     "BSD",
     "MIT",
     "ISC",
+    "LGPL",
     "MPL",
     "Mozilla Public License",
     "PSF",
     "Python Software Foundation",
 )
-"""How a licence's name begins that may be deployed: none asks for the source of the program around it."""
+"""How a licence's name begins that may be deployed: none asks for the source of the program around it.
+The LGPL asks for the source of the library itself, which PyPI holds."""
 
 
 def locks() -> list[Package]:

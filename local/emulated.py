@@ -21,7 +21,7 @@ class Emulated:
     One that was found running (`attach`) is never stopped and cannot be restarted.
 
     Attributes:
-        jar: which jar it is.
+        jar: which jar it is, where it is one.
         variable: what tells a client where it is.
         host: the address it listens on.
         port: its port; the same after a restart.

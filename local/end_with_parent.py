@@ -1,9 +1,12 @@
-"""Runs a command that ends when its parent does: `python end_with_parent.py PARENT_PID COMMAND...`.
+"""Runs a command that ends when its parent does: `python end_with_parent.py PARENT_PID USER_ID COMMAND...`.
 
 A parent that is killed outright cannot stop its children. On Linux the kernel can: it is asked to
 send SIGTERM to this process when the thread that started it ends, then this process becomes the
 command. So start children from a thread that lives as long as they should. Elsewhere the command
 simply runs, and a parent killed with SIGKILL leaves it behind.
+
+An empty user id keeps the user. Another one is taken first, because the kernel forgets the signal when the
+user changes. PostgreSQL refuses to run as root.
 
 It is a script of its own, not a function run between fork and exec, because that one is unsafe in a
 process that has threads.
@@ -19,7 +22,11 @@ PR_SET_PDEATHSIG = 1  # from <linux/prctl.h>
 
 def main(arguments: list[str]) -> None:
     """Become the command; where the system can, it gets SIGTERM when its parent ends."""
-    parent, *command = arguments
+    parent, user, *command = arguments
+    if user:
+        os.setgroups([])
+        os.setgid(int(user))
+        os.setuid(int(user))
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != int(parent):  # the parent ended before the signal was asked for

@@ -2,6 +2,7 @@
 
 from typing import Protocol, Self
 
+from local.bigquery import Warehouse
 from local.doors import Doors
 from local.stack import LocalStack
 
@@ -34,5 +35,5 @@ class Made(Protocol):
         """Nothing is started yet; raises StackError where something is not installed."""
 
 
-EXTRAS: dict[str, Made] = {"doors": Doors}
+EXTRAS: dict[str, Made] = {"doors": Doors, "bigquery": Warehouse}
 """The names that `--with` takes."""

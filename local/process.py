@@ -49,11 +49,23 @@ class Child:
         log: the file its output goes to.
     """
 
-    def __init__(self, name: str, command: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
-        """Start the command with exactly this environment; its output is appended to `log`."""
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        log: Path,
+        environment: Mapping[str, str],
+        *,
+        user: int | None = None,
+    ) -> None:
+        """Start the command with exactly this environment; its output is appended to `log`.
+
+        A `user` id is whose process it becomes, where ours is root's.
+        """
         self.name = name
         self.log = log
-        command_line = [sys.executable, "-I", "-S", str(END_WITH_PARENT), str(os.getpid()), *command]
+        whose = "" if user is None else str(user)
+        command_line = [sys.executable, "-I", "-S", str(END_WITH_PARENT), str(os.getpid()), whose, *command]
         with log.open("ab") as output:
             self._process = subprocess.Popen(
                 command_line,

@@ -53,6 +53,7 @@ class LocalStack:
         environment: what each of its processes is given.
         relay: the address of the relay, `host:port`.
         folder: where the logs are; it goes with the stack, unless it was given or a start failed.
+        say: called with what takes a while.
     """
 
     def __init__(
@@ -100,7 +101,7 @@ class LocalStack:
         self._own_folder = folder is None
         self._faults = faults or Faults()
         self._concurrency = concurrency
-        self._say = say
+        self.say = say
         self.environment = dict(environment) | dict(settings or {}) | {"GOOGLE_CLOUD_PROJECT": project}
         Settings.from_environment(self.environment)  # before anything is looked for, or downloaded
         self._stop = ExitStack()
@@ -126,7 +127,7 @@ class LocalStack:
             return Emulator.attach(address)
         log = self._log("emulator")
         return Emulator.prepare(
-            self.environment, log, port=port, functions=self.relay, rules=rules, java=java, say=self._say
+            self.environment, log, port=port, functions=self.relay, rules=rules, java=java, say=self.say
         )
 
     def _log(self, name: str) -> Path:

@@ -7,11 +7,12 @@
     ├── DeclarationError        an aggregation or a source is declared wrongly; the same
     ├── MalformedEventError     an event is not an entry's creation; permanent: record, acknowledge
     ├── StateError              the book-keeping document holds what Libra never wrote
-    ├── StoreError              Firestore refused or did not answer
-    │   ├── AlreadyExists       a document that was to be created is there: the guard has held
+    ├── StoreError              Firestore, PostgreSQL or Redis refused or did not answer
+    │   ├── AlreadyExists       a document or row that was to be created is there: the guard has held
     │   ├── Invalid             the request itself is wrong; the same request can never succeed
     │   ├── Denied              credentials, permission, or a missing database: an operator must act
     │   ├── SnapshotTooOld      the read time is outside the window Firestore keeps
+    │   ├── MigrationError      the tables are not as a migration expects them; nothing of them was changed
     │   └── Transient           may succeed if tried again; whether it was applied is unknown
     │       ├── Contention      aborted: another transaction came first; nothing was applied
     │       └── Overloaded      refused before anything was sent: this instance's queue is full
@@ -62,11 +63,11 @@ class StateError(LibraError):
 
 
 class StoreError(LibraError):
-    """Firestore refused a request or did not answer it."""
+    """Firestore, PostgreSQL or Redis refused a request or did not answer it."""
 
 
 class AlreadyExists(StoreError):  # noqa: N818 - Google's own name for the status
-    """A document that the commit was to create exists; nothing of the commit was applied."""
+    """A document or row that the commit was to create exists; nothing of the commit was applied."""
 
 
 class Invalid(StoreError):  # noqa: N818 - names the status INVALID_ARGUMENT
@@ -80,6 +81,10 @@ class Denied(StoreError):  # noqa: N818 - names the status PERMISSION_DENIED
 class SnapshotTooOld(StoreError):  # noqa: N818 - says what it is
     """The read time lies outside the snapshots that Firestore keeps (one hour, or seven days
     with point-in-time recovery)."""
+
+
+class MigrationError(StoreError):
+    """A migration cannot be applied, or was another one when it was; the message says what to look at."""
 
 
 class Transient(StoreError):  # noqa: N818 - the usual word for it

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
+from local.bigquery import BigQuery
+from local.databases import PostgresServer, ValkeyServer
 from local.emulator import QUICK, Emulator
 from local.pubsub import PubSub
 
@@ -36,6 +38,31 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
 def pubsub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PubSub]:
     """A started Pub/Sub emulator, shared by the whole session: a test keeps to its own `project`."""
     with PubSub.prepare(os.environ, tmp_path_factory.mktemp("pubsub") / "pubsub.txt", java=QUICK) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def bigquery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BigQuery]:
+    """A started BigQuery emulator, shared by the whole session: a test keeps to its own `project`."""
+    with BigQuery.prepare(os.environ, tmp_path_factory.mktemp("bigquery") / "bigquery.txt") as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """A started PostgreSQL, shared by the whole session.
+
+    A test makes a database of its own (`tests.support.databases`), and one that stops or kills the server
+    starts its own.
+    """
+    with PostgresServer(tmp_path_factory.mktemp("postgres")) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
+    """A started Valkey, shared by the whole session: a test empties it before it begins."""
+    with ValkeyServer(tmp_path_factory.mktemp("valkey")) as started:
         yield started
 
 

@@ -16,6 +16,7 @@ PURE = (
     "shared/counting/cost",
     "shared/drift",
     "shared/errors",
+    "shared/parts",
     "shared/recompute/loss",
     "shared/recompute/standing",
     "shared/settings",
