@@ -8,6 +8,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PURE = (
+    "services/ingestion/requests",
+    "services/ingestion/rows",
     "services/worker/messages",
     "shared/aggregation",
     "shared/catalog",
