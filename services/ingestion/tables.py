@@ -127,7 +127,7 @@ CREATE TABLE ga4_common (
   tenant text NOT NULL,
   day date NOT NULL,
   event_timestamp bigint NOT NULL,
-  event_at timestamptz NOT NULL,
+  event_at timestamptz NOT NULL GENERATED ALWAYS AS (to_timestamp(event_timestamp / 1000000.0)) STORED,
   user_pseudo_id text,
   user_id text,
   session_id bigint,
