@@ -8,12 +8,12 @@ A worker that is killed leaves nothing behind.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import LiteralString
 
 from services.ingestion.errors import PartError
 from services.ingestion.leases import Lease
+from services.ingestion.placing import Ceilings, merge_file, reject_twice, replace_day
 from services.ingestion.requests import Part
 from services.ingestion.rows import LONGEST_RAW, Batch, Reading, Rejected, Sources, Tally, Target, above
 from shared.errors import Invalid
@@ -21,16 +21,6 @@ from shared.postgres import Cursor
 
 KEPT = 1_000
 """Rejected rows that are kept of a part that failed for having too many."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ceilings:
-    """What may be wrong with a part that is loaded all the same, as shares."""
-
-    rejected: Decimal = Decimal("0.01")
-    """Of the rows of the source."""
-    left: Decimal = Decimal("0.2")
-    """Of the rows that a table of files holds: how many may leave it with one file."""
 
 
 class TooManyRejected(PartError):  # noqa: N818 - says what it is
@@ -80,9 +70,16 @@ def load(lease: Lease, part: Part, sources: Sources, ceilings: Ceilings) -> None
             _reject(cursor, lease, part, reading, batch.rejected)
             tally.add(batch)
             first += batch.rejected[: KEPT - len(first)]
+        if target.key:
+            twice = reject_twice(cursor, target, tally)
+            _reject(cursor, lease, part, reading, twice)
+            first += twice[: KEPT - len(first)]
         if above(tally, ceilings.rejected):
             raise TooManyRejected(reading, tally, first, ceilings.rejected)
-        _replace(cursor, lease, target, reading, tally)
+        if target.key:
+            merge_file(cursor, lease.tenant, target, reading, tally, most=ceilings.left)
+        else:
+            replace_day(cursor, lease.tenant, target, reading, tally)
         _book(cursor, lease, part, reading, tally)
         lease.fence(cursor, {part.kind: tally.counts})
 
@@ -126,6 +123,8 @@ def _note(cursor: Cursor, lease: Lease, part: Part, became: tuple[str, str | Non
 
 def _staging(target: Target) -> LiteralString:
     columns: LiteralString = ", ".join(target.columns)
+    if target.key:
+        columns = f"{columns}, 0::bigint AS line, ''::text AS raw"
     return (
         f"CREATE TEMPORARY TABLE staged ON COMMIT DROP AS SELECT {columns} FROM {target.table} WITH NO DATA"
     )
@@ -150,22 +149,6 @@ def _reject(cursor: Cursor, lease: Lease, part: Part, reading: Reading, rows: Se
                 [it.raw.replace("\0", "\\0")[:LONGEST_RAW] for it in rows],
             ),
         )
-
-
-def _replace(cursor: Cursor, lease: Lease, target: Target, reading: Reading, tally: Tally) -> None:
-    """Replace the day, and compare what the table holds now with what was read."""
-    columns: LiteralString = ", ".join(target.columns)
-    own = (lease.tenant, reading.day)
-    cursor.execute(f"DELETE FROM {target.table} WHERE tenant = %s AND day = %s", own)
-    cursor.execute(
-        f"INSERT INTO {target.table} (tenant, day, {columns}) SELECT %s, %s, {columns} FROM staged", own
-    )
-    sums: LiteralString = "".join(f", coalesce(sum({name}), 0)::bigint" for name in target.sums)
-    cursor.execute(f"SELECT count(*){sums} FROM {target.table} WHERE tenant = %s AND day = %s", own)
-    found = cursor.fetchone()
-    expected = (tally.loaded, *(tally.sums.get(name, 0) for name in target.sums))
-    if found != expected:
-        raise PartError("sums", f"{reading.source}: {target.table} holds {found}, {expected} were read")
 
 
 def _book(cursor: Cursor, lease: Lease, part: Part, reading: Reading, tally: Tally) -> None:

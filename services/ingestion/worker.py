@@ -16,7 +16,7 @@ from services.ingestion import parts
 from services.ingestion.books import Books
 from services.ingestion.errors import Cancelled, PartError, Stopped, TimedOut, Unavailable
 from services.ingestion.leases import LEASE, Lease, claim
-from services.ingestion.parts import Ceilings
+from services.ingestion.placing import Ceilings
 from services.ingestion.requests import Part
 from services.ingestion.rows import Sources
 from shared.errors import StoreError

@@ -16,7 +16,7 @@ from services.ingestion.books import Books
 from services.ingestion.errors import Fenced, PartError
 from services.ingestion.jobs import Jobs
 from services.ingestion.leases import MOST_ATTEMPTS, Lease, claim
-from services.ingestion.parts import Ceilings
+from services.ingestion.placing import Ceilings
 from services.ingestion.requests import Part
 from tests.support.ingesting import DAY, LONG, PAST, Shelf, expire, held, rows, week, worker
 
