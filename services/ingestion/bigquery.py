@@ -130,10 +130,8 @@ class Events:
     def open(self, part: Part) -> "EventReading | Literal['absent']":
         """A type of a day. Where the day's table is not there yet the intraday one is read, provisionally."""
         assert part.day  # noqa: S101 - a part of events has one
-        for name, provisional in (
-            (f"events_{part.day:%Y%m%d}", not is_final(part.day, self._today())),
-            (f"events_intraday_{part.day:%Y%m%d}", True),
-        ):
+        whole, intraday = _tables(part.day)
+        for name, provisional in ((whole, not is_final(part.day, self._today())), (intraday, True)):
             if found := self._bigquery.table(self._where, name):
                 modified = datetime.fromtimestamp(int(found["lastModifiedTime"]) / 1_000, UTC)
                 return EventReading(
@@ -147,6 +145,22 @@ class Events:
                     self._stall,
                 )
         return "absent"
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._bigquery.close()
+
+    def count(self, day: date) -> dict[str, int] | None:
+        """How many events of each name a day holds; None: there is no table. Raises PartError."""
+        for name in _tables(day):
+            if self._bigquery.table(self._where, name):
+                return self._bigquery.count(self._where, name)
+        return None
+
+
+def _tables(day: date) -> tuple[str, str]:
+    """The tables of a day: the one that stays, and the one that it has while the day is under way."""
+    return f"events_{day:%Y%m%d}", f"events_intraday_{day:%Y%m%d}"
 
 
 @dataclass(slots=True)

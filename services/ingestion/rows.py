@@ -84,6 +84,9 @@ class Sources(Protocol):
             PartError: it cannot be read.
         """
 
+    def close(self) -> None:
+        """Close the connections."""
+
 
 @dataclass(slots=True)
 class Tally:

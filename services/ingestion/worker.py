@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
 
 from services.ingestion import parts
@@ -120,6 +120,11 @@ class Worker:
             sources = self._sources(lease)
         except PartError as error:
             return "failed", error.code, str(error)
+        with closing(sources):
+            self._parts(lease, sources)
+        return lease.outcome()
+
+    def _parts(self, lease: Lease, sources: Sources) -> None:
         waiting = lease.waiting()
         with self._beating(lease) as stopped, ThreadPoolExecutor(self._parallel) as pool:
             futures = [pool.submit(self._settled, lease, sources, part, stopped) for part in waiting]
@@ -132,7 +137,6 @@ class Worker:
                 raise
         if stopped.is_set():
             lease.beat()  # says why
-        return lease.outcome()
 
     def _settled(self, lease: Lease, sources: Sources, part: Part, stopped: threading.Event) -> None:
         """Load a part, or note why it is not loaded."""

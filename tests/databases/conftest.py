@@ -9,6 +9,7 @@ from services.ingestion.books import Books
 from shared.postgres import Postgres
 from tests.support.databases import fresh, fresh_url
 from tests.support.ingesting import add_tenant
+from tests.support.ingestion_api import Api, served
 
 
 @pytest.fixture
@@ -43,3 +44,9 @@ def books(tables: tuple[str, Books]) -> Books:
     for tenant in ("acme", "other"):
         add_tenant(found, tenant)
     return found
+
+
+@pytest.fixture
+def api(books: Books) -> Api:
+    """The application of ingestion, with two tenants."""
+    return served(books)

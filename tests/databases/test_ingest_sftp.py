@@ -77,6 +77,9 @@ class Source:
         )
         return found[0] if found else None
 
+    def close(self) -> None:
+        """See `Sources`."""
+
     def target(self, kind: str) -> Target:
         """See `Sources`."""
         return files.target(kind)

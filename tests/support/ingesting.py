@@ -55,6 +55,9 @@ class Shelf:
     between: Callable[[], None] = lambda: None
     opened: list[Part] = field(default_factory=list)
 
+    def close(self) -> None:
+        """See `Sources`."""
+
     def target(self, kind: str) -> Target:  # noqa: ARG002 - a protocol's
         """One table for all kinds of the tests."""
         return TARGET

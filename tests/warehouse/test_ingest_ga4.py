@@ -33,6 +33,9 @@ class Source:
     def __init__(self, events: Events) -> None:
         self.events = events
 
+    def close(self) -> None:
+        """See `Sources`."""
+
     def target(self, kind: str) -> Target:
         """See `Sources`."""
         return ga4.target(kind)
