@@ -114,14 +114,14 @@ def call(
 def needed(values: Mapping[str, str], only: frozenset[str]) -> dict[str, str]:
     """The permissions that `up` needs with these parameters and steps, and a role that has each."""
     watched = values["LIBRA_MONITORING"] == "on"
-    warehouse = values["LIBRA_WAREHOUSE"] == "on"
-    queued = warehouse or values["LIBRA_WORKER"] == "on" or values["LIBRA_COLLECTOR"] == "queue"
+    warehoused = values["LIBRA_WAREHOUSE"] == "on"
+    queued = warehoused or values["LIBRA_WORKER"] == "on" or values["LIBRA_COLLECTOR"] == "queue"
     built = any(name in only and values[f"LIBRA_{name.upper()}"] != "off" for name in IMAGES)
     return (
         NEEDED
         | (MONITORED if watched else {})
-        | (QUEUED if queued and only & {"topics", "collector", "worker"} else {})
-        | (WAREHOUSED if warehouse and "warehouse" in only else {})
+        | (QUEUED if queued and only & {"topics", "collector", "worker", "warehouse"} else {})
+        | (WAREHOUSED if warehoused and "warehouse" in only else {})
         | (BUILT if built else {})
     )
 

@@ -90,6 +90,14 @@ WORKER = Artefact(
     served=("main",),
     started="python -m services.worker",
 )
+USAGE = Artefact(
+    "usage",
+    ".",
+    ("services.usage.__main__",),
+    "services/usage/requirements.txt",
+    served=("main",),
+    started="python -m services.usage",
+)
 PIPELINES = Artefact(
     "pipelines",
     ".",
@@ -100,7 +108,7 @@ PIPELINES = Artefact(
 )
 WANTED_BY = {API: "LIBRA_API", COLLECTOR: "LIBRA_COLLECTOR", WORKER: "LIBRA_WORKER"}
 """The parameter that says whether a service is wanted."""
-ARTEFACTS = (FUNCTIONS, API, COLLECTOR, WORKER, PIPELINES)
+ARTEFACTS = (FUNCTIONS, API, COLLECTOR, WORKER, USAGE, PIPELINES)
 """Every artefact. To add a service, add its line here and its files to tests/deploy/artefacts/NAME.txt."""
 
 IMPORT = """

@@ -18,6 +18,7 @@
     │       └── Overloaded      refused before anything was sent: this instance's queue is full
     ├── PublishError            Pub/Sub has not acknowledged messages; whether they are published is unknown
     ├── ArchiveError            a file of an archive cannot be written or read, or is not what was written
+    ├── ExportError             an export cannot be made, read or compared; the message says why
     ├── WindowError             a question about the totals that has no answer
     │   ├── NotFound            what it names is not there
     │   └── Unanswerable        it is not understood, or has no exact answer; the message says what is allowed
@@ -114,6 +115,10 @@ class PublishError(LibraError):
 
 class ArchiveError(LibraError):
     """A file of an archive cannot be written or read, or is not what was written; or nothing is sealed."""
+
+
+class ExportError(LibraError):
+    """An export cannot be made, read or compared. The snapshot before it is as it was."""
 
 
 class WindowError(LibraError):

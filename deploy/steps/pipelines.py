@@ -23,8 +23,6 @@ GRANTS: Grants = [
     ("roles/dataflow.worker", ACCOUNT),
     ("roles/artifactregistry.reader", ACCOUNT),
 ]
-STREAM: Grants = [("roles/artifactregistry.reader", WAREHOUSE)]
-"""The stream has an account of its own, which the step `warehouse` makes. Its jobs take the same image."""
 ACTS = "roles/iam.serviceAccountUser"
 KEEPS = "roles/storage.objectAdmin"
 HOURS = 24
@@ -73,8 +71,7 @@ class Pipelines(Step):
         service = ("services", "list", "--enabled", deployment.in_project, "--format=value(config.name)")
         if "dataflow.googleapis.com" not in self.gcloud.look(*service).splitlines():
             yield gcloud("services", "enable", "dataflow.googleapis.com", deployment.in_project)
-        streams = exists(deployment, WAREHOUSE)
-        yield from granting(deployment, [ACCOUNT], [*GRANTS, *(STREAM if streams else ())])
+        yield from granting(deployment, [ACCOUNT], GRANTS)
         yield from self._granted(ACTS, ACCOUNT, "iam", "service-accounts", target=deployment.email(ACCOUNT))
         if not self.gcloud.look("storage", "buckets", "describe", self.bucket, "--format=value(name)"):
             flags = (
@@ -84,7 +81,10 @@ class Pipelines(Step):
             )
             where = (f"--location={deployment.region}", deployment.in_project)
             yield gcloud("storage", "buckets", "create", self.bucket, *where, *flags)
-        for account in (ACCOUNT, *((WAREHOUSE,) if streams else ())):
+        for account in (
+            ACCOUNT,
+            *((WAREHOUSE,) if exists(deployment, WAREHOUSE) else ()),
+        ):  # the stream's jobs
             yield from self._granted(KEEPS, account, "storage", "buckets", target=self.bucket)
         yield from self._built()
         yield from self._deployed()

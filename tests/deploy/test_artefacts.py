@@ -26,9 +26,16 @@ PACKAGES = {
         *("pydantic_core", "requests", "starlette"),
     },
     "worker": {"google", "grpc"},
+    "usage": {"psycopg", "psycopg_pool", "redis"},
     "pipelines": {"apache_beam", "google", "grpc"},
 }
-LATE: dict[str, set[str]] = {"functions": set(), "api": set(), "collector": set(), "worker": set()}
+LATE: dict[str, set[str]] = {
+    "functions": set(),
+    "api": set(),
+    "collector": set(),
+    "worker": set(),
+    "usage": set(),
+}
 """Modules of ours that are deployed, and that importing the entry modules does not load. tests/pipelines does
 the same for the pipelines, in their environment."""
 LOADED = """

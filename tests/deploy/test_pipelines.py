@@ -14,7 +14,7 @@ from deploy import stage
 from deploy.gcloud import Gcloud
 from deploy.parameters import read
 from deploy.steps.base import Deployment
-from deploy.steps.pipelines import ACCOUNT, ACTS, GRANTS, JOB, KEEPS, STREAM, Pipelines
+from deploy.steps.pipelines import ACCOUNT, ACTS, GRANTS, JOB, KEEPS, Pipelines
 from deploy.warehouse import ACCOUNT as WAREHOUSE
 from shared.settings import Settings
 from tests.deploy.conftest import ROOT
@@ -52,8 +52,7 @@ def everything() -> dict[str, str]:
         "services list": "dataflow.googleapis.com\nrun.googleapis.com",
         "iam service-accounts describe": email,
         "projects get-iam-policy": "\n".join(
-            f"{role}\tserviceAccount:{account}@kitchen-1.iam.gserviceaccount.com"
-            for role, account in (*GRANTS, *STREAM)
+            f"{role}\tserviceAccount:{account}@kitchen-1.iam.gserviceaccount.com" for role, account in GRANTS
         ),
         "iam service-accounts get-iam-policy": f"{ACTS}\t{MEMBER}",
         "storage buckets describe": "kitchen-1-libra-pipelines",
@@ -88,7 +87,7 @@ def test_what_is_missing_is_made_and_nothing_else(absent: str) -> None:
     verbs = {
         "services list": ["services enable"],
         "iam service-accounts describe": ["iam service-accounts"],
-        "projects get-iam-policy": ["projects add-iam-policy-binding"] * len(GRANTS + STREAM),
+        "projects get-iam-policy": ["projects add-iam-policy-binding"] * len(GRANTS),
         "iam service-accounts get-iam-policy": ["iam service-accounts"],
         "storage buckets describe": ["storage buckets"],
         "storage buckets get-iam-policy": ["storage buckets"] * 2,

@@ -8,6 +8,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PURE = (
+    "services/ingestion/files",
+    "services/ingestion/ga4",
+    "services/ingestion/requests",
+    "services/ingestion/rows",
     "shared/aggregation",
     "shared/catalog",
     "shared/counting/billing",

@@ -27,7 +27,6 @@ from shared.aggregation import (
     OneOf,
     Or,
     Range,
-    Source,
     Sum,
     SumOfSquares,
     TimeKey,
@@ -141,7 +140,7 @@ def events(number: int, rng: random.Random) -> list[dict[str, object]]:
     return found
 
 
-def folded(source: Source, found: list[Mapping[str, object]], listed: set[str]) -> Told:
+def folded(source: EventSource, found: list[Mapping[str, object]], listed: set[str]) -> Told:
     """The fold, with each value of a bounded key where it belongs."""
     bounds = Bounds(source)
     names = {"name": listed, "floor": {name_of(n) for n in (-2, -1, 0, 1, 2, 3, 10**6)}}
