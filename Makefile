@@ -23,14 +23,14 @@ $(STAMP): requirements/dev.txt pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: $(STAMP) ## Run the main job: two weeks of a restaurant chain through the real trigger, checked to be exact
-	$(BIN)/libra demo
+demo: $(STAMP) ## Run the main job: two weeks of a restaurant chain through the real trigger, checked to be exact (ACT=usage for usage metering)
+	$(BIN)/libra demo $(ACT)
 
-up: $(STAMP) ## Start the local stack: Firestore emulator, functions, relay, API, collector (WITH=doors,bigquery adds Pub/Sub and BigQuery)
+up: $(STAMP) ## Start the local stack: Firestore emulator, functions, relay, API, collector (WITH=doors,bigquery,usage for more)
 	$(BIN)/libra up $(if $(WITH),--with $(WITH))
 
 test: $(STAMP) ## Run the tests of CI
-	$(BIN)/pytest -n 3 --dist loadfile --cov --cov-fail-under=100
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder --cov --cov-fail-under=100
 
 $(TOOLS): package.json package-lock.json
 	npm ci --no-audit --no-fund --loglevel=error
@@ -65,7 +65,7 @@ test-firebase: $(STAMP) $(BOARD) ## Run the end-to-end tests under the Firebase 
 	$(BIN)/pytest tests/firebase
 
 $(BEAM): requirements/pipelines.txt
-	$(PYTHON) -m venv --clear .venv-pipelines
+	$(PYTHON) -m venv .venv-pipelines
 	.venv-pipelines/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/pipelines.txt
 	@touch $@
 
@@ -127,10 +127,11 @@ lock: $(STAMP) ## Resolve the pinned dependencies again, with hashes
 	$(BIN)/uv pip compile pyproject.toml --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o functions/requirements.txt
 	$(BIN)/uv pip compile --group pyproject.toml:api -c functions/requirements.txt --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o services/api/requirements.txt
 	$(BIN)/uv pip compile --group pyproject.toml:collector -c functions/requirements.txt --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o services/collector/requirements.txt
+	$(BIN)/uv pip compile --group pyproject.toml:ingestion -c functions/requirements.txt --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o services/ingestion/requirements.txt
 	$(BIN)/uv pip compile --group pyproject.toml:usage -c functions/requirements.txt --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o services/usage/requirements.txt
 	$(BIN)/uv pip compile --group pyproject.toml:worker -c functions/requirements.txt --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o services/worker/requirements.txt
 	$(BIN)/uv pip compile --group pyproject.toml:pipelines --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o pipelines/requirements.txt
-	$(BIN)/uv pip compile pyproject.toml --extra cli --extra databases --extra exports --extra dev --group api --group collector --group usage --group worker -c functions/requirements.txt --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o requirements/dev.txt
+	$(BIN)/uv pip compile pyproject.toml --extra cli --extra databases --extra exports --extra dev --group api --group collector --group ingestion --group usage --group worker -c functions/requirements.txt --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o requirements/dev.txt
 	$(BIN)/uv pip compile requirements/fuzz.in --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o requirements/fuzz.txt
 	$(BIN)/uv pip compile requirements/checkov.in --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o requirements/checkov.txt
 	$(BIN)/uv pip compile requirements/bigquery.in --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o requirements/bigquery.txt

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cli.importing import Raw, number_in, objects
 from local.errors import StackError
-from shared.aggregation import Map, Number, Schema
+from shared.events import Map, Number, Schema
 from shared.intake import Intake, Outcome, Verdict
 
 AT_ONCE = 1_000

@@ -24,7 +24,8 @@ strategy = click.option(
     type=click.Choice(STRATEGIES),
     default="auto",
     show_default=True,
-    help="How to count: by the indexes, by reading every entry, or whichever is cheaper.",
+    help="How to count: by the indexes, by reading every entry here or by a Beam pipeline, or (auto) by the "
+    "indexes or here, whichever is cheaper.",
 )
 
 
@@ -66,6 +67,8 @@ def show(report: Report, *, dry: bool, unproven: int = 0) -> None:
         console.print(_corrections(report, dry=dry))
     for note in report.notes:
         console.print(Text(note, style="yellow"))
+    if report.proposal:
+        console.print(Text(f"{report.proposal}.", style="yellow"))
     rows = [
         ("watermark", f"{report.watermark:%Y-%m-%d %H:%M:%S} UTC"),
         ("entries", f"{report.entries:,}"),

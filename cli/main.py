@@ -29,6 +29,8 @@ COMMANDS = {  # in the order of the help: name, module of cli.commands
     "export": "export",
     "compact": "compact",
     "aggregation": "aggregation",
+    "usage": "usage",
+    "pipeline": "pipeline",
     "warehouse": "warehouse",
     "cost": "cost",
     "drill": "drill",

@@ -14,7 +14,7 @@ import httpx
 from cli.writing import credentials_for, refuse_real
 from local.errors import StackError
 from shared.errors import PublishError
-from shared.publishing import Message, Publisher
+from shared.publishing import Publisher, message
 from shared.retry import Retry
 from shared.settings import Settings
 from shared.topics import Topics
@@ -26,6 +26,11 @@ RETRY = Retry(ATTEMPTS, 0.2, longest=10.0)
 AGAIN = frozenset({429, 500, 502, 503, 504})
 """What a collector answers, or a load balancer in front of it, to what may go better next time."""
 REQUEST_SECONDS = 60
+
+
+class RefusedError(StackError):
+    """Pub/Sub will never take these messages as they are, such as one that is too large."""
+
 
 Outcomes = Counter[str]
 """How many events became what: `accepted`, `counted`, `duplicate`, `invalid`, as the collector says."""
@@ -135,19 +140,21 @@ class Topic:
 
     def send(self, events: Sequence[object]) -> Outcomes:
         """Publish a batch; see `Sender`."""
-        self.publish([Message(json.dumps(event, ensure_ascii=False).encode()) for event in events])
+        self.publish([message(json.dumps(event, ensure_ascii=False).encode()) for event in events])
         return Counter({"accepted": len(events)})
 
-    def publish(self, messages: Sequence[Message]) -> None:
+    def publish(self, messages: Sequence[bytes]) -> None:
         """Publish messages, `BATCH` at most, and return once Pub/Sub has acknowledged them.
 
         Raises:
+            RefusedError: it never will.
             StackError: it has not. They may be published all the same.
         """
         try:
             self._loop.run(self._publisher.publish(self._topic, messages))
         except PublishError as error:
-            raise StackError(f"not acknowledged by Pub/Sub: {error}") from error
+            kind = RefusedError if error.refused else StackError
+            raise kind(f"not acknowledged by Pub/Sub: {error}") from error
 
 
 def named_pubsub(real_project: str | None, *, reading: bool = False) -> tuple[str, str | None]:

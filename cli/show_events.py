@@ -18,7 +18,7 @@ from local.doors import Doors
 from local.errors import StackError
 from local.process import wait_until
 from local.stack import LocalStack
-from shared.catalog import self_written
+from shared.schemas import self_written
 from shared.store import Query, Store
 
 SOURCE = "user_events"

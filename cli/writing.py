@@ -67,7 +67,8 @@ def credentials_for(service: str, variable: str) -> Iterator[None]:
         yield
     except GoogleAuthError as error:
         raise StackError(
-            f"no credentials for {service}: {error}; for the emulator of `libra up`, "
+            f"no credentials for {service}: {error}; for a real project, sign in with "
+            "`gcloud auth application-default login`; for the emulator of `libra up`, "
             f"set {variable} and GOOGLE_CLOUD_PROJECT as it says"
         ) from error
 

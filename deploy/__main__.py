@@ -103,8 +103,9 @@ class Walk:
         """What to tell the operator: the step, the command, Google's words and what to do."""
         needs = self._step.needs if self._step else "roles/viewer"
         message = "".join(f"\n  {line}" for line in str(failure).splitlines())
+        where = f'the step "{self._title}"' if self._title else "a look at what is deployed"
         return (
-            f'the step "{self._title}" failed.\n  command: {shlex.join(failure.words)}{message}\n'
+            f"{where} failed.\n  command: {shlex.join(failure.words)}{message}\n"
             f"  do: {advice(self._deployment, needs, str(failure))}"
         )
 

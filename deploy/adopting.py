@@ -17,6 +17,7 @@ from deploy import indexes
 from deploy.arguments import options_of
 from deploy.gcloud import CommandError, DeployError, Gcloud, say
 from deploy.google import RULES, ApiError, in_force, release_of
+from deploy.monitored import POOL
 from deploy.parameters import ParameterError
 from deploy.steps import STEPS, Deployment
 from deploy.steps.accounts import exists
@@ -26,7 +27,7 @@ from deploy.steps.project import Indexes
 from deploy.steps.schedule import JOBS
 from deploy.steps.topics import names
 from deploy.steps.warehouse import Warehouse
-from deploy.steps.worker import POOL, POOLS
+from deploy.steps.worker import POOLS
 from deploy.warehouse import ACCOUNT, dataset, kinds, path, where_is
 
 Import = tuple[str, str]

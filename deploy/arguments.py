@@ -66,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
         made.add_argument(
             parameter.flag,
             dest=parameter.variable,
-            metavar="VALUE",
+            metavar="|".join(parameter.choices) or "VALUE",
             help=f"{parameter.meaning} ({parameter.variable}){default}".replace("%", "%%"),
         )
     made.add_argument("--env-file", default="deploy.env", metavar="FILE", help="parameters [deploy.env]")

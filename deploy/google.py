@@ -37,6 +37,22 @@ MONITORED = {
     "monitoring.slos.create": "roles/monitoring.servicesEditor",
 }
 """The same, with `--monitoring=on`."""
+_PUBSUB = "roles/pubsub.admin"
+IMAGES = ("api", "collector", "worker")
+"""The steps that build an image, if it is wanted."""
+QUEUED = {
+    "pubsub.topics.create": _PUBSUB,
+    "pubsub.topics.setIamPolicy": _PUBSUB,
+    "pubsub.subscriptions.create": _PUBSUB,
+    "pubsub.subscriptions.setIamPolicy": _PUBSUB,
+}
+"""The same, with topics: for the worker, and for the collector's mode `queue`."""
+BUILT = {
+    "artifactregistry.repositories.create": "roles/artifactregistry.admin",
+    "cloudbuild.builds.create": "roles/cloudbuild.builds.editor",
+    "run.services.create": "roles/run.admin",
+}
+"""The same, with an image that is built: of the API, the collector or the worker."""
 
 WAREHOUSED = {
     "bigquery.datasets.create": "roles/bigquery.admin",
@@ -93,6 +109,21 @@ def call(
             raise ApiError(error.code, error.read().decode(errors="replace")[:2000]) from None
     except OSError as error:
         raise ApiError(0, f"{base}: {error}") from error
+
+
+def needed(values: Mapping[str, str], only: frozenset[str]) -> dict[str, str]:
+    """The permissions that `up` needs with these parameters and steps, and a role that has each."""
+    watched = values["LIBRA_MONITORING"] == "on"
+    warehoused = values["LIBRA_WAREHOUSE"] == "on"
+    queued = warehoused or values["LIBRA_WORKER"] == "on" or values["LIBRA_COLLECTOR"] == "queue"
+    built = any(name in only and values[f"LIBRA_{name.upper()}"] != "off" for name in IMAGES)
+    return (
+        NEEDED
+        | (MONITORED if watched else {})
+        | (QUEUED if queued and only & {"topics", "collector", "worker", "warehouse"} else {})
+        | (WAREHOUSED if warehoused and "warehouse" in only else {})
+        | (BUILT if built else {})
+    )
 
 
 def lacking(environment: Mapping[str, str], project: str, needed: Mapping[str, str]) -> dict[str, str]:

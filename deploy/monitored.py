@@ -1,7 +1,7 @@
 """The files in `deploy/monitoring`, as they are sent: metrics, objectives, alert policies and the dashboard.
 
-`${project}` and `${runbook}` in a file stand for parameters. Google fills in defaults of its own, so what is
-sent carries a digest as a label. A second `up` compares the digests.
+`${project}`, `${runbook}` and `${worker_pool}` in a file stand for parameters. Google fills in defaults of
+its own, so what is sent carries a digest as a label. A second `up` compares the digests.
 """
 
 import hashlib
@@ -14,6 +14,9 @@ from typing import Any
 FILES = Path(__file__).resolve().parent / "monitoring"
 BUILT = "build/monitoring"
 """Where `render` writes, relative to the root of the project."""
+POOL = "libra-worker"
+"""What deploy.sh calls the worker pool, the account that it runs as, and its image. Terraform has a variable
+for the pool."""
 LABEL, CONFIG = "libra", "libra-config"
 """The labels of what Libra made: the file's name, and the digest."""
 
@@ -69,7 +72,11 @@ def render(values: Mapping[str, str], root: Path) -> None:
 def _files(kind: str, values: Mapping[str, str]) -> dict[str, Json]:
     """The files of one folder by name, with the parameters filled in."""
     found = {file.stem: file.read_text(encoding="utf-8") for file in sorted((FILES / kind).glob("*.json"))}
-    parameters = {"${project}": values["GOOGLE_CLOUD_PROJECT"], "${runbook}": values["LIBRA_RUNBOOK"]}
+    parameters = {
+        "${project}": values["GOOGLE_CLOUD_PROJECT"],
+        "${runbook}": values["LIBRA_RUNBOOK"],
+        "${worker_pool}": POOL,
+    }
     for parameter, value in parameters.items():
         found = {name: text.replace(parameter, value) for name, text in found.items()}
     return {name: dict(json.loads(text)) for name, text in found.items()}

@@ -23,6 +23,9 @@ MULTI_REGIONS = {"nam5": "us-", "nam7": "us-", "eur3": "europe-"}
 (https://cloud.google.com/firestore/docs/locations, 2026-11)."""
 
 
+COUNTED = ("INFO", "DEBUG")
+"""The log levels at which every line is written that a metric of deploy/monitoring counts."""
+
 BOTH = ("trigger", "recompute")
 """The components that read `shared.settings`."""
 
@@ -50,6 +53,11 @@ class Parameter:
     read_by: tuple[str, ...]
     runtime: bool = False
     not_by_firebase: str = ""
+
+    @property
+    def choices(self) -> list[str]:
+        """The values that there are, where they are a few words."""
+        return self.allowed.split("|") if re.fullmatch(r"\w+(\|\w+)+", self.allowed) else []
 
     def for_firebase(self, value: str) -> str:
         """A value in Firebase's unit: it counts memory in MiB."""
@@ -487,6 +495,12 @@ def _check_together(values: Mapping[str, str], *, deployed: bool) -> None:
             f"--region {region} with --location {location}: the functions must run in the database's region, "
             "or in a region of its multi-region (us-... for nam5 and nam7, europe-... for eur3)"
         )
+    if deployed and values["LIBRA_MONITORING"] == "on" and values["LIBRA_LOG_LEVEL"] not in COUNTED:
+        raise ParameterError(
+            f"--log-level {values['LIBRA_LOG_LEVEL']} with --monitoring on: the metrics count lines of the "
+            "level INFO, and the alerts would never see them; "
+            f"say --log-level {' or '.join(COUNTED)}, or --monitoring off"
+        )
     try:
         settings = Settings.from_environment(runtime(values))
         if deployed:
@@ -515,6 +529,8 @@ def table() -> str:
     rows = ["| flag | variable | default | what | read by |", "|---|---|---|---|---|"]
     for it in PARAMETERS:
         default = f"`{it.default}`" if it.default else ""
+        if others := ", ".join(f"`{each}`" for each in it.choices if each != it.default):
+            default += f"; or {others}"
         meaning = it.meaning.replace("*", r"\*").replace("|", r"\|")
         rows.append(f"| `{it.flag}` | `{it.variable}` | {default} | {meaning} | {', '.join(it.read_by)} |")
     return "\n".join(rows)

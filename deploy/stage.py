@@ -52,6 +52,8 @@ class Artefact:
     """What the platform calls in the first entry module, where no file of the platform names it."""
     started: str = ""
     """The command that starts it, where the build takes that from files: a Procfile and a Python version."""
+    image: str = ""
+    """The file that says how its image is built, relative to the root; staged as `Dockerfile`."""
 
     def closure(self) -> Closure:
         """The modules of ours that the entry modules import, and the packages that are not ours.
@@ -88,17 +90,34 @@ WORKER = Artefact(
     served=("main",),
     started="python -m services.worker",
 )
+USAGE = Artefact(
+    "usage",
+    ".",
+    ("services.usage.__main__",),
+    "services/usage/requirements.txt",
+    served=("main",),
+    started="python -m services.usage",
+)
+PIPELINES = Artefact(
+    "pipelines",
+    ".",
+    ("pipelines.__main__", "pipelines.count", "pipelines.events_to_bigquery", "pipelines.recompute"),
+    "pipelines/requirements.txt",
+    served=("main",),
+    image="pipelines/Dockerfile",
+)
 WANTED_BY = {API: "LIBRA_API", COLLECTOR: "LIBRA_COLLECTOR", WORKER: "LIBRA_WORKER"}
 """The parameter that says whether a service is wanted."""
-ARTEFACTS = (FUNCTIONS, API, COLLECTOR, WORKER)
+ARTEFACTS = (FUNCTIONS, API, COLLECTOR, WORKER, USAGE, PIPELINES)
 """Every artefact. To add a service, add its line here and its files to tests/deploy/artefacts/NAME.txt."""
 
 IMPORT = """
 import importlib, json, sys
 sys.path.insert(0, sys.argv[1])
-main = importlib.import_module(sys.argv[2])
+entries = json.loads(sys.argv[2])
+main, *_ = [importlib.import_module(entry) for entry in entries]
 missing = [name for name in json.loads(sys.argv[3]) if not callable(getattr(main, name, None))]
-sys.exit(f"{sys.argv[2].replace('.', '/')}.py has no entry point {', '.join(missing)}" if missing else 0)
+sys.exit(f"{entries[0].replace('.', '/')}.py has no entry point {', '.join(missing)}" if missing else 0)
 """
 
 
@@ -115,6 +134,8 @@ def sources(artefact: Artefact = FUNCTIONS) -> Iterator[tuple[str, bytes]]:
     folder = ROOT / artefact.folder
     staged = {"requirements.txt": ROOT / artefact.requirements}
     staged |= {name: folder / name for name in artefact.extra}
+    if artefact.image:
+        staged["Dockerfile"] = ROOT / artefact.image
     for file in artefact.closure().modules.values():
         staged[file.relative_to(folder if file.is_relative_to(folder) else ROOT).as_posix()] = file
     contents = {name: file.read_bytes() for name, file in staged.items()}
@@ -187,7 +208,7 @@ def check(python: Path, artefact: Artefact = FUNCTIONS) -> None:
         StageError: one cannot be imported or is not there.
     """
     folder, names = STAGED.with_name(artefact.name), list(artefact.served) or entry_points()
-    _run(str(python), "-I", "-B", "-c", IMPORT, str(folder), artefact.entries[0], json.dumps(names))
+    _run(str(python), "-I", "-B", "-c", IMPORT, str(folder), json.dumps(artefact.entries), json.dumps(names))
 
 
 def entry_points() -> list[str]:

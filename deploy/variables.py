@@ -17,19 +17,13 @@ NAMES = {
 }
 """The variables that are not called as their flags are."""
 SWITCHES = ("on|off", "off|on")
-LEFT_OUT = ("LIBRA_BOARD",)
-"""What Terraform deploys nothing for: the Firebase CLI does. A variable that did nothing would mislead."""
-NARROWER = {"--pitr": "on|off"}
+NARROWER = {"--pitr": "on|off", "--board": "off|on"}
 """Where Terraform allows less. It cannot keep what it does not know: a recovery that is not given is the
-provider's default, DISABLED (hashicorp/google 6.50.0), so `keep` would switch off what is on."""
+provider's default, DISABLED (hashicorp/google 6.50.0), so `keep` would switch off what is on. The page of the
+board is the Firebase CLI's, so that Terraform has nothing to `replace`."""
 REQUIRED = ("--project", "--region", "--pitr")
 """What has no default."""
 HEAD = "# Written by python -m deploy.variables from deploy/parameters.py: change that file.\n"
-
-
-def taken() -> list[Parameter]:
-    """The parameters that are variables."""
-    return [parameter for parameter in PARAMETERS if parameter.variable not in LEFT_OUT]
 
 
 def name_of(parameter: Parameter) -> str:
@@ -65,7 +59,7 @@ def variable(parameter: Parameter) -> str:
 
 def text() -> str:
     """The whole file."""
-    return "\n".join([HEAD, *(f"{variable(parameter)}\n" for parameter in taken())])
+    return "\n".join([HEAD, *(f"{variable(parameter)}\n" for parameter in PARAMETERS)])
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from deploy.google import ApiError, call
-from shared.aggregation import Source
-from shared.catalog import self_written
+from shared.events import EventSource
+from shared.schemas import self_written
 from shared.settings import Settings
 from shared.warehouse import Dataset, Table, View, tables, views
 
@@ -74,7 +74,7 @@ def dataset_body(values: Mapping[str, str]) -> Json:
     }
 
 
-def bodies(values: Mapping[str, str], sources: Mapping[str, Source] | None = None) -> dict[str, Json]:
+def bodies(values: Mapping[str, str], sources: Mapping[str, EventSource] | None = None) -> dict[str, Json]:
     """What is sent for each table and view, by its name, in the order in which they can be made."""
     where = dataset(values)
     sources = sources or _sources(Settings(time_zone=ZoneInfo(values["LIBRA_TIME_ZONE"])))
@@ -92,7 +92,9 @@ def render(values: Mapping[str, str], root: Path) -> None:
 
 
 def ensure(
-    environment: Mapping[str, str], values: Mapping[str, str], sources: Mapping[str, Source] | None = None
+    environment: Mapping[str, str],
+    values: Mapping[str, str],
+    sources: Mapping[str, EventSource] | None = None,
 ) -> None:
     """Make what is missing, at once: for the emulator, where nothing has to be printed first.
 
@@ -127,7 +129,7 @@ def templates() -> Iterator[tuple[str, str]]:
     yield "views.json", text
 
 
-def _sources(settings: Settings) -> dict[str, Source]:
+def _sources(settings: Settings) -> dict[str, EventSource]:
     return {name: books.source for name, books in self_written(settings).items()}
 
 

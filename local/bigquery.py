@@ -33,6 +33,9 @@ class BigQuery(Emulated):
     """A BigQuery emulator on this machine."""
 
     variable = "BIGQUERY_EMULATOR_HOST"
+    storage_variable = "BIGQUERY_STORAGE_EMULATOR_HOST"
+    storage = ""
+    """Where the Storage API is, as `host:port`; empty for one that this process did not start."""
 
     @classmethod
     def attach(cls, address: str) -> Self:
@@ -54,10 +57,15 @@ class BigQuery(Emulated):
             StackError: it cannot be installed.
         """
         python = installed(environment, say)
-        chosen = port or free_port()
+        chosen, storage = port or free_port(), free_port()
         command = [
             *(str(python.with_name("bqemulator")), "start", "--ephemeral", "--log-level=warning"),
-            *("--rest-host=127.0.0.1", f"--rest-port={chosen}", "--grpc-host=127.0.0.1", "--grpc-port=0"),
+            *(
+                "--rest-host=127.0.0.1",
+                f"--rest-port={chosen}",
+                "--grpc-host=127.0.0.1",
+                f"--grpc-port={storage}",
+            ),
         ]
         own = {
             "HOME": str(HOME),
@@ -66,12 +74,15 @@ class BigQuery(Emulated):
         kept = {
             name: value for name, value in environment.items() if not name.startswith(("PYTHON", "BQEMU_"))
         }
-        return cls("127.0.0.1", chosen, lambda: Child("the BigQuery emulator", command, log, kept | own))
+        made = cls("127.0.0.1", chosen, lambda: Child("the BigQuery emulator", command, log, kept | own))
+        made.storage = f"127.0.0.1:{storage}"
+        return made
 
     @property
     def exports(self) -> dict[str, str]:
         """The variables with which Google's client finds it."""
-        return {self.variable: self.url}
+        storage = {self.storage_variable: self.storage} if self.storage else {}
+        return {self.variable: self.url} | storage
 
     def healthy(self) -> bool:
         """Whether it answers."""

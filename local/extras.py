@@ -4,6 +4,7 @@ from typing import Protocol, Self
 
 from local.doors import Doors
 from local.stack import LocalStack
+from local.usage import Usage
 from local.warehouse import Warehouse
 
 
@@ -35,5 +36,5 @@ class Made(Protocol):
         """Nothing is started yet; raises StackError where something is not installed."""
 
 
-EXTRAS: dict[str, Made] = {"doors": Doors, "bigquery": Warehouse}
+EXTRAS: dict[str, Made] = {"doors": Doors, "bigquery": Warehouse, "usage": Usage.of}
 """The names that `--with` takes, in the order in which they are started: BigQuery streams from the doors."""

@@ -16,7 +16,7 @@ from local.errors import StackError
 from local.process import Child
 from local.pubsub import PubSub
 from local.stack import ROOT, LocalStack
-from shared.catalog import self_written
+from shared.schemas import self_written
 from shared.settings import Settings
 
 PYTHON = ROOT / ".venv-pipelines" / "bin" / "python"

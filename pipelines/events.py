@@ -13,8 +13,8 @@ from apache_beam.io.gcp.pubsub import PubsubMessage
 from apache_beam.transforms.deduplicate import DeduplicatePerKey
 from apache_beam.utils.timestamp import Duration
 
-from shared.catalog import self_written
 from shared.messages import plain
+from shared.schemas import self_written
 from shared.settings import Settings
 from shared.warehouse import Message, Row, row_of
 

@@ -24,8 +24,8 @@ from pipelines.inserting import Connect, Insert
 from pipelines.pulling import Puller, PullError, write
 from pipelines.storage import Store
 from shared import log
-from shared.catalog import self_written
 from shared.errors import SettingError
+from shared.schemas import self_written
 from shared.settings import Settings
 from shared.topics import Topics
 from shared.warehouse import Dataset, tables

@@ -3,33 +3,13 @@
 Totals of entries that were there before come with the next recompute.
 """
 
-from datetime import timedelta
 from typing import NamedTuple
 
-from shared.aggregation import (
-    Aggregation,
-    Bounded,
-    Equals,
-    Exists,
-    Field,
-    FieldKey,
-    Home,
-    Map,
-    Number,
-    Schema,
-    Source,
-    Text,
-    TimeKey,
-    Timestamp,
-)
+from shared.aggregation import Aggregation, Bounded, Equals, Exists, FieldKey, Home, Source, TimeKey
 from shared.settings import Settings
 
 LIBRA_HOME = Home(entries="libra")
 """Where the books of `libra` are kept."""
-
-EARLY, LATE = timedelta(days=366), timedelta(hours=1)
-"""How far back an event's time may lie, and how far ahead: a device may have been offline for long, and its
-clock may be wrong. A time beyond that is a mistake."""
 
 EVENT_TYPES = 500
 """Event types that have totals of their own: whoever may send events chooses the names."""
@@ -63,7 +43,7 @@ USER_EVENTS_HOME = Home(
 
 
 def user_events(settings: Settings) -> Source:
-    """What users do on a site or in an app. Libra writes the entries (`shared.intake`)."""
+    """What users do on a site or in an app. Libra writes the entries (`shared.schemas`)."""
     zone = settings.time_zone
     event_type = Bounded(FieldKey("event_type"), most=EVENT_TYPES, other="other")
     return Source(
@@ -73,19 +53,6 @@ def user_events(settings: Settings) -> Source:
             Aggregation("analytics_aggregates_hours", TimeKey("timestamp", "hour", zone)),
             Aggregation("analytics_aggregates_dates", TimeKey("timestamp", "date", zone)),
             Aggregation("analytics_aggregates_users", (FieldKey("user_id"), event_type)),
-        ),
-        schema=Schema(
-            id="event_id",
-            fields=(
-                Field("event_id", Text()),
-                Field("user_id", Text()),
-                Field("event_type", Text(100)),
-                Field("session_id", Text(), required=False),
-                Field("page", Text(1_500), required=False),
-                Field("product_id", Text(), required=False),
-                Field("value", Number(-1e12, 1e12), required=False),
-                Field("timestamp", Timestamp(EARLY, LATE)),
-            ),
         ),
     )
 
@@ -103,7 +70,7 @@ SIGNALS_HOME = Home(
 
 
 def signals(settings: Settings) -> Source:
-    """What a classifier flags in what users see. Libra writes the entries (`shared.intake`)."""
+    """What a classifier flags in what users see. Libra writes the entries (`shared.schemas`)."""
     signal_type = Bounded(FieldKey("signal_type"), most=EVENT_TYPES, other="other")
     flag_type = Bounded(FieldKey("flag_type"), most=EVENT_TYPES, other="other")
     platform = Bounded(FieldKey("source_platform"), most=EVENT_TYPES, other="other")
@@ -114,18 +81,6 @@ def signals(settings: Settings) -> Source:
             Aggregation("signals_aggregates", signal_type),
             Aggregation("signals_aggregates_flags", flag_type, where=Exists("flag_type")),
             Aggregation("signals_aggregates_platforms", (platform, date), where=Exists("source_platform")),
-        ),
-        schema=Schema(
-            fields=(
-                Field("user_id", Text()),
-                Field("timestamp", Timestamp(EARLY, LATE)),
-                Field("signal_type", Text(100)),
-                Field("flag_type", Text(100), required=False),
-                Field("confidence", Number(0, 1), required=False),
-                Field("topic_category", Text(), required=False),
-                Field("source_platform", Text(100), required=False),
-                Field("event_details", Map(), required=False),
-            ),
         ),
     )
 
@@ -147,6 +102,11 @@ def sources(settings: Settings) -> dict[str, Books]:
     return {each.source.name: each for each in books}
 
 
-def self_written(settings: Settings) -> dict[str, Books]:
-    """The sources that events may be sent to: those whose entries Libra writes itself."""
-    return {name: books for name, books in sources(settings).items() if books.home.self_written}
+def of_others(settings: Settings, source: str) -> frozenset[str]:
+    """The collections, and the documents of bounded keys, that every source but this one uses."""
+    return frozenset(
+        path
+        for name, (declared, home) in sources(settings).items()
+        if name != source
+        for path in (*home.used(declared), *(home.registry(each.name) for each in declared.aggregations))
+    )

@@ -24,7 +24,7 @@ from shared.errors import BucketsStraddle
 from shared.watermark import EPOCH, Bucket, parse_label
 
 FAR = timedelta(days=1)
-"""A bucket that ends later than this from now holds no commit: Firestore's clock made the commit times."""
+"""A bucket that ends so long after its total was last written holds no commit: both times are Firestore's."""
 
 NO_BUCKETS = EPOCH
 """What ``now`` is to `compare` for the totals of a self-written source: any bucket is one that cannot be."""
@@ -128,7 +128,7 @@ def compare(
         exact: what was counted, by column; a column that is not in it is 0.
         key: what its ``key`` should hold; None if no entry has this key.
         watermark: at which ``exact`` was counted.
-        now: to tell buckets that cannot be.
+        now: when the total was last written, to tell buckets that cannot be.
         extremes: the least and greatest values that were found, by name; None if there are none.
 
     Raises:

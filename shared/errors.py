@@ -28,6 +28,7 @@
         ├── WatermarkAhead      the stored watermark is later than the lag allows: wait
         ├── StrategyUnsupported the strategy asked for cannot count these declarations or data exactly
         ├── IndexMissing        a query needs an index that is not deployed
+        ├── PipelineError       the pipeline that was to count failed, or has counted something else
         ├── BucketsStraddle     the bucket length changed and this watermark would cut a bucket in two
         ├── MassLoss            the run would lower an aggregation by more than LIBRA_MAX_LOSS allows
         └── NotOrphaned         what is to be removed is declared, unknown, or may still be written to
@@ -181,3 +182,7 @@ class StrategyUnsupported(RecomputeError):  # noqa: N818 - says what it is
 
 class IndexMissing(RecomputeError):  # noqa: N818 - says what it is
     """A query of the index strategy needs an index that is not there; the message names it."""
+
+
+class PipelineError(RecomputeError):
+    """The pipeline that was to count ended without a result, or its result is of something else."""

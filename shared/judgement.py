@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from shared.aggregation import Admitted, Contribution, Source, Violation, contribution
-from shared.errors import DeclarationError
+from shared.aggregation import Contribution, contribution
+from shared.events import Admitted, EventSource, Violation
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +31,14 @@ class Refused:
     """What names the event; None where it cannot be read."""
 
 
-def judge(source: Source, event: object, accepted: datetime) -> Accepted | Refused:
+def judge(source: EventSource, event: object, accepted: datetime) -> Accepted | Refused:
     """What becomes of an event. Never raises for any event.
 
     Args:
         source: what is counted.
         event: a mapping of fields, as JSON has them.
         accepted: when Libra accepted it: its times are judged as of then.
-
-    Raises:
-        DeclarationError: the source has no schema.
     """
-    if source.schema is None:
-        raise DeclarationError(f"source {source.name}: it has no schema, so no event of it can be judged")
     read = source.schema.admit(event, accepted)
     if isinstance(read, list):
         return Refused(tuple(read))

@@ -22,12 +22,15 @@ from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-MOST = 2**53
-"""The largest value: Lua counts with doubles, and every whole number up to here is one."""
+MOST = 2**53 - 1
+"""The largest value: Lua counts with doubles, and tells every whole number up to here from its neighbours."""
 MERCHANT_LENGTH, METRIC_LENGTH = 256, 100
 """The most characters of a merchant's id and of a metric's name."""
 AHEAD = timedelta(hours=1)
 """How far an hour may begin after now: a clock may be wrong by that much."""
+KEEP = timedelta(hours=3)
+"""How long an application keeps an hour's counts after its end, to send them again if Redis loses them. A
+flush deletes them from Redis an hour later than that, so that nobody takes a deletion for a loss."""
 
 HOUR = timedelta(hours=1)
 _LABEL = "%Y-%m-%dT%H:%MZ"
@@ -113,16 +116,16 @@ def closed_through(now: datetime, after: timedelta) -> datetime:
 
 def flaw(merchant: object, metric: object) -> str | None:
     """Why nothing can be counted under these names; None: it can."""
-    for what, value, most in (
-        ("merchant", merchant, MERCHANT_LENGTH),
-        ("metric", metric, METRIC_LENGTH),
-    ):
-        if not isinstance(value, str):
-            return f"the {what} is {type(value).__name__}: a string of 1 to {most} characters is allowed"
-        if not 1 <= len(value) <= most:
-            return f"the {what} has {len(value)} characters: 1 to {most} are allowed"
-        if "\0" in value or not _encodes(value):
-            return f"the {what} {value[:50]!r} holds a NUL or a lone surrogate, which PostgreSQL cannot store"
+    return _flaw("merchant", merchant, MERCHANT_LENGTH) or _flaw("metric", metric, METRIC_LENGTH)
+
+
+def _flaw(what: str, value: object, most: int) -> str | None:
+    if not isinstance(value, str):
+        return f"the {what} is {type(value).__name__}: a string of 1 to {most} characters is allowed"
+    if not 1 <= len(value) <= most:
+        return f"the {what} has {len(value)} characters: 1 to {most} are allowed"
+    if "\0" in value or not _encodes(value):
+        return f"the {what} {value[:50]!r} holds a NUL or a lone surrogate, which PostgreSQL cannot store"
     return None
 
 
@@ -159,7 +162,9 @@ def part_field(metric: str, incarnation: str) -> str:
 
 
 def parts_pattern(merchant: str | None = None, day: date | None = None) -> str:
-    """What SCAN matches, for all parts or those of a merchant or a date."""
+    """What SCAN matches, for all parts or those of a merchant or a date; for all, also what only looks so."""
+    if merchant is None and day is None:
+        return "usage-parts:*"
     literal = re.sub(r"[*?\[\]\\^]", lambda found: f"\\{found[0]}", escape(merchant)) if merchant else "*"
     return f"usage-parts:{{{literal}}}:{day or '*'}:*"
 
@@ -184,7 +189,7 @@ def place(key: bytes) -> Place | Unreadable:
     except ValueError:
         return Unreadable(text, "", "", f"{found[2]}:{found[3]} is no date and hour")
     merchant = _unescape(found[1])
-    if wrong := flaw(merchant, "any"):
+    if wrong := _flaw("merchant", merchant, MERCHANT_LENGTH):
         return Unreadable(text, "", "", wrong)
     if abs(datetime(day.year, day.month, day.day, 12, tzinfo=UTC) - hour) > timedelta(hours=27):
         return Unreadable(text, "", "", f"the hour {found[3]} is not of the date {found[2]} in any time zone")
@@ -218,7 +223,7 @@ def read(
     elif at.hour > now + AHEAD:
         reason = f"the hour begins after {now:%Y-%m-%dT%H:%MZ}, in the future: a clock is wrong"
     else:
-        reason = flaw(at.merchant, metric)
+        reason = _flaw("metric", metric, METRIC_LENGTH)
     if reason is not None:
         key = parts_key(at.merchant, Hour(at.hour, at.date))
         return Unreadable(key, name[:400], value[:200], reason)

@@ -38,7 +38,7 @@ Cursor: TypeAlias = psycopg.Cursor[tuple[object, ...]]
 
 VARIABLE = "LIBRA_POSTGRES_URL"
 CONNECT_SECONDS = 10
-"""How long a connection may take, in a pool or to a server."""
+"""How long a connection may take."""
 STATEMENT_SECONDS = 60
 """How long a statement may take before the server ends it; a caller may ask for more."""
 RETRY = Retry(attempts=6, first=0.05, longest=5.0)
@@ -82,6 +82,7 @@ class Postgres:
         url: str,
         *,
         most: int = 4,
+        connect_seconds: float = CONNECT_SECONDS,
         statement_seconds: float = STATEMENT_SECONDS,
         retry: Retry = RETRY,
         sleep: Callable[[float], None] = time.sleep,
@@ -91,6 +92,7 @@ class Postgres:
         Args:
             url: `postgresql://user:password@host:port/database`.
             most: connections at once.
+            connect_seconds: how long a caller waits for a connection, in each try.
             statement_seconds: how long a statement may take before the server ends it.
             retry: how often a transaction is tried, and the pauses.
             sleep: what waits between two tries.
@@ -110,7 +112,7 @@ class Postgres:
             kwargs=arguments,
             min_size=1,
             max_size=most,
-            timeout=CONNECT_SECONDS,
+            timeout=connect_seconds,
             check=ConnectionPool.check_connection,
             connection_class=cast("type[Connection]", psycopg.Connection),
             open=True,
@@ -219,7 +221,7 @@ def _translated(server: str) -> Iterator[None]:
     try:
         yield
     except PoolTimeout as error:
-        raise Contention(f"PostgreSQL {server}: no connection within {CONNECT_SECONDS} seconds") from error
+        raise Contention(f"PostgreSQL {server}: no connection: {error}") from error
     except psycopg.Error as error:
         raise _of(error, server) from error
 

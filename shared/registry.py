@@ -6,6 +6,9 @@ get it: the second reads again, and finds the list full. A value on the list sta
 full. Either fact may be kept by an instance for ever, and nothing else is kept. A trigger decides before it
 commits a group, a run before it adds up: from then on the value's place is the same for everybody.
 
+**Where they do not.** If the bound is lowered, an instance of the old code may still admit values to a list
+that one of the new code has taken for full. Each run moves what the second one counts of them, as drift.
+
 A value that is admitted by somebody who dies before the commit has a place and no total: nothing is wrong.
 """
 
@@ -14,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from shared.aggregation import Cell, Home, Source, type_name
 from shared.aggregation.bounded import Admitted, Bounds
-from shared.errors import AlreadyExists, Contention, StateError
+from shared.errors import AlreadyExists, Contention, Invalid, StateError
 from shared.retry import Retry
 from shared.store import Create, Document, FieldPath, Merge, Store, Write
 
@@ -95,6 +98,10 @@ class Registry:
             self._store.commit([write], timeout=COMMIT_TIMEOUT)
         except AlreadyExists as error:  # somebody else has made the document meanwhile
             raise Contention(str(error)) from error
+        except Invalid as error:  # no fault of an event: the names are short
+            raise StateError(
+                f"{write.path}: Firestore refuses the list of values that have totals of their own: {error}"
+            ) from error
 
     def _lists(self, aggregation: str, found: Document | None) -> dict[str, frozenset[str]]:
         """What is admitted, as it is written down."""

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from shared.aggregation import Home, Source
+from shared.counting import proposal
 from shared.drift import FAR
 from shared.recompute import Lease, under_way
 from shared.recompute.standing import Standings, standings
@@ -32,6 +33,11 @@ class RunStatus:
     corrected: int | None
     seconds: float | None
     error: str | None
+
+    @property
+    def proposal(self) -> str:
+        """Another way to count, where this run took long; else nothing."""
+        return proposal(self.strategy or "", self.entries or 0)
 
 
 @dataclass(frozen=True, slots=True)

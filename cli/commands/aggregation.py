@@ -1,6 +1,6 @@
 """`libra aggregation`: since when each aggregation is exact, and removing what is declared no more."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from datetime import datetime
 
@@ -14,7 +14,7 @@ from cli.comparison import as_json, iso, print_json, progress_line
 from cli.report import page, shown
 from cli.writing import connected, named_store
 from shared.aggregation import Home
-from shared.catalog import sources
+from shared.catalog import of_others, sources
 from shared.recompute.removal import orphan, remove
 from shared.recompute.standing import Standing, Standings, standings
 from shared.store import Query, Store
@@ -56,20 +56,27 @@ def show_status(*, source: str, as_json: bool) -> None:
 def remove_one(*, name: str, yes: bool, source: str, as_json: bool, real_project: str | None) -> None:
     """Delete the totals of the aggregation NAME, which is declared no more, and forget it.
 
-    No run can begin meanwhile. If it is interrupted, start it again: it goes on with what is left.
+    No run can begin meanwhile. If it is interrupted, start it again: it goes on with what is left. What
+    another source uses stays.
     """
     with ending(), named_store(real_project) as (store, settings):
         books = sources(settings)[source]
         gone = orphan(*books, _state(store, books.home), name)
+        others = of_others(settings, source)
         if not yes:
-            held = store.count(Query(gone.collection))
-            click.confirm(f"Delete all {held:,} documents of {gone.collection}?", abort=True, err=True)
+            click.confirm(_question(store, gone, others), abort=True, err=True)
         with progress_line(quiet=as_json) as progress:
-            deleted = remove(store, *books, name, progress=progress)
+            deleted = remove(store, *books, name, of_others=others, progress=progress)
     if as_json:
         print_json({"aggregation": name, "collection": gone.collection, "deleted": deleted})
     else:
         click.echo(f"{deleted:,} documents of {gone.collection} were deleted, and {name} is forgotten.")
+
+
+def _question(store: Store, gone: Standing, others: Collection[str]) -> str:
+    if gone.collection in others:
+        return f"Another source uses {gone.collection}: its documents stay. Forget {gone.name}?"
+    return f"Delete all {store.count(Query(gone.collection)):,} documents of {gone.collection}?"
 
 
 def _state(store: Store, home: Home) -> Mapping[str, object]:

@@ -14,6 +14,7 @@ from cli.generator import Plan
 from cli.report import page
 from cli.show import Show
 from cli.show_events import show_events
+from cli.show_usage import ACTS, show_usage
 from local.faults import Faults
 from local.stack import LocalStack
 from shared.settings import Settings
@@ -28,6 +29,7 @@ FAULTS = Faults(duplicate=0.2, delay=0.3, delay_seconds=0.5, reorder=20)
 
 
 @click.command("demo", short_help="Run the whole system and check that it is exact.")
+@click.argument("act", type=click.Choice(["all", "usage"]), default="all")
 @generating(entries=3000)
 @amending(edits=0.05, deletions=0.02)
 @click.option(
@@ -44,9 +46,18 @@ FAULTS = Faults(duplicate=0.2, delay=0.3, delay_seconds=0.5, reorder=20)
     show_default=True,
     help="Events over HTTP and Pub/Sub at the end; 0 leaves them out.",
 )
+@click.option(
+    "--requests",
+    type=click.IntRange(ACTS),
+    default=3_000,
+    show_default=True,
+    help="Requests that are served in `libra demo usage`.",
+)
 @faulty(FAULTS)
 def command(
     *,
+    act: str,
+    requests: int,
     entries: int,
     seed: int,
     until: date,
@@ -66,7 +77,13 @@ def command(
     and the totals follow. At last events are lost for good, and the recompute finds and repairs what is
     missing. Then events of another source come over HTTP and through Pub/Sub, and a worker is killed. The
     exit status is 1 if a total was wrong after any of these.
+
+    `libra demo usage` shows usage metering alone: four APIs count what merchants use, Redis loses it,
+    processes are killed, and the bill is what was served.
     """
+    if act == "usage":
+        with ending():
+            sys.exit(0 if show_usage(page(), requests, seed) else 1)
     started = time.monotonic()
     console = page()
     environment = {name: value for name, value in os.environ.items() if name.startswith("LIBRA_")}

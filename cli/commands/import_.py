@@ -11,8 +11,9 @@ from cli.commands.options import real_project
 from cli.importing import read
 from cli.report import counting_up
 from cli.writing import Item, named_store, write
-from shared.catalog import LIBRA_HOME, self_written
+from shared.catalog import LIBRA_HOME
 from shared.intake import Intake
+from shared.schemas import self_written
 from shared.settings import Settings
 
 
@@ -51,7 +52,6 @@ def command(file: Path, rate: float, source: str, real_project: str | None) -> N
     if source != "libra":
         with named_store(real_project) as (store, settings), counting_up(console, "Read", None) as progress:
             declared, home = self_written(settings)[source]
-            assert declared.schema is not None  # noqa: S101 - an intake needs one
             intake = Intake(store, declared, home, settings)
             became = admit(file, declared.schema, intake, complain, progress)
         console.print(

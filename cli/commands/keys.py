@@ -12,7 +12,7 @@ from cli.report import page, shown
 from cli.writing import connected, named_store
 from shared import api_keys
 from shared.api_keys import ApiKey
-from shared.catalog import self_written
+from shared.schemas import self_written
 from shared.settings import Settings
 
 

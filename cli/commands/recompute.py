@@ -2,6 +2,7 @@
 
 import click
 
+from cli.beam import beam_options, counting
 from cli.commands.options import ending, real_project, source
 from cli.comparison import as_json, print_json, progress_line, show, strategy
 from cli.writing import connected, named_store
@@ -19,6 +20,7 @@ from shared.recompute import Recompute
 @strategy
 @as_json
 @real_project
+@beam_options
 def command(
     *,
     dry_run: bool,
@@ -27,6 +29,7 @@ def command(
     strategy: Strategy,
     as_json: bool,
     real_project: str | None,
+    beam_options: tuple[str, ...],
 ) -> None:
     """Count every total exactly as of a watermark, and correct what drifted.
 
@@ -35,10 +38,13 @@ def command(
 
     A run that would take away more than LIBRA_MAX_LOSS of an aggregation (and at least 1,000) corrects
     nothing and ends with status 1. If the entries are gone for good, run it again with --accept-loss.
+
+    --strategy beam runs a pipeline, on this machine or with -- --runner=DataflowRunner and what that needs.
     """
+    beam = counting(strategy, beam_options)
     store_of = connected() if dry_run else named_store(real_project)
     with ending(), store_of as (store, settings), progress_line(quiet=as_json) as progress:
-        recompute = Recompute(store, *sources(settings)[source], settings, progress=progress)
+        recompute = Recompute(store, *sources(settings)[source], settings, progress=progress, beam=beam)
         report = recompute.verify(strategy) if dry_run else recompute.run(strategy, accept_loss=accept_loss)
     if as_json:
         print_json(report.as_json())

@@ -1,5 +1,6 @@
 """`libra replay`: dead letters back to their topic."""
 
+import sys
 from contextlib import closing
 
 import click
@@ -22,7 +23,8 @@ def command(*, source: str, dry_run: bool, as_json: bool, real_project: str | No
     """Publish the dead letters of a source again, for instance once what made them fail is mended.
 
     A letter is acknowledged only after it is published again. An event counts once, however often it is
-    replayed. Its time is judged as of its first publication.
+    replayed. Its time is judged as of its first publication. The exit status is 1 if Pub/Sub refuses a
+    letter, such as one of more than 10 MB; it stays, and the others are brought back.
     """
     project, emulator = named_pubsub(real_project, reading=dry_run)
     with closing(DeadLetters(project, source)) as letters:
@@ -31,13 +33,20 @@ def command(*, source: str, dry_run: bool, as_json: bool, real_project: str | No
         else:
             with closing(Topic(project, emulator, source)) as topic:
                 found = list(letters.replay(topic.publish))
+        refused = letters.refused
     rows = [
         {"message": it.id, "accepted": it.accepted, "died": iso(it.died), "deliveries": it.deliveries}
         for it in found
     ]
     if as_json:
-        print_json({"source": source, "dry_run": dry_run, "letters": rows})
-        return
-    for row in rows if dry_run else ():
-        click.echo(f"{row['message']:>20}  accepted {row['accepted']}  died {row['died']}")
-    click.echo(f"{len(rows):,} dead letters {'are there' if dry_run else 'are back in the topic ' + source}.")
+        stay = [{"message": it.id, "bytes": it.size, "reason": why} for it, why in refused.values()]
+        print_json({"source": source, "dry_run": dry_run, "letters": rows, "refused": stay})
+    else:
+        for row in rows if dry_run else ():
+            click.echo(f"{row['message']:>20}  accepted {row['accepted']}  died {row['died']}")
+        where = "are there" if dry_run else f"are back in the topic {source}"
+        click.echo(f"{len(rows):,} dead letters {where}.")
+        for letter, why in refused.values():
+            click.echo(f"{letter.id} ({letter.size:,} bytes) stays a dead letter: {why}", err=True)
+    if refused:
+        sys.exit(1)

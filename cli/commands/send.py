@@ -26,7 +26,7 @@ from local.errors import StackError
 @click.option("--invalid", type=SHARE, default=0.0, show_default=True, help="Share that is no event.")
 @click.option("--seed", type=int, help="Same seed and moment, same events.  [default: random]")
 @click.option(
-    "--to", envvar="LIBRA_COLLECTOR", metavar="URL", help="The collector.  [default: straight to Pub/Sub]"
+    "--to", envvar="LIBRA_COLLECTOR_URL", metavar="URL", help="The collector.  [default: straight to Pub/Sub]"
 )
 @click.option("--key", envvar="LIBRA_KEY", metavar="KEY", help="An API key of the collector, or an ID token.")
 @as_json

@@ -39,6 +39,7 @@ def _plain(found: Status) -> dict[str, object]:
         "pending": dict(found.pending),
         "filling": [each.name for each in found.aggregations.declared if each.filling],
         "orphaned": [each.name for each in found.aggregations.orphaned],
+        "proposal": _proposal(found),
         "runs": [
             asdict(run) | {"started": iso(run.started), "watermark": iso(run.watermark)} for run in found.runs
         ],
@@ -71,9 +72,16 @@ def _show(console: Console, found: Status) -> None:
     if found.runs:
         console.print("\nLast runs:")
         console.print(runs_table(found.runs))
+    if advice := _proposal(found):
+        console.print(f"\n{advice}.", style="yellow", markup=False)
     for run in found.runs:
         if run.error:
             console.print(f"\n{run.run_id} failed: {run.error}", style="yellow", markup=False)
+
+
+def _proposal(found: Status) -> str:
+    """Of the last run that completed."""
+    return next((run.proposal for run in found.runs if run.state == "completed"), "")
 
 
 def runs_table(runs: Sequence[RunStatus], *, ids: bool = False) -> Table:

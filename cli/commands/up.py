@@ -126,11 +126,11 @@ In another terminal:
 
   export FIRESTORE_EMULATOR_HOST={stack.emulator.address} GOOGLE_CLOUD_PROJECT={stack.project}{exports}
   libra generate
-  export LIBRA_API=http://{stack.api.address} LIBRA_TOKEN={unsigned_token(stack.project, "operator")}
-  curl -H "Authorization: Bearer $LIBRA_TOKEN" $LIBRA_API/v1/totals/aggregates_categories
+  export LIBRA_API_URL=http://{stack.api.address} LIBRA_TOKEN={unsigned_token(stack.project, "operator")}
+  curl -H "Authorization: Bearer $LIBRA_TOKEN" $LIBRA_API_URL/v1/totals/aggregates_categories
   curl -H "X-Api-Key: $LIBRA_KEY" --json "{{\\"event_id\\": \\"e1\\", \\"user_id\\": \\"ann\\",
       \\"event_type\\": \\"purchase\\", \\"timestamp\\": \\"$(date -u +%FT%TZ)\\"}}" \\
-    $LIBRA_COLLECTOR/v1/events/user_events
+    $LIBRA_COLLECTOR_URL/v1/events/user_events
 
 Ctrl-C stops everything; the documents go with it."""
 

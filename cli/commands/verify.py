@@ -13,6 +13,7 @@ from cli.against import (
     show_comparison,
     show_views,
 )
+from cli.beam import beam_options, counting
 from cli.commands.options import ending, source
 from cli.comparison import as_json, print_json, progress_line, show, strategy
 from cli.writing import connected
@@ -28,7 +29,10 @@ from shared.store import Query
 @strategy
 @click.option("--against", "place", metavar="PLACE", help=f"Compare with an export instead: {PLACES}.")
 @as_json
-def command(*, source: str, strategy: Strategy, place: str | None, as_json: bool) -> None:
+@beam_options
+def command(
+    *, source: str, strategy: Strategy, place: str | None, as_json: bool, beam_options: tuple[str, ...]
+) -> None:
     """Count every total exactly and compare; write nothing. The exit status is 1 if one is wrong.
 
     It compares what was committed up to its watermark, and says how many entries came after that: no command
@@ -46,9 +50,10 @@ def command(*, source: str, strategy: Strategy, place: str | None, as_json: bool
     """
     if place:
         sys.exit(_against(place, source, as_json=as_json))
+    beam = counting(strategy, beam_options)
     with ending(), connected() as (store, settings), progress_line(quiet=as_json) as progress:
         books = sources(settings)[source]
-        report = Recompute(store, *books, settings, progress=progress).verify(strategy)
+        report = Recompute(store, *books, settings, progress=progress, beam=beam).verify(strategy)
         unproven = max(0, store.count(Query(books.home.entries)) - report.entries)
     if as_json:
         print_json(report.as_json() | {"unproven": unproven})

@@ -7,8 +7,8 @@ import click
 from cli.writing import connected
 from deploy.parameters import default
 from shared.aggregation import Bounded
-from shared.catalog import Books, self_written
 from shared.registry import FIELD
+from shared.schemas import EventBooks, self_written
 from shared.store import Store
 from shared.warehouse import Dataset, admitted, views
 
@@ -51,7 +51,7 @@ def bounded(*, dataset: str) -> None:
     click.echo(admitted(written, where), nl=False)
 
 
-def registered(store: Store, books: Books) -> dict[str, dict[str, list[str]]]:
+def registered(store: Store, books: EventBooks) -> dict[str, dict[str, list[str]]]:
     """The names of the values that Firestore has written down, by aggregation and part."""
     keyed = [it for it in books.source.aggregations if any(isinstance(part, Bounded) for part in it.parts)]
     documents = store.get([books.home.registry(it.name) for it in keyed])

@@ -6,7 +6,7 @@ from deploy import stage
 from deploy.gcloud import Change, DeployError, gcloud
 from deploy.steps.accounts import exists, granting, revoking
 from deploy.steps.service import Service
-from shared.catalog import self_written
+from shared.schemas import self_written
 from shared.settings import Settings
 from shared.topics import Topics
 

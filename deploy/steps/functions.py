@@ -26,7 +26,7 @@ class Stage(Step):
 
     name = "stage"
     needs = "no role"
-    title = "Build build/functions, and build/api if it is wanted, and import every entry point"
+    title = "Build build/functions and what else is wanted, such as build/api, and import every entry point"
     always = True
 
     def missing(self) -> Iterator[Change]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from deploy.gcloud import Change, CommandError, DeployError
-from deploy.google import MONITORED, NEEDED, WAREHOUSED, ApiError, lacking
+from deploy.google import ApiError, lacking, needed
 from deploy.steps.base import Step
 from deploy.steps.board import Board
 
@@ -33,10 +33,8 @@ class Preflight(Step):
 
     def _permissions(self) -> None:
         try:
-            watched = self.deployment.values["LIBRA_MONITORING"] == "on"
-            warehouse = self.deployment.values["LIBRA_WAREHOUSE"] == "on"
-            needed = NEEDED | (MONITORED if watched else {}) | (WAREHOUSED if warehouse else {})
-            missing = lacking(self.deployment.google(), self.deployment.project, needed)
+            wanted = needed(self.deployment.values, self.deployment.only)
+            missing = lacking(self.deployment.google(), self.deployment.project, wanted)
         except ApiError as error:
             command = ("gcloud", "projects", "test-iam-permissions", self.deployment.project)
             raise CommandError(command, str(error)) from error

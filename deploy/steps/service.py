@@ -19,7 +19,10 @@ class Service(Step):
     Anybody reaches it: it verifies tokens itself. Its account has the service's name.
     """
 
-    needs = "roles/run.admin, roles/iam.serviceAccountAdmin and roles/resourcemanager.projectIamAdmin"
+    needs = (
+        "roles/run.admin, roles/artifactregistry.admin, roles/cloudbuild.builds.editor, "
+        "roles/iam.serviceAccountAdmin and roles/resourcemanager.projectIamAdmin"
+    )
     service: str
     """The service, and the account that it runs as."""
     variable: str

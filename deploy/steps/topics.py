@@ -6,7 +6,7 @@ from typing import Any
 
 from deploy.gcloud import Change, DeployError, gcloud
 from deploy.steps.base import Step
-from shared.catalog import self_written
+from shared.schemas import self_written
 from shared.settings import Settings
 from shared.topics import ACK_SECONDS, BACKOFF_SECONDS, MAX_DELIVERIES, RETENTION_DAYS, Topics
 

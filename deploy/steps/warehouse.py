@@ -10,13 +10,16 @@ from functools import cached_property
 from deploy.gcloud import Change, CommandError, say
 from deploy.google import ApiError, Json, call
 from deploy.send import sending
-from deploy.steps.accounts import Grants, granting, revoking
+from deploy.steps.accounts import Grants, exists, granting, revoking
 from deploy.steps.base import Step
 from deploy.steps.topics import SUBSCRIBER, names
 from deploy.steps.topics import granting as granting_pubsub
 from deploy.warehouse import ACCOUNT, BUILT, CONFIG, bodies, dataset, dataset_body, path, where_is
 
-GRANTS: Grants = [("roles/dataflow.worker", ACCOUNT)]
+GRANTS: Grants = [
+    ("roles/dataflow.worker", ACCOUNT),
+    ("roles/artifactregistry.reader", ACCOUNT),  # workers start from the pipelines' image
+]
 VIEWER = "roles/pubsub.viewer"
 """Dataflow looks at a subscription before it pulls it."""
 
@@ -66,13 +69,14 @@ class Warehouse(Step):
 
     def surplus(self) -> Iterator[Change]:
         """What the account may do, then the account: what it wrote is the customer's."""
-        yield from revoking(self.deployment, [ACCOUNT], GRANTS)
+        if exists(self.deployment, ACCOUNT):
+            yield from revoking(self.deployment, [ACCOUNT], GRANTS)
 
     def state(self) -> Iterator[tuple[str, str]]:
         """How many tables and views are as they should be."""
-        where, wanted = dataset(self.deployment.values), bodies(self.deployment.values)
         if not self._wanted:
             return
+        where, wanted = dataset(self.deployment.values), bodies(self.deployment.values)
         found = [self.found(path(where, name)).get("labels", {}).get(CONFIG) for name in wanted]
         same = sum(it == body["labels"][CONFIG] for it, body in zip(found, wanted.values(), strict=True))
         yield self.name, f"{same} of {len(wanted)} tables and views up to date"

@@ -12,14 +12,14 @@ from typing import Any
 
 from deploy import stage
 from deploy.gcloud import Change, gcloud, say
+from deploy.monitored import POOL
 from deploy.parameters import SEPARATOR, runtime
 from deploy.steps.accounts import BUILDER, exists, granting, revoking
 from deploy.steps.base import Step
+from deploy.steps.service import Service
 from deploy.steps.topics import SUBSCRIBER, names
 from deploy.steps.topics import granting as granting_pubsub
 
-POOL = "libra-worker"
-"""The pool, the account that it runs as, and its image."""
 REPOSITORY = POOL
 """The repository of the image, and of nothing else."""
 ROLE = "roles/datastore.user"
@@ -31,10 +31,7 @@ class Worker(Step):
     """The pool, unless it is there, ready, and of these sources and flags."""
 
     name = "worker"
-    needs = (
-        "roles/run.admin, roles/artifactregistry.admin, roles/cloudbuild.builds.editor, "
-        "roles/iam.serviceAccountAdmin and roles/resourcemanager.projectIamAdmin"
-    )
+    needs = f"{Service.needs}, and roles/pubsub.admin"
     undoing = "Remove the worker, its image and its account"
 
     @property

@@ -9,6 +9,7 @@ module "core" {
   backup_retention  = var.backup_retention
   rules             = var.rules
   secrets           = var.secrets
+  board             = var.board
   enable_monitoring = var.enable_monitoring
   sources           = var.sources
   warehouse         = var.warehouse
@@ -63,6 +64,16 @@ module "windows" {
   depends_on = [module.core, module.functions]
 }
 
+module "board" {
+  source = "./modules/board"
+  count  = var.board == "on" && var.board_site != "" ? 1 : 0
+
+  project_id = var.project_id
+  site       = var.board_site
+
+  depends_on = [module.core]
+}
+
 module "doors" {
   source = "./modules/doors"
   count  = var.collector != "off" || var.worker || var.warehouse ? 1 : 0
@@ -107,10 +118,12 @@ module "monitoring" {
   source = "./modules/monitoring"
   count  = var.enable_monitoring ? 1 : 0
 
-  project_id = var.project_id
-  notify     = var.notify
-  runbook    = var.runbook
-  sources    = var.sources
+  project_id       = var.project_id
+  log_level        = var.log_level
+  notify           = var.notify
+  runbook          = var.runbook
+  worker_pool_name = var.worker_pool_name
+  sources          = var.sources
 
   depends_on = [module.core]
 }

@@ -42,6 +42,12 @@ variable "worker_pool_name" {
   default     = "libra-worker"
 }
 
+variable "board_site" {
+  description = "With board = on: the id of a Firebase Hosting site of the board's own, which Terraform makes with a web app. Without one, the board goes to the project's own site"
+  type        = string
+  default     = ""
+}
+
 variable "sources" {
   description = "The folder with firestore.indexes.json, firestore.rules and deploy/monitoring"
   type        = string

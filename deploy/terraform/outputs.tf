@@ -8,6 +8,11 @@ output "api_url" {
   value       = one(module.windows[*].url)
 }
 
+output "board_url" {
+  description = "Where the board is, if Terraform made its site"
+  value       = one(module.board[*].url)
+}
+
 output "collector_url" {
   description = "Where the collector takes events, if there is one"
   value       = one(module.doors[*].collector_url)

@@ -370,6 +370,17 @@ variable "collector_max_instances" {
   }
 }
 
+variable "board" {
+  description = "the board on Firebase Hosting, which needs Node and the Firebase CLI's sign-in; replace: also where another page is served"
+  type        = string
+  default     = "off"
+
+  validation {
+    condition     = can(regex("^(off|on)$", var.board))
+    error_message = "board: the board on Firebase Hosting, which needs Node and the Firebase CLI's sign-in; replace: also where another page is served; allowed is what matches off|on."
+  }
+}
+
 variable "worker" {
   description = "the worker on Cloud Run, which counts events from Pub/Sub, and the topics that it pulls"
   type        = bool

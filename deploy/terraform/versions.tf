@@ -7,6 +7,11 @@ terraform {
       source  = "hashicorp/google"
       version = ">= 6.50.0, < 7.0.0"
     }
+    # For the site of the board alone: it has no other resource for Firebase Hosting.
+    google-beta = {
+      source  = "hashicorp/google-beta"
+      version = ">= 6.50.0, < 7.0.0"
+    }
   }
 
   # State in a bucket: see "Remote state" in docs/terraform.md. Infrastructure Manager keeps the state itself.
@@ -15,4 +20,13 @@ terraform {
 provider "google" {
   project = var.project_id
   region  = var.region
+}
+
+provider "google-beta" {
+  project = var.project_id
+  region  = var.region
+
+  # With a person's own credentials, Firebase's APIs want to be told whose quota they use.
+  user_project_override = true
+  billing_project       = var.project_id
 }

@@ -54,7 +54,7 @@ def application(
         problem=ProblemBody,
     )
     app.state.books = books or Books(settings)
-    app.state.ready = app.state.books.ready
+    app.state.ready = health.Readiness(app.state.books.ready)
     app.state.verifier = Verifier(settings.tokens)
     patience = 0.8 * settings.deadline.total_seconds()
     app.state.starter = starter or Starter(settings.recompute_url, patience=patience)

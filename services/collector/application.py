@@ -1,6 +1,5 @@
 """The application: one route that takes events, and health."""
 
-import json
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -9,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
+from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -21,16 +21,19 @@ from services.collector.models import ProblemBody, described
 from services.collector.settings import CollectorSettings
 from services.collector.throttle import Throttle
 from shared import api_keys
-from shared.aggregation import Home, Source
-from shared.catalog import self_written
+from shared.aggregation import Home
 from shared.errors import NotFound
+from shared.events import EventSource
 from shared.http import application as http
 from shared.http import health
 from shared.http.identity import Verifier
 from shared.http.once import Once
 from shared.http.problems import Problem, shown
 from shared.intake import Intake
+from shared.log import logger
 from shared.publishing import Publisher
+from shared.schemas import self_written
+from shared.settings import Settings
 from shared.store import Store
 from shared.store.client import FirestoreStore
 
@@ -78,7 +81,7 @@ def application(
     app.router.routes.insert(0, ROUTE)
     store = Once[Store](lambda: FirestoreStore.connect(settings.books))
     app.state.store = store
-    app.state.ready = lambda: store().get([f"{api_keys.COLLECTION}/ready"], bare=True)
+    app.state.ready = health.Readiness(lambda: store().get([f"{api_keys.COLLECTION}/ready"], bare=True))
     app.state.doors = _doors(settings, store) if doors is None else doors
     app.state.access = Access(
         Keyring(lambda found_id: _key(store(), found_id), clock),
@@ -119,17 +122,15 @@ def _answer(source: str, status: int, verdicts: Sequence[Verdict]) -> Response:
         "outcomes": outcomes,
         "events": [_said(index, verdict) for index, verdict in enumerate(verdicts)],
     }
+    if invalid := outcomes["invalid"]:
+        logger.warning("Some events are invalid", extra={"source": source, "events": invalid})
     if lost := outcomes["unavailable"]:
         detail = f"{lost} of {len(verdicts)} events were not taken: send those again, or all of them"
         raise Problem(503, detail, headers={"Retry-After": str(RETRY_SECONDS)}, **said)
-    if outcomes["invalid"] == len(verdicts):
+    if invalid == len(verdicts):
         why = str(verdicts[0].violations[0])
         raise Problem(422, f"none of {len(verdicts)} events can be taken; event 0: {why}", **said)
-    return Response(_encode(said), status, media_type="application/json")
-
-
-_encode = json.JSONEncoder(separators=(",", ":")).encode
-"""Made once: `json.dumps` makes one for each call that is not plain."""
+    return Response(to_json(said), status, media_type="application/json")
 
 
 def _said(index: int, verdict: Verdict) -> dict[str, Any]:
@@ -152,14 +153,13 @@ def _doors(settings: CollectorSettings, store: Callable[[], Store]) -> dict[str,
     publisher = Once(lambda: Publisher.connect(settings.books.project, settings.pubsub_host))
     doors: dict[str, Door] = {}
     for name, (source, home) in self_written(settings.books).items():
-        assert source.schema is not None  # noqa: S101 - an intake needs one
         if settings.mode == "queue":
             doors[name] = Queue(name, source.schema, publisher, lambda: datetime.now(UTC))
         else:
-            make = partial(_intake, store, source, home, settings)
+            make = partial(_intake, store, source, home, settings.books)
             doors[name] = Direct(source.schema, Once(make))
     return doors
 
 
-def _intake(store: Callable[[], Store], source: Source, home: Home, settings: CollectorSettings) -> Intake:
-    return Intake(store(), source, home, settings.books)
+def _intake(store: Callable[[], Store], source: EventSource, home: Home, books: Settings) -> Intake:
+    return Intake(store(), source, home, books)

@@ -1,24 +1,21 @@
 """Where events go, and what became of each: to Pub/Sub, or into Firestore straight away."""
 
 import asyncio
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
 
 import grpc
+from pydantic_core import to_json
 
 from services.collector.body import Unreadable
-from shared.aggregation import Admitted, Schema, Violation
 from shared.errors import LibraError, PublishError, StateError, StoreError
+from shared.events import Admitted, Schema, Violation
 from shared.intake import Intake, Outcome
 from shared.log import logger
-from shared.publishing import Message, Publisher
-from shared.topics import Topics
-
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-"""Made once: `json.dumps` makes one for each call that is not plain."""
+from shared.publishing import Alike, Publisher
+from shared.topics import ACCEPTED, Topics
 
 Became = Literal["accepted", "counted", "duplicate", "invalid", "unavailable"]
 
@@ -65,11 +62,12 @@ class Queue:
     async def take(self, events: Sequence[object]) -> list[Verdict]:
         """See `Door.take`."""
         now = self._clock()
-        accepted = now.isoformat()
+        # When it was accepted rides along: the worker judges its time as of then, however late it comes.
+        alike = Alike("id", {"source": self._source, ACCEPTED: now.isoformat()})
         first: dict[str, Admitted] = {}
         verdicts: list[Verdict] = []
         taken: list[Verdict] = []
-        messages: list[Message] = []
+        messages: list[bytes] = []
         for event in events:
             read = _admitted(self._schema, event, now)
             if isinstance(read, Verdict):
@@ -81,19 +79,14 @@ class Queue:
                 verdict = Verdict("accepted", read.id)
                 first[read.id] = read
                 taken.append(verdict)
-                messages.append(self._message(event, read.id, accepted))
+                messages.append(alike.message(to_json(event), read.id))
             verdicts.append(verdict)
         if messages and not await self._published(messages):
             for verdict in taken:
                 verdict.became = "unavailable"
         return verdicts
 
-    def _message(self, event: object, event_id: str, accepted: str) -> Message:
-        """When it was accepted rides along: the worker judges its time as of then, however late it comes."""
-        data = _encode(event).encode()
-        return Message(data, {"source": self._source, "id": event_id, "accepted": accepted})
-
-    async def _published(self, messages: Sequence[Message]) -> bool:
+    async def _published(self, messages: Sequence[bytes]) -> bool:
         try:
             await self._publisher().publish(self._topic, messages)
         except PublishError as error:
@@ -118,11 +111,14 @@ class Direct:
         if intake is None:  # making it connects, so a thread does that; later requests need none
             intake = self._made = await asyncio.to_thread(self._make)
         failures: list[LibraError] = []
-        verdicts = await asyncio.gather(*(self._taken(intake, event, failures) for event in events))
+        if len(events) == 1:  # as most bodies: it needs no task of its own
+            verdicts = [await self._taken(intake, events[0], failures)]
+        else:
+            verdicts = await asyncio.gather(*(self._taken(intake, event, failures) for event in events))
         if failures:
             said = {"error": type(failures[0]).__name__, "code": _code(failures[0]), "events": len(failures)}
             logger.error("Events were not counted", extra=said)
-        return list(verdicts)
+        return verdicts
 
     async def _taken(self, intake: Intake, event: object, failures: list[LibraError]) -> Verdict:
         if isinstance(event, Unreadable):

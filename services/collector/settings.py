@@ -6,10 +6,10 @@ from datetime import timedelta
 from typing import Literal, cast
 
 from shared.api_keys import HIGHEST_RATE
-from shared.catalog import self_written
 from shared.errors import SettingError
 from shared.http import reading
 from shared.http.identity import Tokens
+from shared.schemas import self_written
 from shared.settings import Settings
 
 Mode = Literal["queue", "direct"]

@@ -8,8 +8,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
-from shared.aggregation import Violation
 from shared.errors import StateError, StoreError
+from shared.events import Violation
 from shared.intake import Intake, Outcome, Verdict
 from shared.log import logger
 from shared.messages import UnreadableError, accepted, decode, plain

@@ -12,10 +12,10 @@ from google.cloud.pubsub_v1 import SubscriberClient
 from services.worker.door import Door
 from services.worker.pulling import pull
 from services.worker.settings import WorkerSettings
-from shared.catalog import self_written
 from shared.errors import LibraError
 from shared.intake import Intake
 from shared.log import logger
+from shared.schemas import self_written
 from shared.store.client import FirestoreStore
 from shared.topics import Topics
 

@@ -2,8 +2,7 @@
 
 A `Source` is a kind of entry with its `Aggregation`s. Each aggregation says under which key an entry is
 counted, which entries it counts, and which measures each of them adds. The trigger and every strategy of the
-recompute read the same declarations, so they cannot disagree. A `Home` says where the books are kept, and a
-`Schema` what an event must hold to become an entry where Libra writes the entries itself.
+recompute read the same declarations, so they cannot disagree. A `Home` says where the books are kept.
 
 Deltas are integers by cell. They add up in any order and grouping (a commutative monoid). That is why a `Sum`
 counts in whole units: floating-point numbers added in another order give another total, and a recompute
@@ -32,7 +31,6 @@ from shared.aggregation.filters import And, Equals, Exists, In, Leaf, Not, Or, R
 from shared.aggregation.home import Home
 from shared.aggregation.ids import MAX_ID_BYTES, decode_id, document_id
 from shared.aggregation.keys import MAX_KEY_BYTES, FieldKey, Grain, Key, KeyPart, Part, TimeKey
-from shared.aggregation.kinds import Boolean, Integer, Kind, Map, Number, Text, Timestamp
 from shared.aggregation.lists import Bounded, OneOf
 from shared.aggregation.measures import (
     Count,
@@ -44,16 +42,13 @@ from shared.aggregation.measures import (
     Sum,
     SumOfSquares,
 )
-from shared.aggregation.schema import Admitted, Field, Schema, Violation
 
 __all__ = [
     "MAX_ID_BYTES",
     "MAX_KEY_BYTES",
     "RESERVED_FIELDS",
-    "Admitted",
     "Aggregation",
     "And",
-    "Boolean",
     "Bounded",
     "Cell",
     "Contribution",
@@ -64,39 +59,30 @@ __all__ = [
     "Exists",
     "Extreme",
     "Extremes",
-    "Field",
     "FieldKey",
     "Grain",
     "Histogram",
     "Home",
     "In",
-    "Integer",
     "Key",
     "KeyPart",
-    "Kind",
     "Leaf",
-    "Map",
     "Maximum",
     "Measure",
     "Minimum",
     "Not",
-    "Number",
     "OneOf",
     "Or",
     "Part",
     "Range",
     "Rejection",
-    "Schema",
     "Source",
     "Sum",
     "SumOfSquares",
-    "Text",
     "TimeKey",
-    "Timestamp",
     "Totals",
     "Unusable",
     "Version",
-    "Violation",
     "Where",
     "accumulate",
     "add",

@@ -8,7 +8,6 @@ from shared.aggregation.filters import Where
 from shared.aggregation.keys import Key, KeyPart, Part, TimeKey
 from shared.aggregation.lists import MAX_VALUES, Bounded
 from shared.aggregation.measures import Count, Extreme, Measure, is_column
-from shared.aggregation.schema import Schema
 from shared.errors import DeclarationError
 
 RESERVED_FIELDS = frozenset({"archived", "archived_page", "key", "recent", "updated_at"})
@@ -106,8 +105,6 @@ class Source:
 
     name: str
     aggregations: tuple[Aggregation, ...]
-    schema: Schema | None = None
-    """What its events must hold, where Libra writes the entries itself (`shared.intake`)."""
 
     def __post_init__(self) -> None:
         names = [aggregation.name for aggregation in self.aggregations]

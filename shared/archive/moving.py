@@ -8,7 +8,7 @@ from shared.archive.destinations import Destination
 from shared.archive.files import packed, unpacked
 from shared.archive.pages import Item, Page
 from shared.errors import Invalid
-from shared.recompute.comparison import page_of, sum_of
+from shared.recompute.comparison import page_of, sums_of
 from shared.recompute.fence import Fence, Run
 from shared.recompute.lease import fields_of
 from shared.store import Document, Store, Write
@@ -44,8 +44,7 @@ class Mover:
         self._fence = fence
         self._run = run
         self._number = page_of(last, "page")
-        sums = last.get("sums")  # of what is no longer declared, too: it may be declared again
-        self._sums = {name: sum_of(last, name) for name in sums} if isinstance(sums, Mapping) else {}
+        self._held = sums_of(last, home)  # of what is no longer declared, too: it may be declared again
         self._clock = clock
         self._step = step
         self._about = {
@@ -91,7 +90,7 @@ class Mover:
         (record,) = self._get([self._home.page(number)])
         landed = [page for page in tried if page.file.name == fields_of(record).get("file")]
         for page in landed:
-            self._number, self._sums = page.number, page.sums()
+            self._number, self._held = page.number, page.held(self._home)
         self.changed += len(items) - sum(len(page.items) for page in landed)
         return landed
 
@@ -103,7 +102,7 @@ class Mover:
         self._step("file written")
         unpacked(file, self._destination.read(file.name))
         self._step("file verified")
-        return Page(number, items, file, self._sums)
+        return Page(number, items, file, self._held)
 
     def _new_name(self, number: int) -> str:
         """A name that no other archive can write, nor another attempt of this one."""

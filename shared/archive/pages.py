@@ -82,14 +82,18 @@ class Page:
     items: Sequence[Item]
     file: File
     before: Mapping[str, int] = field(default_factory=dict)
-    """The `sums` of the page before this one."""
+    """What was `held` after the page before this one."""
 
-    def sums(self) -> dict[str, int]:
-        """How many entries the totals of each aggregation hold as archived, together, with this page."""
-        sums = dict(self.before)
+    def held(self, home: Home) -> dict[str, int]:
+        """How many archived entries the totals of each collection hold, together, with this page.
+
+        By collection: an aggregation of another name may take over the totals, with what they hold.
+        """
+        held = dict(self.before)
         for cell, measures in self.deltas().items():
-            sums[cell.aggregation] = sums.get(cell.aggregation, 0) + measures["count"]
-        return sums
+            collection = home.collection(cell.aggregation)
+            held[collection] = held.get(collection, 0) + measures["count"]
+        return held
 
     def deltas(self) -> Totals:
         """What its entries have added to the totals."""
@@ -133,7 +137,7 @@ class Page:
             **about,
             **as_fields(self.file),
             "page": self.number,
-            "sums": self.sums(),
+            "held": self.held(home),
             "first": min(times),
             "last": max(times),
             "deltas": [

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from shared.aggregation import Home, Source
+from shared.recompute.comparison import LAST, page_of
 from shared.recompute.comparison import LISTED as TOTALS
-from shared.recompute.comparison import page_of
 from shared.store import DOCUMENT_ID, Document, Query
 
 LISTED = 50
@@ -41,7 +41,7 @@ def held_totals(source: Source, home: Home, query: Ask) -> Iterator[tuple[str, H
 
 def last_page(home: Home, query: Ask) -> Mapping[str, object]:
     """The number and the sums of the last page of any archive; empty if there is none."""
-    wanted = Query(home.archives, (), ("-page",), limit=1, select=("page", "sums"))
+    wanted = Query(home.archives, (), ("-page",), limit=1, select=LAST)
     return next((record.fields for record in query(wanted)), {})
 
 

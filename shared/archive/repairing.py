@@ -17,7 +17,7 @@ from shared.archive.records import (
 )
 from shared.errors import ArchiveError, LibraError
 from shared.recompute import LEASE
-from shared.recompute.comparison import deltas_of, page_of, sum_of
+from shared.recompute.comparison import deltas_of, page_of, sums_of
 from shared.recompute.corrections import BATCH_DOCUMENTS
 from shared.recompute.fence import Fence, Run
 from shared.store import Document, Merge, Query, Store
@@ -87,7 +87,7 @@ class Repair:
             for path, amounts in deltas_of(record.fields):
                 add(recorded, path, amounts)
                 pages[path] = page_of(record.fields, "page")
-        last = last_page(self._home, self._query)
+        held = sums_of(last_page(self._home, self._query), self._home)
         for each in self._source.aggregations:
             collection = self._home.collection(each.name)
             found = sum(
@@ -95,10 +95,10 @@ class Repair:
                 for path, amounts in recorded.items()
                 if path.rpartition("/")[0] == collection
             )
-            if found != sum_of(last, each.name):
+            if found != held.get(collection, 0):
                 raise ArchiveError(
                     f"{self._home.archives}: its records add up to {found:,} archived entries in "
-                    f"{collection}, but {sum_of(last, each.name):,} were archived: records are missing or "
+                    f"{collection}, but {held.get(collection, 0):,} were archived: records are missing or "
                     "changed. Nothing was repaired; restore the collection from a backup"
                 )
         return recorded, pages

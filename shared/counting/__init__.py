@@ -1,25 +1,30 @@
-"""Two exact counters, one answer: `index` counts by the indexes, `scan` by reading every entry.
+"""Three exact counters, one answer: `index` counts by the indexes, `scan` and `beam` by reading every entry.
 
-Both count a `Snapshot` and give a `Counted`; the result does not depend on which of them ran. `plan` chooses.
+All count a `Snapshot` and give a `Counted`; the result does not depend on which of them ran. `plan` chooses.
+`beam` reads on many machines: see `engine`, which a process that cannot start a pipeline does not have.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal, TypeAlias, get_args
 
 from shared.aggregation import look_up
 from shared.counting.cells import first_instant
-from shared.counting.cost import choose, index_cost, scan_cost
+from shared.counting.cost import choose, index_cost, proposal, scan_cost
 from shared.counting.index import index, time_groups, times_of, unsupported
 from shared.counting.scan import scan
 from shared.counting.snapshot import Counted, Snapshot
 from shared.errors import StrategyUnsupported
 from shared.store import Filter, Query
 
-Strategy: TypeAlias = Literal["auto", "index", "scan"]
+Strategy: TypeAlias = Literal["auto", "index", "scan", "beam"]
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 
-__all__ = ["STRATEGIES", "Counted", "Plan", "Snapshot", "Strategy", "plan"]
+Beam: TypeAlias = Callable[[Snapshot], tuple[Counted, str]]
+"""Counts a snapshot elsewhere, and says how: `engine.Engine`."""
+
+__all__ = ["STRATEGIES", "Beam", "Counted", "Plan", "Snapshot", "Strategy", "plan", "proposal", "startable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +32,14 @@ class Plan:
     """How a snapshot will be counted."""
 
     strategy: str
-    """``index`` or ``scan``."""
+    """``index``, ``scan`` or ``beam``."""
     why: str
     asked: bool
     """Whether the caller insisted on it."""
     ceiling: float = float("inf")
     """The reads at which the indexes are given up."""
+    beam: Beam | None = None
+    """What counts, if the strategy is ``beam``."""
 
     def count(self, snapshot: Snapshot) -> tuple[Counted, "Plan"]:
         """Count, and say how that was done in the end.
@@ -40,8 +47,12 @@ class Plan:
         Raises:
             StrategyUnsupported: the strategy was asked for, and the data does not allow it.
             IndexMissing: the indexes were asked for, or chosen, and one is not deployed.
+            PipelineError: the pipeline that was to count failed.
             StoreError: Firestore cannot be read.
         """
+        if self.beam:
+            counted, how = self.beam(snapshot)
+            return counted, replace(self, why=f"{self.why}; {how}")
         if self.strategy == "scan":
             return scan(snapshot), self
         try:
@@ -52,13 +63,16 @@ class Plan:
             return scan(snapshot), Plan("scan", f"{error} (index was chosen: {self.why})", asked=False)
 
 
-def plan(snapshot: Snapshot, asked: Strategy) -> Plan:
-    """Choose how to count.
+def plan(snapshot: Snapshot, asked: Strategy, beam: Beam | None = None) -> Plan:
+    """Choose how to count. ``beam``: what counts by that strategy, where this process has it.
 
     Raises:
-        StrategyUnsupported: ``index`` is asked for and cannot prove what is declared.
+        StrategyUnsupported: ``index`` is asked for and cannot prove what is declared; or ``beam``, and this
+            process cannot start a pipeline.
         StoreError: Firestore cannot be read.
     """
+    if asked == "beam":
+        return Plan("beam", "asked for", asked=True, beam=startable(beam))
     reason = unsupported(snapshot.source)
     if asked == "scan":
         return Plan("scan", "asked for", asked=True)
@@ -71,6 +85,21 @@ def plan(snapshot: Snapshot, asked: Strategy) -> Plan:
     return _cheaper(snapshot)
 
 
+def startable(beam: Beam | None) -> Beam:
+    """What counts by the strategy ``beam``.
+
+    Raises:
+        StrategyUnsupported: this process has nothing that does.
+    """
+    if beam is None:
+        raise StrategyUnsupported(
+            "the strategy beam cannot be used here: a count on Dataflow takes longer than this request may, "
+            "and nothing of Beam is deployed with it. Run the Cloud Run job libra-recompute-beam, or "
+            "libra recompute --strategy beam"
+        )
+    return beam
+
+
 def _cheaper(snapshot: Snapshot) -> Plan:
     source = snapshot.source
     entries = snapshot.count(Query(snapshot.home.entries))
@@ -78,6 +107,8 @@ def _cheaper(snapshot: Snapshot) -> Plan:
     hours = [min(entries, _hours(snapshot, number)) for number in range(len(time_groups(source)))]
     scanned = scan_cost(entries)
     strategy, why = choose(scanned, index_cost(entries, keys, hours, snapshot.workers))
+    if advice := proposal(strategy, entries):
+        why = f"{why}. {advice}"
     return Plan(strategy, why, asked=False, ceiling=snapshot.reads + scanned.reads)
 
 

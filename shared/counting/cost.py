@@ -44,6 +44,21 @@ def index_cost(entries: int, keys: Sequence[int], stretches: Sequence[int], work
     return Estimate(reads, max(in_turn, requests / workers) * REQUEST_SECONDS)
 
 
+def proposal(strategy: str, entries: int) -> str:
+    """What to do about a scan of this many entries, where that soon does not fit into its hour; else nothing.
+
+    It comes at half of the hour, so that an operator reads it before a run fails.
+    """
+    cost = scan_cost(entries)
+    if strategy != "scan" or cost.seconds <= PATIENCE_SECONDS:
+        return ""
+    return (
+        f"A scan of {entries:,} entries takes {cost.seconds / 60:,.0f} minutes or more. After an hour the "
+        "function's time is over, and Firestore keeps snapshots no longer without point-in-time recovery: "
+        "consider the strategy beam (docs/pipelines.md)"
+    )
+
+
 def choose(scan: Estimate, index: Estimate) -> tuple[str, str]:
     """The strategy with fewer reads, unless only the other one ends in good time; and why."""
     names = {"scan": scan, "index": index}

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 from zoneinfo import ZoneInfo
 
 from shared.aggregation import (
@@ -44,6 +44,9 @@ KINDS = 20_000
 RANGES_A_WORKER = 4
 """Key ranges for each worker, so that none is left alone with a large last one."""
 
+KeyRange: TypeAlias = tuple[str | None, str | None]
+"""The ids behind the first one and not behind the second one; None: no bound."""
+
 _STRETCHES = (timedelta(hours=1), timedelta(minutes=15))  # of UTC; many zones are off by half an hour
 
 
@@ -53,18 +56,25 @@ def scan(snapshot: Snapshot, *, page: int = PAGE) -> Counted:
     In one range where the server names no cuts: a collection too small for that, or the emulator, where two
     ranges would be sorted twice and read by two threads that wait for each other (`make bench`).
     """
-    collection = snapshot.home.entries
-    parts = snapshot.workers * RANGES_A_WORKER
+    cuts = cuts_of(snapshot, snapshot.workers * RANGES_A_WORKER) if snapshot.workers > 1 else []
+    return scan_ranges(snapshot, between(cuts), page=page)
 
-    def cut() -> list[str]:
-        return snapshot.store.cuts(collection, parts, read_time=snapshot.read_time)
 
-    cuts = snapshot.retry(cut) if snapshot.workers > 1 else []
+def cuts_of(snapshot: Snapshot, parts: int) -> list[str]:
+    """Ids at which the server cuts the collection into about ``parts`` ranges; none where it cuts nothing."""
+    collection, read_time = snapshot.home.entries, snapshot.read_time
+    return snapshot.retry(lambda: snapshot.store.cuts(collection, parts, read_time=read_time))
+
+
+def between(cuts: Sequence[str]) -> list[KeyRange]:
+    """The ranges that ascending cuts leave: together they hold every id, and each id once."""
+    return list(zip([None, *cuts], [*cuts, None], strict=True))
+
+
+def scan_ranges(snapshot: Snapshot, ranges: Iterable[KeyRange], *, page: int = PAGE) -> Counted:
+    """Count the entries of some ranges of ids by reading each."""
     views = _views(snapshot.source)
-    return snapshot.run(
-        partial(_page, snapshot, views, after, until, page)
-        for after, until in zip([None, *cuts], [*cuts, None], strict=True)
-    )
+    return snapshot.run(partial(_page, snapshot, views, after, until, page) for after, until in ranges)
 
 
 def _page(

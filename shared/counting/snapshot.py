@@ -77,7 +77,7 @@ class Snapshot:
         """Decides where raw cells belong, and returns what says it: see `shared.registry`."""
         self.reads = 0
         """Documents and index entries read so far, as Firestore bills them; retries are billed too."""
-        self._beat = beat
+        self.beat = beat
         self._sleep = sleep
         self._lock = Lock()
 
@@ -145,7 +145,7 @@ class Snapshot:
             entries += step.entries
             accumulate(totals, step.deltas)
             widen(self.source, found, step.extremes)
-            self._beat(entries)
+            self.beat(entries)
         return Counted(totals, entries, found)
 
     def _inline(self, waiting: deque[Task]) -> Iterator[Step]:

@@ -1,7 +1,12 @@
 """Who signed in: Firebase ID tokens and Google's. What each may do is the service's affair."""
 
 import secrets
+import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 import firebase_admin
 import google.auth.credentials
@@ -21,6 +26,12 @@ GOOGLE = frozenset({"https://accounts.google.com", "accounts.google.com"})
 """Who issues the ID tokens of Google accounts and of service accounts."""
 LONGEST_TOKEN = 8_192
 """Characters; a Firebase ID token has about 1,000."""
+FETCH_SECONDS = 5.0
+"""How long Google may take to begin an answer with its keys, and to go on with it."""
+PAUSE_SECONDS = 5.0
+"""How long nobody asks for keys again after that failed."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +67,48 @@ class _Nobody(credentials.Base):  # type: ignore[misc]  # the package has no typ
         return google.auth.credentials.AnonymousCredentials()  # type: ignore[no-untyped-call]  # as it comes
 
 
+class _Keys:
+    """One kind of keys, which the packages fetch as they verify a token, and keep.
+
+    One thread verifies at a time, so that one fetches. The others use what it has fetched, or fail as it did.
+    Otherwise a Google that does not answer would hold a thread for every request.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._again = 0.0
+        """When they may be asked for again."""
+
+    def verify(self, token: Callable[[], T]) -> T:
+        """Verify a token.
+
+        Raises:
+            Problem: 503, the keys cannot be had.
+        """
+        with self._lock:
+            if self._clock() >= self._again:
+                try:
+                    return token()
+                except (TransportError, auth.CertificateFetchError) as error:
+                    self._again = self._clock() + PAUSE_SECONDS
+                    about = {"error": type(error).__name__}
+                    logger.error("The keys that sign tokens cannot be had", extra=about)
+        raise Problem(503, "the token cannot be verified now: try again")
+
+
 class Verifier:
     """Verifies tokens. Its calls may wait for Google's public keys: they belong in a thread."""
 
-    def __init__(self, tokens: Tokens) -> None:
+    def __init__(self, tokens: Tokens, clock: Callable[[], float] = time.monotonic) -> None:
         self._tokens = tokens
+        self._firebases, self._googles = _Keys(clock), _Keys(clock)
         # Google's keys are fetched when they change, as firebase-admin does for Firebase's.
-        self._keys = google.auth.transport.requests.Request(CacheControl(requests.Session()))
+        fetch = google.auth.transport.requests.Request(CacheControl(requests.Session()))
+        self._fetch = partial(fetch, timeout=FETCH_SECONDS)
         name = f"libra-{secrets.token_hex(8)}"  # firebase-admin keeps apps by name
-        self._app = firebase_admin.initialize_app(_Nobody(), {"projectId": tokens.project}, name)
+        options = {"projectId": tokens.project, "httpTimeout": FETCH_SECONDS}
+        self._app = firebase_admin.initialize_app(_Nobody(), options, name)
 
     def identity(self, token: str) -> Identity:
         """Whose token it is.
@@ -75,17 +119,13 @@ class Verifier:
         """
         if len(token) > LONGEST_TOKEN:
             raise refused(f"the token has more than {LONGEST_TOKEN} characters")
-        try:
-            return self._google(token) if _issuer(token) in GOOGLE else self._firebase(token)
-        except (TransportError, auth.CertificateFetchError) as error:
-            logger.error("The keys that sign tokens cannot be had", extra={"error": type(error).__name__})
-            raise Problem(503, "the token cannot be verified now: try again") from error
+        return self._google(token) if _issuer(token) in GOOGLE else self._firebase(token)
 
     def _firebase(self, token: str) -> Identity:
         if self._tokens.project is None:
             raise SettingError("GOOGLE_CLOUD_PROJECT", "", "the project whose Firebase ID tokens are taken")
         try:
-            claims = auth.verify_id_token(token, self._app)
+            claims = self._firebases.verify(lambda: auth.verify_id_token(token, self._app))
         except auth.ExpiredIdTokenError:
             raise refused("the token has expired: sign in again") from None
         except (auth.InvalidIdTokenError, jwt.InvalidTokenError, ValueError):
@@ -100,7 +140,9 @@ class Verifier:
                 f"a Google ID token, and {tokens.audience_variable}, which would allow them, is not set"
             )
         try:
-            claims = id_token.verify_oauth2_token(token, self._keys, tokens.audience)  # type: ignore[no-untyped-call]  # as it comes
+            claims = self._googles.verify(
+                lambda: id_token.verify_oauth2_token(token, self._fetch, tokens.audience)  # type: ignore[no-untyped-call]  # as it comes
+            )
         except (jwt.InvalidTokenError, ValueError, google.auth.exceptions.InvalidValue):
             raise refused(f"not a valid Google ID token for {tokens.audience}") from None
         account = claims.get("email")

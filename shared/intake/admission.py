@@ -3,11 +3,13 @@
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from shared.aggregation import Home, Source, Violation, add
+from shared.aggregation import Home, Source, add
 from shared.errors import Invalid, Transient
+from shared.events import Violation
 from shared.grouping import Outcome, Pace, Settling
 from shared.grouping.writes import total
 from shared.intake.verdict import Member
+from shared.log import logger
 from shared.registry import Registry
 from shared.store import Create, Store, Write
 
@@ -56,10 +58,10 @@ class Admission(Settling[Member]):
                 member.outcome, member.stored = Outcome.DUPLICATE, entry.fields
 
     def _reject(self, member: Member, error: Invalid) -> None:
+        """Tell the sender that it cannot be stored. Why, in Firestore's own words, stands in the log."""
+        logger.warning("Firestore refuses an event", extra={"entry": member.path, "error": str(error)})
         member.outcome = Outcome.REJECTED
-        member.reasons = (
-            Violation("", f"one that Firestore refuses: {error}", "an event that it can store"),
-        )
+        member.reasons = (Violation("", "one that Firestore refuses", "an event that it can store"),)
 
     def _repeat(self, member: Member, original: Member) -> None:
         """Answer an event that came twice in a group. Firestore may take it although it refuses the other."""

@@ -4,8 +4,9 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from shared.aggregation import Home, Source
+from shared.aggregation import Home
 from shared.errors import DeclarationError
+from shared.events import EventSource
 from shared.grouping import COMMIT_TIMEOUT, Figures, Groups, Outcome, Pace
 from shared.grouping.writes import refused
 from shared.intake.admission import Admission
@@ -30,14 +31,13 @@ class Intake:
     intakes may write at once: which of them gets an event does not matter.
 
     Raises:
-        DeclarationError: the source has no schema, its home is not `self_written`, or two things would share
-            a collection of the home.
+        DeclarationError: the home is not `self_written`, or two things would share a collection of it.
     """
 
     def __init__(
         self,
         store: Store,
-        source: Source,
+        source: EventSource,
         home: Home,
         settings: Settings,
         *,
@@ -45,10 +45,10 @@ class Intake:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         home.check(source)
-        if source.schema is None or not home.self_written:
+        if not home.self_written:
             raise DeclarationError(
-                f"source {source.name}: schema={source.schema!r:.20}, self_written={home.self_written}: an "
-                "intake needs a schema, and a home whose entries Libra writes itself"
+                f"source {source.name}: self_written=False: an intake needs a home whose entries Libra "
+                "writes itself"
             )
         self._store = store
         self._source = source

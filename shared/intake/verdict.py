@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from shared import grouping
-from shared.aggregation import Admitted, Violation
+from shared.events import Admitted, Violation
 from shared.grouping import Outcome
 
 

@@ -26,7 +26,7 @@ PAGE = 100
 """How many totals are read at once, and compacted in one commit."""
 
 ATTEMPTS = replace(RETRY, attempts=5)
-"""How often a page is tried of which triggers keep changing a total. After that it stays as it is."""
+"""How often a page is tried of which triggers keep changing a total, and then each total of it by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Compaction:
     writes: int = 0
     """The totals that are smaller now."""
     left: int = 0
-    """The totals that it had no turn at: triggers kept changing one of their page."""
+    """The totals that triggers kept changing: it had no turn at them."""
     unproven_seconds: int | None = None
     """How far behind the clock the last proven watermark is. None: nothing is proven yet."""
 
@@ -79,6 +79,7 @@ def compact(
     for aggregation in source.aggregations:
         query = Query(home.collection(aggregation.name), (), (DOCUMENT_ID,), limit=PAGE)
         while page := RETRY.call(lambda query=query: list(store.query(query)), sleep):  # type: ignore[misc]  # binds the loop's query
+            done = replace(done, reads=done.reads + len(page))
             done = _compact(store, page, lambda total: _smaller(total, watermark, until), done, sleep)
             progress("compacted", done.writes)
             query = replace(query, start_after=(page[-1].path,))
@@ -97,8 +98,8 @@ def _compact(
     done: Compaction,
     sleep: Callable[[float], None],
 ) -> Compaction:
-    """Compact a page of totals, in one commit; what has been done then."""
-    reads, wanted = done.reads + len(page), [write for total in page if (write := smaller(total))]
+    """Compact a page of totals in one commit, or each by itself if one is busy; what has been done then."""
+    reads, wanted = done.reads, [write for total in page if (write := smaller(total))]
     try:
         for attempt in ATTEMPTS.each(sleep):
             with attempt:
@@ -110,7 +111,12 @@ def _compact(
                     store.commit(wanted, timeout=COMMIT_TIMEOUT)
                 break
     except Contention:
-        return replace(done, reads=reads, left=done.left + len(wanted))
+        if len(wanted) == 1:
+            return replace(done, reads=reads, left=done.left + 1)
+        done = replace(done, reads=reads)
+        for total in page:
+            done = _compact(store, [total], smaller, done, sleep)
+        return done
     return replace(done, reads=reads, writes=done.writes + len(wanted))
 
 

@@ -24,6 +24,9 @@ from shared.watermark import SAFETY_MARGIN
 LISTED = 500
 """Totals that one query lists."""
 
+LAST = ("page", "held", "sums")
+"""What is read of the last page's record."""
+
 PAGES = 50
 """Records of archived pages that one query lists: each is at most some hundred kilobytes."""
 
@@ -65,7 +68,6 @@ def compare_all(
     counted: Counted,
     *,
     watermark: datetime,
-    now: datetime,
     read: Read,
     beat: Callable[[], None],
 ) -> Comparison:
@@ -77,7 +79,6 @@ def compare_all(
         home: where its totals live.
         counted: what is true at ``watermark``.
         watermark: of the snapshot that was counted.
-        now: to tell buckets that cannot be.
         read: reads a page, and tries again while it may help.
         beat: called between two pages.
 
@@ -88,8 +89,6 @@ def compare_all(
     """
     found = Comparison()
     listing = _Listing(store, home, watermark, found=found, read=read, beat=beat)
-    if home.self_written:
-        now = NO_BUCKETS
     exact = {home.total(cell): (cell, measures) for cell, measures in counted.totals.items()}
     waiting: dict[str, _Total] = {}
     for aggregation in source.aggregations:
@@ -97,20 +96,21 @@ def compare_all(
             cell, measures = exact.pop(stored.path, (None, {}))
             key = aggregation.stored_key(cell.key) if cell else None
             extremes = counted.extremes.get(cell) if cell else None
-            total = _Total(aggregation, stored.path, stored.fields, measures, key, extremes)
+            now = NO_BUCKETS if home.self_written else stored.update_time
+            total = _Total(aggregation, stored.path, stored.fields, measures, key, extremes, now)
             if listing.settled(page_of(stored.fields)):
-                found.add(total.compared({}, watermark, now))
+                found.add(total.compared({}, watermark))
             else:
                 waiting[stored.path] = total
     later = listing.later({path: page_of(total.fields) for path, total in waiting.items()})
     listing.check()
     for path, total in waiting.items():
-        found.add(total.compared(later.get(path, {}), watermark, now))
+        found.add(total.compared(later.get(path, {}), watermark))
     for path, (cell, measures) in exact.items():
         aggregation = source.aggregation(cell.aggregation)
         key, extremes = aggregation.stored_key(cell.key), counted.extremes.get(cell)
         total = _Total(aggregation, path, {}, measures, key, extremes)
-        found.add(total.compared({}, watermark, now))
+        found.add(total.compared({}, watermark))
     return found
 
 
@@ -123,8 +123,9 @@ class _Total(NamedTuple):
     living: Mapping[str, int]
     key: Part | dict[str, Part] | None
     extremes: Mapping[str, int] | None
+    now: datetime = NO_BUCKETS
 
-    def compared(self, later: Mapping[str, int], watermark: datetime, now: datetime) -> Correction:
+    def compared(self, later: Mapping[str, int], watermark: datetime) -> Correction:
         exact, notes = with_archived(self.path, self.fields, self.living, later)
         found = compare(
             self.aggregation,
@@ -133,7 +134,7 @@ class _Total(NamedTuple):
             exact,
             key=self.key,
             watermark=watermark,
-            now=now,
+            now=self.now,
             extremes=self.extremes,
         )
         return replace(found, notes=found.notes + notes) if notes else found
@@ -165,9 +166,10 @@ class _Listing:
 
     def totals(self, aggregation: str) -> Iterator[Document]:
         """Every stored total of an aggregation."""
-        self._archived[aggregation] = 0
-        for total in self._all(Query(self._home.collection(aggregation), (), (DOCUMENT_ID,), limit=LISTED)):
-            self._archived[aggregation] += sum_of(total.fields, "count", "archived")
+        collection = self._home.collection(aggregation)
+        self._archived[collection] = 0
+        for total in self._all(Query(collection, (), (DOCUMENT_ID,), limit=LISTED)):
+            self._archived[collection] += number_in(total.fields.get("archived"), "count")
             yield total
 
     def check(self) -> None:
@@ -176,20 +178,21 @@ class _Listing:
         Raises:
             ArchiveError: naming the collection.
         """
-        sums = {name: sum_of(self._last, name) for name in self._archived}
+        recorded = sums_of(self._last, self._home)
+        sums = {collection: recorded.get(collection, 0) for collection in self._archived}
         if self._archived == sums or page_of(self._newest(), "page") != page_of(self._last, "page"):
             return  # if a page came in between, some totals were listed before it, and some after it
-        for name, held in self._archived.items():
-            if held != sums[name]:
+        for collection, held in self._archived.items():
+            if held != sums[collection]:
                 raise ArchiveError(
-                    f"{self._home.collection(name)}: its totals hold {held:,} archived entries, but "
-                    f"{sums[name]:,} were archived: somebody changed or deleted a total, or a page record. "
-                    "Nothing was corrected. Run libra archive repair, and then libra recompute"
+                    f"{collection}: its totals hold {held:,} archived entries, but {sums[collection]:,} were "
+                    "archived: somebody changed or deleted a total, or a page record. Nothing was corrected. "
+                    "Run libra archive repair, and then libra recompute"
                 )
 
     def _newest(self) -> Mapping[str, object]:
         """The number and the sums of the last page of any archive."""
-        last = Query(self._home.archives, (), ("-page",), limit=1, select=("page", "sums"))
+        last = Query(self._home.archives, (), ("-page",), limit=1, select=LAST)
         return next((record.fields for record in self._once(last)), {})
 
     def settled(self, page: int) -> bool:
@@ -249,10 +252,23 @@ def page_of(fields: Mapping[str, object], name: str = "archived_page") -> int:
     return found if isinstance(found, int) else 0
 
 
-def sum_of(fields: Mapping[str, object], name: str, within: str = "sums") -> int:
+def number_in(found: object, name: str) -> int:
     """A number in a map of a document; 0 where there is none."""
-    found = fields.get(within)
     return page_of(found, name) if isinstance(found, Mapping) else 0
+
+
+def sums_of(record: Mapping[str, object], home: Home) -> dict[str, int]:
+    """How many archived entries the totals of each collection hold, by the record of the last page.
+
+    A record that was written before 2026-11-26 says it by the aggregation's name (`sums`), in place of by the
+    collection (`held`).
+    """
+    held, sums = record.get("held"), record.get("sums")
+    if isinstance(held, Mapping):
+        return {collection: number_in(held, collection) for collection in held}
+    if isinstance(sums, Mapping):
+        return {home.collection(name): number_in(sums, name) for name in sums}
+    return {}
 
 
 def deltas_of(record: Mapping[str, object]) -> Iterator[tuple[str, Mapping[str, int]]]:

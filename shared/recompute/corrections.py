@@ -3,8 +3,8 @@
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from datetime import datetime
 
+from shared.aggregation import Home
 from shared.drift import NO_BUCKETS, Correction, compare
 from shared.recompute.lease import fields_of
 from shared.store import Document, FieldPath, Merge
@@ -31,17 +31,14 @@ def correcting(correction: Correction) -> Merge:
     )
 
 
-def rebuilding(
-    found: Document | None, stale: Correction, now: datetime, *, self_written: bool = False
-) -> Merge:
+def rebuilding(found: Document | None, stale: Correction, home: Home) -> Merge:
     """Set a total that increments cannot put right, if it is still as it was ``found``.
 
     What was added after the watermark stands in the buckets of the total. That of a self-written source has
     none: the difference between what is found now and what was compared says it.
     """
     fields, exact = fields_of(found), stale.exact
-    if self_written:
-        now = NO_BUCKETS
+    if home.self_written:
         exact = {
             column: value + _added(stale.stored.get(column), fields.get(column))
             for column, value in exact.items()
@@ -53,7 +50,7 @@ def rebuilding(
         exact,
         key=stale.key,
         watermark=stale.watermark,
-        now=now,
+        now=found.update_time if found and not home.self_written else NO_BUCKETS,
         extremes=stale.extremes,
     )
     return replace(correcting(again), if_updated=found.update_time if found else None)

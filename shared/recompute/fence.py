@@ -223,7 +223,7 @@ class Fence:
                         self._leased(state, lease, run.step + 1, **changed),
                         _recording(paths[1], record or {}, run.step + 1, name),
                         *(writes() if callable(writes) else writes),
-                        *(self._rebuilding(found, rebuild) for found in total if rebuild),
+                        *(rebuilding(found, rebuild, self._home) for found in total if rebuild),
                     ]
                     self._step(f"{name} begun")
                     self._store.commit(what, timeout=COMMIT_TIMEOUT)
@@ -242,9 +242,6 @@ class Fence:
                 f"lease, and is {found} now: something else writes it. Nothing was corrected; run again"
             )
         return {"timestamp": watermark}
-
-    def _rebuilding(self, found: Document | None, rebuild: Correction) -> Write:
-        return rebuilding(found, rebuild, self._clock(), self_written=self._home.self_written)
 
     def keep(self, run: Run) -> None:
         """Renew the lease where a third of it is over: a sign of life between two pieces of work."""

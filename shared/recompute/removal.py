@@ -3,10 +3,13 @@
 A removal has a record among the runs, and each page of deletions is a step of it. While it is under way no
 run can begin, and the next run marks one that died as failed. Killed anywhere, it is started again and goes
 on with the documents that are left. The last step takes the aggregation out of the state document.
+
+Another source may have taken over the collection, or the name. What it uses stays: then the aggregation is
+only forgotten.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime, timedelta
 
 from shared.aggregation import Home, Source
@@ -46,6 +49,7 @@ def remove(
     home: Home,
     name: str,
     *,
+    of_others: Collection[str],
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     sleep: Callable[[float], None] = time.sleep,
     step: Callable[[str], None] = lambda _: None,
@@ -53,6 +57,18 @@ def remove(
     lease: timedelta = LEASE,
 ) -> int:
     """Delete the documents of an orphaned aggregation, and then its record; how many documents there were.
+
+    Args:
+        store: where they are.
+        source: what is declared.
+        home: where its books are.
+        name: the aggregation's.
+        of_others: what other sources use (`shared.catalog.of_others`): it stays.
+        clock: this machine's.
+        sleep: waits.
+        step: see `Recompute`.
+        progress: the same.
+        lease: how long a sign of life holds.
 
     Raises:
         NotOrphaned: see `orphan`; or a trigger with the old code may still write to it.
@@ -67,7 +83,7 @@ def remove(
         fence.commit(run, "process", record={"state": "processing", "strategy": f"remove {name}"})
         deleted = 0
         after: tuple[str, ...] = ()
-        while True:
+        while gone.collection not in of_others:
             query = Query(gone.collection, (), (DOCUMENT_ID,), after, limit=BATCH_DOCUMENTS)
             page = fence.read(lambda query=query: [each.path for each in store.query(query)])  # type: ignore[misc]  # binds the loop's query
             if not page:
@@ -80,7 +96,7 @@ def remove(
         assert isinstance(known, Mapping)  # noqa: S101 - tells the type checker what `orphan` made sure of
         left = {other: fields for other, fields in known.items() if other != name}
         done = {"state": "completed", "finished_at": clock(), "removed": deleted}
-        keys = [Delete(home.registry(name))]
+        keys = [Delete(path) for path in (home.registry(name),) if path not in of_others]
         fence.commit(run, "complete", keys, record=done, also={FIELD: left}, release=True)
     return deleted
 

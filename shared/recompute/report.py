@@ -4,7 +4,7 @@ import logging
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from shared.counting import Counted, Plan
+from shared.counting import Counted, Plan, proposal
 from shared.log import logger
 from shared.recompute.comparison import Comparison
 from shared.recompute.loss import Loss
@@ -75,6 +75,8 @@ class Report:
     """The sum of the absolute corrections in new or changed aggregations, where they are expected."""
     filling: tuple[Filling, ...] = ()
     """The aggregations that are not exact yet, and those that this run made exact."""
+    proposal: str = ""
+    """Another way to count, where this one takes long; else nothing."""
 
     def as_json(self) -> dict[str, object]:
         """The report as plain JSON values."""
@@ -139,6 +141,7 @@ def report_of(
         lost,
         sum(filled.values()),
         filling,
+        proposal(how.strategy, counted.entries),
     )
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from shared.aggregation import Home, Source
-from shared.counting import Counted, Snapshot, Strategy, plan
+from shared.counting import Beam, Counted, Snapshot, Strategy, plan, startable
 from shared.drift import Correction
 from shared.errors import SnapshotTooOld
 from shared.recompute.compaction import Compaction, compact
@@ -45,6 +45,7 @@ class Recompute:
         progress: Callable[[str, int], None] = lambda _, __: None,
         lease: timedelta = LEASE,
         workers: int = 8,
+        beam: Beam | None = None,
     ) -> None:
         check_lag(settings.lag, test=settings.test)
         home.check(source)
@@ -60,6 +61,7 @@ class Recompute:
         self._fence = Fence(store, home, clock=clock, sleep=sleep, step=step, lease=lease)
         self._watermarks = Watermarks(store, home, settings, self._fence, clock)
         self._workers = workers
+        self._beam = beam
 
     # -- for callers
 
@@ -76,13 +78,16 @@ class Recompute:
             WatermarkAhead: see `next_watermark`.
             BucketsStraddle: the bucket length was changed a moment ago.
             MassLoss: it would take too much away; nothing was corrected.
-            StrategyUnsupported: ``strategy`` cannot count this source.
+            StrategyUnsupported: ``strategy`` cannot count this source, or not in this process.
             IndexMissing: naming the index.
+            PipelineError: the pipeline that was to count failed; nothing was corrected.
             SnapshotTooOld: the count took longer than Firestore keeps snapshots; nothing was corrected.
             ArchiveError: the totals do not hold what was archived; nothing was corrected.
             StateError: the state document is damaged.
             StoreError: Firestore cannot be reached or refuses.
         """
+        if strategy == "beam":
+            startable(self._beam)  # before the lease is taken, and a record made
         begun = self._clock()
         with self._fence.held(strategy) as run:
             report = self._work(run, strategy, begun, accept_loss=accept_loss)
@@ -106,7 +111,7 @@ class Recompute:
                 watermark, lambda counted: self._progress("counted", counted), writes=False
             )
             with _window(watermark):
-                counted, how = plan(snapshot, strategy).count(snapshot)
+                counted, how = plan(snapshot, strategy, self._beam).count(snapshot)
             found = self._compare(watermark, counted)
             reads += snapshot.reads + found.reads + 2
             if self._watermarks.stands(watermark, state):
@@ -141,7 +146,7 @@ class Recompute:
         watermark, note = self._watermarks.next(run)
         snapshot = self._snapshot(watermark, lambda counted: self._keep(run, counted))
         with _window(watermark):
-            how = plan(snapshot, strategy)
+            how = plan(snapshot, strategy, self._beam)
             chosen = {"watermark": watermark, "strategy": how.strategy, "why": how.why}
             self._fence.commit(run, "process", record={"state": "processing", **chosen})
             counted, how = how.count(snapshot)
@@ -190,7 +195,6 @@ class Recompute:
             self._home,
             counted,
             watermark=watermark,
-            now=self._clock(),
             read=self._fence.read,
             beat=beat,
         )
@@ -236,7 +240,7 @@ def _window(watermark: datetime) -> Iterator[None]:
         raise SnapshotTooOld(
             f"the snapshot at {watermark.isoformat()} cannot be read: Firestore keeps snapshots for an "
             "hour, or, with point-in-time recovery, whole minutes for seven days. Nothing was corrected. If "
-            "the count outlived it: use the strategy index, or enable point-in-time recovery (gcloud "
+            "the count outlived it: use the strategy index or beam, or enable point-in-time recovery (gcloud "
             "firestore databases update --enable-pitr). If LIBRA_LAG_SECONDS is close to an hour: lower it. "
             f"{error}"
         ) from error

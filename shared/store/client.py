@@ -157,7 +157,7 @@ class FirestoreStore:
         try:
             response = self._commit(request, timeout=timeout, metadata=self._metadata)
         except grpc.RpcError as error:
-            refused(error, "commit")
+            refused(error, "commit", reads=False)
         return instant(response.commit_time)
 
     def rollback(self, transaction: bytes) -> None:

@@ -172,8 +172,14 @@ _CODES: dict[grpc.StatusCode, type[StoreError]] = {
 }
 
 
-def refused(error: grpc.RpcError, what: str) -> NoReturn:
-    """Sort a failed call into the tree of `shared.errors`. What is unknown may go better next time."""
+def refused(error: grpc.RpcError, what: str, *, reads: bool = True) -> NoReturn:
+    """Sort a failed call into the tree of `shared.errors`. What is unknown may go better next time.
+
+    Args:
+        error: how it failed.
+        what: names the call.
+        reads: whether it reads: a commit has no read time, whatever words of a document its refusal quotes.
+    """
     code, details = error.code(), error.details() or ""
     kind = _CODES.get(code, Transient)
     if kind is Invalid and re.search(
@@ -188,6 +194,6 @@ def refused(error: grpc.RpcError, what: str) -> NoReturn:
         r"datastore mode|not available for|kms|encryption key", details, re.IGNORECASE
     ):
         kind = Denied  # the database itself: no request can succeed until an operator acts
-    elif kind is Invalid and re.search(r"snapshot|read.?time", details, re.IGNORECASE):
+    elif reads and kind is Invalid and re.search(r"snapshot|read.?time", details, re.IGNORECASE):
         kind = SnapshotTooOld
     raise kind(f"{what}: {code.name}: {details}") from error

@@ -12,33 +12,28 @@ from datetime import UTC, datetime
 
 from shared.aggregation import (
     And,
-    Boolean,
     Bounded,
     Equals,
     Exists,
     Extreme,
-    Field,
     FieldKey,
     Histogram,
     In,
-    Integer,
     KeyPart,
     Minimum,
     Not,
-    Number,
     OneOf,
     Or,
     Part,
     Range,
     Sum,
     SumOfSquares,
-    Text,
     TimeKey,
-    Timestamp,
     Where,
 )
 from shared.aggregation.measures import Measure
 from shared.errors import DeclarationError
+from shared.events import Boolean, Field, Integer, Number, Text, Timestamp
 
 Fields = Mapping[str, Field]
 

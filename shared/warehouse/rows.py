@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from shared.aggregation import Admitted, Source, Violation
+from shared.events import Admitted, EventSource, Violation
 from shared.judgement import Refused, judge
 from shared.messages import UnreadableError, accepted, decode
 from shared.warehouse.tables import ACCEPTED, DEAD, DIGEST, ID, MESSAGE, rows_table
@@ -45,12 +45,8 @@ class Row:
     """Text, numbers, booleans, aware times, bytes; JSON as text; a list of mappings for a repeated RECORD."""
 
 
-def row_of(source: Source, message: Message) -> Row:
-    """The row that a message becomes. Never raises for any message.
-
-    Raises:
-        DeclarationError: the source has no schema.
-    """
+def row_of(source: EventSource, message: Message) -> Row:
+    """The row that a message becomes. Never raises for any message."""
     at = accepted(message.attributes, message.published)
     try:
         event = decode(message.data)
@@ -79,7 +75,7 @@ def dead_letter(source: str, message: Message, reasons: Sequence[Violation]) -> 
     return Row(rows_table(DEAD), message.id, columns)
 
 
-def _event(source: Source, message: Message, event: Admitted, at: datetime) -> Row:
+def _event(source: EventSource, message: Message, event: Admitted, at: datetime) -> Row:
     own = {
         name: _json(value) if isinstance(value, Mapping) else value for name, value in event.fields.items()
     }

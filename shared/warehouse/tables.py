@@ -4,19 +4,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from shared.aggregation import (
-    Boolean,
-    Field,
-    Integer,
-    Map,
-    Number,
-    Schema,
-    Source,
-    Text,
-    TimeKey,
-    Timestamp,
-)
+from shared.aggregation import TimeKey
 from shared.errors import DeclarationError
+from shared.events import Boolean, EventSource, Field, Integer, Map, Number, Text, Timestamp
 
 Column = Mapping[str, object]
 """A column as BigQuery's API has it: `name`, `type`, `mode`, `description`, and `fields` of a RECORD."""
@@ -68,8 +58,8 @@ def rows_table(view: str) -> str:
     return f"{view}_rows"
 
 
-def tables(sources: Mapping[str, Source]) -> list[Table]:
-    """Every table, for the sources that have a schema.
+def tables(sources: Mapping[str, EventSource]) -> list[Table]:
+    """Every table.
 
     Raises:
         DeclarationError: a source cannot have one; the message names its field.
@@ -77,14 +67,12 @@ def tables(sources: Mapping[str, Source]) -> list[Table]:
     return [*(_events(source) for source in sources.values()), _dead_letters(), _bounded_values()]
 
 
-def declared(source: Source) -> dict[str, Field]:
+def declared(source: EventSource) -> dict[str, Field]:
     """The fields of a source's events, by their names, which are the names of columns.
 
     Raises:
-        DeclarationError: the source has no schema, or a name that no column may have.
+        DeclarationError: a field has a name that no column may have.
     """
-    if not isinstance(source.schema, Schema):
-        raise DeclarationError(f"source {source.name}: it has no schema, which its table would be made of")
     seen: dict[str, str] = {}
     for field in source.schema.fields:
         if not _COLUMN.fullmatch(field.name) or _TAKEN.fullmatch(field.name):
@@ -101,7 +89,7 @@ def declared(source: Source) -> dict[str, Field]:
     return {field.name: field for field in source.schema.fields}
 
 
-def _events(source: Source) -> Table:
+def _events(source: EventSource) -> Table:
     fields = declared(source)
     own = tuple(
         column(each.name, TYPES[type(each.kind)], "REQUIRED" if each.required else "NULLABLE")
@@ -123,7 +111,7 @@ def _events(source: Source) -> Table:
     )
 
 
-def _clustered(source: Source, fields: Mapping[str, Field]) -> tuple[str, ...]:
+def _clustered(source: EventSource, fields: Mapping[str, Field]) -> tuple[str, ...]:
     """What totals are asked by: the fields of keys, in the order of the declarations."""
     parts = (part for each in source.aggregations for part in each.parts if not isinstance(part, TimeKey))
     return tuple(dict.fromkeys(part.field for part in parts if part.field in fields))[:MOST_CLUSTERED]

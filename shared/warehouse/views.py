@@ -7,8 +7,9 @@ declaration. docs/warehouse.md says when they agree.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from shared.aggregation import Aggregation, Bounded, Source
+from shared.aggregation import Aggregation, Bounded
 from shared.errors import DeclarationError
+from shared.events import EventSource
 from shared.warehouse.expressions import Fields, condition, key, literal, measures, name, named, quoted
 from shared.warehouse.tables import (
     ACCEPTED,
@@ -49,7 +50,7 @@ class View:
     """Whether it reads tables alone. Otherwise it reads views, which have to be there first."""
 
 
-def views(sources: Mapping[str, Source], dataset: Dataset) -> list[View]:
+def views(sources: Mapping[str, EventSource], dataset: Dataset) -> list[View]:
     """Every view, each after those that it reads.
 
     Raises:
@@ -69,7 +70,7 @@ def views(sources: Mapping[str, Source], dataset: Dataset) -> list[View]:
 
 
 def _once(
-    view: str, description: str, names: Iterable[str], dataset: Dataset, sources: Mapping[str, Source]
+    view: str, description: str, names: Iterable[str], dataset: Dataset, sources: Mapping[str, EventSource]
 ) -> View:
     """One row for each event: of those that were delivered again, the first accepted one."""
     (table,) = (each for each in tables(sources) if each.name == rows_table(view))
@@ -83,7 +84,7 @@ def _once(
     )
 
 
-def _conflicts(source: Source, dataset: Dataset) -> View:
+def _conflicts(source: EventSource, dataset: Dataset) -> View:
     return View(
         f"{source.name}_conflicts",
         f"The ids of {source.name} that came with different events: {source.name} keeps the first one",
@@ -110,7 +111,7 @@ def key_columns(aggregation: Aggregation) -> tuple[str, ...]:
     return columns
 
 
-def _totals(source: Source, aggregation: Aggregation, dataset: Dataset) -> View:
+def _totals(source: EventSource, aggregation: Aggregation, dataset: Dataset) -> View:
     try:
         query = _query(source, aggregation, dataset)
     except DeclarationError as error:
@@ -123,7 +124,7 @@ def _totals(source: Source, aggregation: Aggregation, dataset: Dataset) -> View:
     )
 
 
-def _query(source: Source, aggregation: Aggregation, dataset: Dataset) -> str:
+def _query(source: EventSource, aggregation: Aggregation, dataset: Dataset) -> str:
     fields = declared(source)
     columns = key_columns(aggregation)
     keys = [key(part, fields) for part in aggregation.parts]
@@ -138,7 +139,9 @@ def _query(source: Source, aggregation: Aggregation, dataset: Dataset) -> str:
     return f"{rows}SELECT\n  " + ",\n  ".join(selected) + f"\nFROM {read}\nGROUP BY {grouped}\n"
 
 
-def _counted(source: Source, aggregation: Aggregation, fields: Fields, dataset: Dataset) -> tuple[str, str]:
+def _counted(
+    source: EventSource, aggregation: Aggregation, fields: Fields, dataset: Dataset
+) -> tuple[str, str]:
     """What defines the rows that an aggregation counts, and what they are called."""
     conditions = [condition(aggregation.where, fields)] if aggregation.where else []
     parts = {part.field for part in aggregation.parts}

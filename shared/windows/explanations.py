@@ -3,11 +3,12 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from types import NoneType
 from typing import Any
 
 from shared.aggregation import Aggregation, Cell, Contribution, Home, Key, Source, contribution
+from shared.errors import Unanswerable
 from shared.ledger import marker_of
 from shared.store import Document, Store
 from shared.windows.entry_status import State, state_of
@@ -22,6 +23,9 @@ MOST_READS = 1_000
 
 MOST_CHUNK = 100
 """The most entries that are looked at together where few of them count."""
+
+EARLIEST = datetime(2017, 10, 3, tzinfo=UTC)
+"""Firestore's first day: no snapshot is of a time before it."""
 
 Amounts = dict[str, int]
 
@@ -134,6 +138,10 @@ def _begin(scope: str, after: str | None) -> tuple[datetime | None, Place | None
     optional = (datetime, NoneType), (str, NoneType)
     found: tuple[Any, ...] = tuple(position(scope, after, datetime, *optional, dict, dict))
     at, time, entry, running, waiting = found
+    if at < EARLIEST:
+        raise Unanswerable(
+            f"after={after[:40]!r} is no cursor: it is of {at.isoformat()}, before there was Firestore"
+        )
     if entry is not None:
         check_id("the cursor's entry", entry)
     return at, Place(time, entry), running, waiting

@@ -18,6 +18,7 @@ from shared.catalog import sources
 from shared.errors import AlreadyExists, Contention, Overloaded
 from shared.intake import Intake
 from shared.ledger import Ledger
+from shared.schemas import self_written
 from shared.settings import Settings
 from shared.store import Create, Document, Merge, Write
 from tests.bench.baselines.common import totals_of
@@ -270,7 +271,8 @@ class LibraInstance(Instance):
         self._blocking = Blocking(self.world)
         self._waiting = False
         intake = scenario.approach == "intake"
-        source, home = sources(scenario.settings)[scenario.source if intake else "libra"]
+        written, others = self_written(scenario.settings), sources(scenario.settings)
+        source, home = written[scenario.source] if intake else others["libra"]
         store: Any = ModelStore(firestore, self._blocking, source.aggregations[0].name)
         virtual = {"clock": self.world.datetime, "sleep": self._blocking.sleep}
         kind: Any = Intake if intake else Ledger

@@ -1,23 +1,18 @@
 """What a reader of the board sees, and when."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
-import httpx
 import pytest
 from playwright.sync_api import expect
 
 from cli.audit import CATEGORIES, fold
-from deploy.stage import ROOT
-from local.accounts import OWNER
 from local.process import wait_until
-from local.suite import PROJECT
 from shared.aggregation import document_id
 from shared.settings import Settings
-from shared.store import Create, FieldPath, Merge, Store
-from tests.board.conftest import OPERATOR, STATE, VIEWER, Board, store_of
+from shared.store import Create, FieldPath, Merge, Query, Store
+from tests.board.conftest import OPERATOR, STATE, VIEWER, Board, rules, store_of
 from tests.firebase.conftest import PATIENCE, Suite
 
 pytestmark = pytest.mark.timeout(300)
@@ -66,26 +61,18 @@ def write(store: Store, prefix: str, written: Iterable[Entry]) -> datetime:
     return commits[-1]
 
 
+def one(suite: Suite, prefix: str) -> Entry:
+    """Write an entry and wait until it is counted."""
+    entry = entries(1)[0]
+    write(store_of(suite), prefix, [entry])
+    suite.wait_for({"aggregates_categories/Kettle Chips": 1})
+    return entry
+
+
 def exact(written: Iterable[Entry], collection: str = CATEGORIES) -> dict[str, int]:
     """What the totals have to be, by document id, counted by other code than the product's."""
     totals = fold(written, Settings()).totals[collection]
     return {document_id(key): count for key, count in totals.items()}  # type: ignore[arg-type]
-
-
-@contextmanager
-def rules(suite: Suite, content: str) -> Iterator[None]:
-    """Other security rules for a while."""
-    url = f"http://{suite.ports.address('firestore')}/emulator/v1/projects/{PROJECT}:securityRules"
-
-    def put(text: str) -> None:
-        body = {"rules": {"files": [{"name": "firestore.rules", "content": text}]}}
-        httpx.put(url, json=body, headers=OWNER, timeout=30).raise_for_status()
-
-    put(content)
-    try:
-        yield
-    finally:
-        put((ROOT / "firestore.rules").read_text(encoding="utf-8"))
 
 
 def set_state(store: Store, fields: Mapping[FieldPath, object]) -> None:
@@ -157,7 +144,9 @@ WATCH = """() => {
 
 def test_a_key_is_shown_as_it_is(fresh: Suite, board: Board) -> None:
     """Whatever a device called an ingredient is text on the page, and nothing else."""
-    write(store_of(fresh), "odd", entries(len(INGREDIENTS)))
+    store, keys = store_of(fresh), len(INGREDIENTS)
+    write(store, "odd", entries(keys))
+    wait_until(lambda: store.count(Query(CATEGORIES)) == keys, seconds=PATIENCE, what="a total for each key")
     board.open().sign_in(VIEWER)
     board.expect_totals(dict.fromkeys(map(document_id, INGREDIENTS), 1))
     shown = set(board.page.locator("table.totals .key").all_text_contents())
@@ -195,6 +184,7 @@ def test_an_operator_is_told_how_the_totals_stand(fresh: Suite, board: Board) ->
     old = now - timedelta(hours=30)
     board.open().sign_in(OPERATOR)
     notices = board.page.locator("#notices")
+    expect(notices).to_have_text("No recompute has completed yet: no total is proven.")
     run = {
         "state": "completed",
         "queued_at": old,
@@ -220,8 +210,7 @@ def test_an_operator_is_told_how_the_totals_stand(fresh: Suite, board: Board) ->
 
 def test_who_may_not_read_is_told(fresh: Suite, board: Board) -> None:
     """Rules of the project's own refuse the totals; once they allow them, a button is enough."""
-    write(store_of(fresh), "secret", entries(1))
-    fresh.wait_for({"aggregates_categories/Kettle Chips": 1})
+    one(fresh, "secret")
     nobody = "service cloud.firestore { match /{all=**} { allow read: if false; } }"
     with rules(fresh, nobody):
         board.open().sign_in(OPERATOR)
@@ -235,8 +224,7 @@ def test_who_may_not_read_is_told(fresh: Suite, board: Board) -> None:
 
 def test_who_is_offline_is_told_and_catches_up(fresh: Suite, board: Board) -> None:
     """The last numbers stay, marked as such; what was counted meanwhile comes with the connection."""
-    store, (first, *_) = store_of(fresh), entries(1)
-    write(store, "before", [first])
+    store, first = store_of(fresh), one(fresh, "before")
     board.open().sign_in(VIEWER)
     board.expect_totals({"Kettle Chips": 1})
     board.page.context.set_offline(True)
@@ -252,7 +240,7 @@ def test_who_is_offline_is_told_and_catches_up(fresh: Suite, board: Board) -> No
 
 def test_signing_out_takes_the_totals_away(fresh: Suite, board: Board) -> None:
     """Nothing of the board stays for who comes next."""
-    write(store_of(fresh), "left", entries(1))
+    one(fresh, "left")
     board.open().sign_in(OPERATOR)
     board.expect_totals({"Kettle Chips": 1})
     board.page.get_by_role("button", name="Sign out").click()
@@ -264,10 +252,9 @@ def test_signing_out_takes_the_totals_away(fresh: Suite, board: Board) -> None:
 
 def test_a_panel_says_that_it_is_loading(fresh: Suite, board: Board) -> None:
     """Until Firestore has answered, nothing is shown as empty."""
-    write(store_of(fresh), "slow", entries(1))
-    fresh.wait_for({"aggregates_categories/Kettle Chips": 1})
+    one(fresh, "slow")
     board.page.route(re.compile("/Listen/channel"), lambda _: None)  # no answer yet
-    board.open().sign_in(VIEWER)
+    board.open().sign_in(VIEWER, answered=False)
     expect(board.page.get_by_text("Loading …")).to_be_visible()
     expect(board.page.get_by_text("No entry has been counted here yet")).to_have_count(0)
     board.page.unroute_all(behavior="ignoreErrors")
@@ -276,8 +263,7 @@ def test_a_panel_says_that_it_is_loading(fresh: Suite, board: Board) -> None:
 
 def test_a_tab_that_nobody_looks_at_stops_listening(fresh: Suite, board: Board) -> None:
     """After a minute in the background it costs nothing; it catches up when somebody looks again."""
-    store, (first, *_) = store_of(fresh), entries(1)
-    write(store, "seen", [first])
+    store, first = store_of(fresh), one(fresh, "seen")
     board.page.clock.install()
     board.open().sign_in(VIEWER)
     board.expect_totals({"Kettle Chips": 1})

@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from shared.aggregation import Aggregation, Bounded, Cell, FieldKey, Source, Violation
-from shared.catalog import sources
+from shared.aggregation import Aggregation, Bounded, Cell, FieldKey
 from shared.errors import Invalid, StateError, Transient
+from shared.events import EventSource, Violation
 from shared.grouping.settling import RETRY
 from shared.intake import Outcome, Verdict
+from shared.schemas import self_written
 from shared.settings import Settings
 from shared.store import Merge, Query, Store
 from tests.support.admitting import CLICKS, HOME, Desk, click
@@ -165,8 +166,10 @@ def test_a_rejected_event_is_recorded_where_that_is_asked(desk: Desk) -> None:
     }
 
 
-def test_one_event_that_firestore_refuses_takes_no_other_with_it(desk: Desk) -> None:
-    """The group is halved until the poison stands alone, which is told to its sender."""
+def test_one_event_that_firestore_refuses_takes_no_other_with_it(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The group is halved until the poison stands alone. Its sender learns that, the log says why."""
     poison = "by_type/poison"
 
     def refuse(call: Call) -> None:
@@ -181,8 +184,13 @@ def test_one_event_that_firestore_refuses_takes_no_other_with_it(desk: Desk) -> 
 
     *good, bad = sorted(asyncio.run(together()), key=lambda each: each.outcome is Outcome.REJECTED)
     assert {each.outcome for each in good} == {Outcome.COUNTED}
-    expected = Violation("", "one that Firestore refuses: the poison", "an event that it can store")
+    expected = Violation("", "one that Firestore refuses", "an event that it can store")
     assert (bad.outcome, bad.id, bad.entry, bad.reasons) == (Outcome.REJECTED, "cpoison", None, (expected,))
+    (logged,) = (each for each in caplog.records if each.message == "Firestore refuses an event")
+    assert (logged.__dict__["entry"], logged.__dict__["error"]) == (
+        HOME.entry("54dba82b-cpoison"),
+        "the poison",
+    )
     assert len(list(desk.store.query(Query(HOME.entries)))) == 3
 
 
@@ -205,7 +213,7 @@ def test_whatever_the_schemas_of_the_catalog_admit_can_be_stored(desk: Desk) -> 
         },
     }  # fmt: skip
     for name, event in events.items():
-        books = sources(Settings())[name]
+        books = self_written(Settings())[name]
         one = Desk(desk.store, *books)
         (verdict,) = one.admit(event)
         assert verdict.outcome is Outcome.COUNTED, verdict
@@ -221,7 +229,7 @@ def test_whatever_the_schemas_of_the_catalog_admit_can_be_stored(desk: Desk) -> 
 def test_keys_that_are_bounded_agree_between_intakes_and_runs(desk: Desk) -> None:
     """Whoever meets a value first admits it; the others are counted together."""
     part = Bounded(FieldKey("type"), most=2, other="other")
-    source = Source("clicks", (Aggregation("by_type", part),), CLICKS.schema)
+    source = EventSource("clicks", (Aggregation("by_type", part),), CLICKS.schema)
     bounded = Desk(desk.store, source)
     bounded.admit(*(click(f"{number}", type=f"t{number % 4}") for number in range(8)))
     bounded.intake().admit(click("9", type="t3"))
@@ -235,7 +243,7 @@ def test_keys_that_are_bounded_agree_between_intakes_and_runs(desk: Desk) -> Non
 def test_a_damaged_registry_acknowledges_nothing(desk: Desk) -> None:
     """The list of a bounded key is somebody's string: told, and the event is delivered again later."""
     part = Bounded(FieldKey("type"), most=2, other="other")
-    bounded = Desk(desk.store, Source("clicks", (Aggregation("by_type", part),), CLICKS.schema))
+    bounded = Desk(desk.store, EventSource("clicks", (Aggregation("by_type", part),), CLICKS.schema))
     desk.store.commit([Merge(HOME.registry("by_type"), {("admitted",): "t0"})], timeout=10)
     with pytest.raises(StateError, match="put it back, or delete the document"):
         bounded.admit(click(1))

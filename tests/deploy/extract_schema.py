@@ -1,8 +1,9 @@
-"""`python -m tests.deploy.extract_schema WHEEL`: what the Google provider takes, of what we use.
+"""`python -m tests.deploy.extract_schema WHEEL BETA`: what the Google providers take, of what we use.
 
-The provider cannot be run in the tests. A wheel on PyPI has its schema, cdktf-cdktf-provider-google 16.12.1,
-generated from hashicorp/google 6.50.0: a class for each block, with its arguments and their types. The output
-is tests/deploy/provider_schema.json. The wheel is a source of the schema, and nothing else of it is used.
+The providers cannot be run in the tests. Wheels on PyPI have their schema: cdktf-cdktf-provider-google and
+cdktf-cdktf-provider-google-beta 16.12.1, generated from hashicorp/google and google-beta 6.50.0: a class for
+each block, with its arguments and their types. The output is tests/deploy/provider_schema.json. The wheels
+are a source of the schema, and nothing else of them is used.
 """
 
 import ast
@@ -33,10 +34,17 @@ def used(folder: Path = ROOT / "deploy" / "terraform") -> list[str]:
     return sorted(found)
 
 
+def is_beta(name: str) -> bool:
+    """Whether google-beta alone has a resource. Those of Firebase's rules are in both."""
+    return name.startswith("google_firebase_")
+
+
 def module_of(name: str) -> str:
-    """The module of the wheel that has a resource."""
+    """The module of its wheel that has a resource."""
+    if is_beta(name):
+        return f"cdktf_cdktf_provider_google_beta/{name}"
     plain = name.removeprefix("data.").removeprefix("google_")
-    return f"data_google_{plain}" if name.startswith("data.") else plain
+    return f"cdktf_cdktf_provider_google/{'data_google_' if name.startswith('data.') else ''}{plain}"
 
 
 def schema(source: str) -> Json:
@@ -72,12 +80,12 @@ def _argument(classes: dict[str, ast.ClassDef], annotation: str) -> Json:
     return found | {"type": f"list of {plain}" if "Sequence" in annotation else plain}
 
 
-def main(wheel: str) -> None:
+def main(wheel: str, beta: str) -> None:
     """Write the table."""
-    with zipfile.ZipFile(wheel) as archive:
+    with zipfile.ZipFile(wheel) as stable, zipfile.ZipFile(beta) as other:
         table = {
             name: schema(
-                archive.read(f"cdktf_cdktf_provider_google/{module_of(name)}/__init__.py").decode("utf-8")
+                (other if is_beta(name) else stable).read(f"{module_of(name)}/__init__.py").decode("utf-8")
             )
             for name in used()
         }
@@ -85,4 +93,4 @@ def main(wheel: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], sys.argv[2])

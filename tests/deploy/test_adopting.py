@@ -26,8 +26,14 @@ ANEW = {
     "google_firestore_field",
 }
 """To make one that is there changes nothing, in Google's APIs."""
-OWN = {"google_firebaserules_ruleset", "google_storage_bucket", "google_storage_bucket_object"}
-"""Terraform makes its own: a ruleset is only in force through its release."""
+OWN = {
+    "google_firebase_hosting_site",
+    "google_firebase_web_app",
+    "google_firebaserules_ruleset",
+    "google_storage_bucket",
+    "google_storage_bucket_object",
+}
+"""Terraform makes its own: a ruleset is only in force through its release, and deploy.sh makes no site."""
 
 
 class Everything(Gcloud):

@@ -2,8 +2,7 @@
 
 import asyncio
 import io
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -19,13 +18,12 @@ from events import CREATED
 from shared.aggregation import Entry, Version
 from shared.errors import Denied, Invalid
 from shared.ledger import Ledger
-from shared.log import configure, logger
 from shared.recompute import Recompute
 from shared.runtime import Runtime
 from shared.store import Create, Delete
 from shared.store.values import encode_fields, raw
 from tests.deploy.conftest import ROOT
-from tests.support.log_filter import UnknownFilterError, kept, matches
+from tests.support.log_filter import UnknownFilterError, counting, matches
 from tests.support.memory_seams import Call, Seams
 from tests.support.recomputing import World
 
@@ -188,17 +186,6 @@ MATCHED: dict[Happening, tuple[str, set[str]]] = {
 """What happens, which service logs it, and the metrics that count its lines."""
 
 
-@pytest.fixture
-def output() -> Iterator[io.StringIO]:
-    """What Libra writes to standard output."""
-    handlers, level, propagate = logger.handlers[:], logger.level, logger.propagate
-    stream = io.StringIO()
-    configure("INFO", stream)
-    yield stream
-    logger.handlers[:], logger.propagate = handlers, propagate
-    logger.setLevel(level)
-
-
 @pytest.mark.parametrize("happening", MATCHED, ids=lambda it: it.__name__)
 def test_a_metric_counts_the_lines_that_it_is_for_and_no_others(
     happening: Happening, output: io.StringIO, monkeypatch: pytest.MonkeyPatch
@@ -206,21 +193,7 @@ def test_a_metric_counts_the_lines_that_it_is_for_and_no_others(
     """The real code logs what happens, and exactly these metrics count it; a label finds its field."""
     happening(World(), monkeypatch)
     service, expected = MATCHED[happening]
-    entries = [kept(line, service) for line in output.getvalue().splitlines()]
-    found = {name for name, it in METRICS.items() if any(matches(it["filter"], each) for each in entries)}
-    assert found == expected, output.getvalue()
-    for name in found:
-        for entry in (each for each in entries if matches(METRICS[name]["filter"], each)):
-            for label, extractor in METRICS[name].get("labelExtractors", {}).items():
-                (field,) = re.fullmatch(r"EXTRACT\(jsonPayload\.(\w+)\)", extractor).groups()  # type: ignore[union-attr]  # or it fails
-                assert entry["jsonPayload"][field], label
-    others = [kept(line, "somebody-elses") for line in output.getvalue().splitlines()]
-    assert not [name for name, it in METRICS.items() if any(matches(it["filter"], each) for each in others)]
-
-
-def test_every_metric_counts_something_that_happens() -> None:
-    """A filter that matches nothing is a defect."""
-    assert set().union(*(names for _, names in MATCHED.values())) == METRICS.keys()
+    assert counting(METRICS, output.getvalue(), service) == expected, output.getvalue()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ import pytest
 
 from deploy import monitored
 from deploy.parameters import read
-from shared.catalog import self_written
+from deploy.steps import api, collector
+from shared.schemas import self_written
 from shared.settings import Settings
 from shared.topics import Topics
 from tests.deploy.conftest import ROOT
@@ -23,6 +24,7 @@ BURNING = re.compile(
 PLATFORM = {
     "firestore.googleapis.com/document/read_count",
     "firestore.googleapis.com/document/write_count",
+    "pubsub.googleapis.com/subscription/dead_letter_message_count",
     "pubsub.googleapis.com/subscription/num_undelivered_messages",
     "pubsub.googleapis.com/subscription/oldest_unacked_message_age",
     "run.googleapis.com/container/instance_count",
@@ -100,10 +102,23 @@ def test_the_subscriptions_that_are_watched_are_those_that_are_made() -> None:
     for alert, names in (
         ("worker-behind", [it.subscription for it in topics]),
         ("dead-letters", [it.dead for it in topics]),
+        ("dead-letters-grow", [it.subscription for it in topics]),
     ):
         watched = ALERTS[alert]["conditions"][0]["conditionThreshold"]["filter"]
         (pattern,) = re.findall(r'full_match\("([^"]+)"\)', watched)
         assert all(re.fullmatch(pattern, name) for name in names), pattern
+
+
+@pytest.mark.parametrize("alert", ["service-fails", "service-slow"])
+def test_the_services_that_are_watched_are_those_that_are_made(alert: str) -> None:
+    """The API and the collector, each by itself: a busy one must not hide that the other fails."""
+    (condition,) = ALERTS[alert]["conditions"]
+    threshold = condition["conditionThreshold"]
+    for watched in (threshold["filter"], threshold.get("denominatorFilter", threshold["filter"])):
+        (pattern,) = re.findall(r'service_name=monitoring\.regex\.full_match\("([^"]+)"\)', watched)
+        assert all(re.fullmatch(pattern, name) for name in (api.SERVICE, collector.SERVICE)), pattern
+    grouped = threshold["aggregations"] + threshold.get("denominatorAggregations", [])
+    assert all(it["groupByFields"] == ["resource.label.service_name"] for it in grouped)
 
 
 def test_no_recompute_is_noticed_after_26_hours() -> None:

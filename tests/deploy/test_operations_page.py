@@ -16,7 +16,7 @@ from tests.deploy.conftest import ROOT
 PAGE = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 SOURCES = "\n".join(
     file.read_text(encoding="utf-8")
-    for folder in ("functions", "shared")
+    for folder in ("functions", "services", "shared")
     for file in (ROOT / folder).rglob("*.py")
 )
 COMMANDS = sorted(set(re.findall(r"\./deploy\.sh [^`\n#&;)]+", PAGE)))

@@ -1,11 +1,13 @@
 """Where `deploy.sh` takes its parameters from, and which ones it will not take."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from deploy.arguments import options_of
-from deploy.parameters import ParameterError, read, runtime
+from deploy.parameters import PARAMETERS, ParameterError, read, runtime
+from tests.deploy.conftest import ROOT
 
 FLAGS = ("plan", "--project=kitchen-1", "--region=europe-west6")
 
@@ -41,6 +43,20 @@ def test_a_variable_of_the_emulator_is_not_passed_on() -> None:
     assert not [name for name in runtime(values) if "EMULATOR" in name]
 
 
+def test_what_is_exported_on_this_machine_is_no_parameter() -> None:
+    """`libra up` prints exports. A shell that has them must not deploy something else for it."""
+    deploys = {it.variable for it in PARAMETERS if "trigger" not in it.read_by}
+    texts = {
+        file: file.read_text(encoding="utf-8")
+        for each in ("cli", "local")
+        for file in (ROOT / each).rglob("*.py")
+    }
+    found = {
+        (name, file) for file, text in texts.items() for name in deploys & set(re.findall(r"\b(\w+)=", text))
+    }
+    assert not found
+
+
 def test_the_location_and_the_scheduler_follow_the_region() -> None:
     """One region is enough to say."""
     taken = options_of(FLAGS, {}).values
@@ -66,6 +82,16 @@ def test_a_value_is_passed_on_as_it_is() -> None:
     """Commas, spaces and quotes in an action's name survive."""
     taken = options_of((*FLAGS, "--time-action=Served, \"hot\" & 'cold'"), {}).values
     assert runtime(taken)["LIBRA_TIME_ACTION"] == "Served, \"hot\" & 'cold'"
+
+
+@pytest.mark.parametrize("level", ["WARNING", "ERROR"])
+def test_a_log_level_that_silences_the_metrics_is_refused(level: str) -> None:
+    """An alert that cannot fire is worse than none. Without monitoring, any level will do."""
+    with pytest.raises(ParameterError, match=rf"--log-level {level} with --monitoring on: .*INFO"):
+        options_of((*FLAGS, f"--log-level={level}"), {})
+    assert options_of((*FLAGS, f"--log-level={level}", "--monitoring=off"), {})
+    assert options_of((*FLAGS, "--log-level=DEBUG"), {})
+    assert options_of(("down", *FLAGS[1:]), {"LIBRA_LOG_LEVEL": level})
 
 
 @pytest.mark.parametrize("share", ["5%", "5", "-1", "nan"])

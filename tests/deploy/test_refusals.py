@@ -10,6 +10,10 @@ from typing import NoReturn
 import pytest
 
 from deploy import __main__ as program
+from deploy.arguments import options_of
+from deploy.gcloud import CommandError, Gcloud
+from deploy.google import needed
+from deploy.steps import Deployment
 from tests.deploy.conftest import ROOT, WHERE, Deploy, deployer
 from tests.deploy.google_apis import GoogleApis
 
@@ -115,12 +119,40 @@ def test_a_wrong_parameter_is_refused_before_the_first_call(
 
 def test_a_missing_permission_is_named_before_any_change(deploy_fresh: Deploy, fresh: GoogleApis) -> None:
     """Every missing permission is named at once, with a role that has it."""
-    fresh.lacking |= {"cloudscheduler.jobs.create", "datastore.indexes.create"}
-    done = deploy_fresh("up", *WHERE)
+    fresh.lacking |= {"cloudscheduler.jobs.create", "datastore.indexes.create", "pubsub.topics.create"}
+    done = deploy_fresh("up", *WHERE, "--worker=on")
     assert done.returncode == 1
     assert "cloudscheduler.jobs.create (as in roles/cloudscheduler.admin)" in done.stderr
     assert "datastore.indexes.create (as in roles/datastore.owner)" in done.stderr
+    assert "pubsub.topics.create (as in roles/pubsub.admin)" in done.stderr
     assert fresh.changes() == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "asked"),
+    [
+        ([], set()),
+        (["--worker=on"], {"pubsub", "artifactregistry", "cloudbuild"}),
+        (["--collector=queue"], {"pubsub", "artifactregistry", "cloudbuild"}),
+        (["--collector=direct"], {"artifactregistry", "cloudbuild"}),
+        (["--api=reader"], {"artifactregistry", "cloudbuild"}),
+        (["--worker=on", "--only=alerts"], set()),
+        (["--worker=on", "--only=topics"], {"pubsub"}),
+    ],
+)
+def test_permissions_are_asked_of_the_steps_that_are_wanted(flags: list[str], asked: set[str]) -> None:
+    """Pub/Sub's and Artifact Registry's only where there are topics, or an image to build."""
+    options = options_of(("up", *WHERE, *flags), {})
+    services = {it.partition(".")[0] for it in needed(options.values, options.only)}
+    assert services & {"pubsub", "artifactregistry", "cloudbuild"} == asked
+
+
+def test_a_look_that_fails_is_named_too() -> None:
+    """`env` takes no step: its failure must not speak of one without a name."""
+    options = options_of(("env", *WHERE), {})
+    walk = program.Walk(options, Deployment(options.values, Gcloud(planning=True)))
+    said = walk.failed(CommandError(("gcloud", "functions", "describe"), "no"))
+    assert said.startswith("a look at what is deployed failed.\n  command: gcloud functions describe")
 
 
 def test_a_project_without_billing_is_refused(deploy_fresh: Deploy, fresh: GoogleApis) -> None:

@@ -15,7 +15,7 @@ from deploy import indexes, monitored, warehouse
 from deploy.parameters import SEPARATOR
 from tests.deploy.conftest import ROOT
 from tests.deploy.extract_schema import used
-from tests.support.both_ways import CASES, Deployed, Json, kind_of
+from tests.support.both_ways import CASES, SITE, Deployed, Json, kind_of
 
 
 @pytest.fixture(scope="module", params=CASES)
@@ -288,6 +288,16 @@ def test_the_same_worker(both: Deployed) -> None:
             "memory": resources["limits"]["memory"],
             "scaling": str(scaling["manual_instance_count"]),
         }
+
+
+def test_the_board_has_a_site_and_its_page_stays_with_the_firebase_cli(both: Deployed) -> None:
+    """Terraform makes the site and the web app, `deploy.sh` the page; without a board there is neither."""
+    wanted = both.values["LIBRA_BOARD"] == "on"
+    (app, site) = ("google_firebase_web_app", "google_firebase_hosting_site")
+    assert [it["display_name"] for it in both.of(app)] == ["Libra: board"] * wanted
+    assert [(it["site_id"], it["app_id"]) for it in both.of(site)] == [(SITE, f"{app}.board.app_id")] * wanted
+    deployed = [it for it in both.commands if "firebase" in it]
+    assert ["--only=hosting" in it for it in deployed] == [True] * wanted
 
 
 def test_the_same_warehouse(both: Deployed) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from deploy import variables
 from deploy.parameters import PARAMETERS, SEPARATOR, read
-from tests.deploy.extract_schema import META, TABLE, used
+from tests.deploy.extract_schema import META, TABLE, is_beta, used
 from tests.support.both_ways import GIVEN, planned
 from tests.support.terraform import FOLDER, ROOT, Module, arguments, parsed, terraform
 
@@ -29,7 +29,7 @@ def test_the_variables_are_the_parameters() -> None:
     """Name, default, allowed values, help: one table. Each is used, and none is passed to nothing."""
     assert (FOLDER / "variables.tf").read_text(encoding="utf-8") == variables.text()
     body = "".join((FOLDER / name).read_text(encoding="utf-8") for name in ("main.tf", "locals.tf"))
-    unused = [it for it in map(variables.name_of, variables.taken()) if f"var.{it}" not in body]
+    unused = [it for it in map(variables.name_of, PARAMETERS) if f"var.{it}" not in body]
     assert unused == []
     assert len(set(map(variables.name_of, PARAMETERS))) == len(PARAMETERS)
 
@@ -66,6 +66,26 @@ def test_a_lag_that_could_count_twice_is_refused(tmp_path: Path, recompute: str,
         name: body for kind, name, body in parsed(functions.folder, "resource") if "cloudfunctions" in kind
     }
     assert bodies["function"]["lifecycle"][0]["precondition"][0]["condition"] == "${local.lag_is_safe}"
+
+
+def test_a_log_level_that_silences_the_metrics_is_refused() -> None:
+    """As deploy.sh refuses it: the alerts would never fire."""
+    folder = FOLDER / "modules" / "monitoring"
+    given = {"project_id": "p", "notify": "", "runbook": "r", "worker_pool_name": "w", "sources": str(ROOT)}
+    for level, counted in (("WARNING", False), ("DEBUG", True)):
+        assert Module(folder, given | {"log_level": level}).evaluate("local.is_counted") == [counted]
+    bodies = {name: body for _, name, body in parsed(folder, "resource")}
+    assert bodies["metric"]["lifecycle"][0]["precondition"][0]["condition"] == "${local.is_counted}"
+
+
+def test_the_metrics_of_the_worker_follow_the_name_of_its_pool() -> None:
+    """Terraform lets it have another one, and a filter on the usual one would count nothing."""
+    given = {"project_id": "p", "notify": "", "runbook": "r", "log_level": "INFO", "sources": str(ROOT)}
+    module = Module(FOLDER / "modules" / "monitoring", given | {"worker_pool_name": "kitchen-pool"})
+    (filters,) = module.evaluate("[for name, metric in local.metrics : metric.filter]")
+    of_pools = [it for it in filters if "cloud_run_worker_pool" in it]
+    assert of_pools
+    assert all('worker_pool_name="kitchen-pool"' in it for it in of_pools)
 
 
 def test_the_example_names_variables_and_allowed_values() -> None:
@@ -179,6 +199,17 @@ def test_every_argument_is_one_that_the_provider_has(folder: Path) -> None:
         for name, label, body in parsed(folder, kind):
             schema = SCHEMA[f"data.{name}" if kind == "data" else name]
             assert list(faults(arguments(body), schema)) == [], f"{name}.{label}"
+
+
+def test_a_resource_of_the_beta_provider_says_so() -> None:
+    """Terraform would look for it in the other one, which has it not."""
+    blocks = [it for folder in MODULES for it in parsed(folder, "resource")]
+    beta = {kind for kind, _, body in blocks if body.get("provider") == "google-beta"}
+    assert (
+        beta
+        == {kind for kind, _, _ in blocks if is_beta(kind)}
+        == {"google_firebase_web_app", "google_firebase_hosting_site"}
+    )
 
 
 def faults(body: Json, schema: Json) -> Iterator[str]:

@@ -66,7 +66,10 @@ def test_tables_are_made_before_views_and_a_second_time_changes_nothing(apis: Go
     assert made == [("POST", "datasets"), *[("POST", "tables")] * 16]
     order = [it.body["tableReference"]["tableId"] for it in apis.changes()[1:]]
     assert order.index("user_events_rows") < order.index("user_events") < order.index("analytics_aggregates")
-    roles = {"roles/dataflow.worker", "roles/pubsub.subscriber", "roles/pubsub.viewer"}
+    roles = {
+        f"roles/{it}"
+        for it in ("dataflow.worker", "artifactregistry.reader", "pubsub.subscriber", "pubsub.viewer")
+    }
     assert {word.removeprefix("--role=") for it in asked for word in it.split() if "--role" in word} == roles
     before = len(apis.changes())
     up(step())

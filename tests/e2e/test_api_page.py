@@ -41,7 +41,7 @@ def stack() -> Iterator[LocalStack]:
 def run(stack: LocalStack, *command: str) -> subprocess.CompletedProcess[str]:
     """Run a command as a reader of the page would."""
     told = {
-        "LIBRA_API": f"http://{stack.api.address}",
+        "LIBRA_API_URL": f"http://{stack.api.address}",
         "LIBRA_TOKEN": unsigned_token(stack.project, "operator"),
     }
     return subprocess.run(

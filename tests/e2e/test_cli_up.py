@@ -85,7 +85,7 @@ def test_up_tells_where_it_listens_and_ends_cleanly(project: str, number: signal
         assert httpx.get(f"http://{firestore[1]}").text.strip() == "Ok"
         assert httpx.get(f"http://{relay[1]}/relay").json()["received"] == 0
         assert httpx.get(f"http://{recompute[1]}").status_code == 405
-        token = re.search(r"export LIBRA_API=\S+ LIBRA_TOKEN=(\S+)", printed)
+        token = re.search(r"export LIBRA_API_URL=\S+ LIBRA_TOKEN=(\S+)", printed)
         assert token
         headers = {"Authorization": f"Bearer {token[1]}"}
         assert httpx.get(f"{api[1]}/v1/runs", headers=headers).json() == {"runs": [], "next": None}

@@ -21,7 +21,7 @@ from local.served import unsigned_token
 from local.stack import LocalStack
 from shared import api_keys
 from shared.aggregation import fold
-from shared.catalog import self_written
+from shared.schemas import self_written
 from shared.store import Query
 from shared.store.client import FirestoreStore
 from tests.support.collector import outcomes, user_event

@@ -109,7 +109,7 @@ class Relay:
 
     def wait(self, condition: Callable[[dict[str, Any]], bool], what: str) -> dict[str, Any]:
         """The counters, once they are so."""
-        wait_until(lambda: condition(self.state()), seconds=30, what=what)
+        wait_until(lambda: condition(self.state()), seconds=60, what=what)
         return self.state()
 
     def quiet(self) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def relaying(folder: Path, sink: Sink, *options: str) -> Iterator[Relay]:
     with httpx.Client(timeout=30) as client:
         relay = Relay(child, port, client)
         try:
-            child.wait_healthy(lambda: _answers(relay), seconds=30)
+            child.wait_healthy(lambda: _answers(relay), seconds=60)
             yield relay
         finally:
             child.stop()
@@ -184,7 +184,7 @@ def test_a_function_that_hangs_holds_up_nobody_else(tmp_path: Path) -> None:
 
     def answer(event: str) -> int:
         if event == "libra/slow":
-            hang.wait(10)
+            hang.wait(60)
         return 200
 
     sink.answer = answer
@@ -202,11 +202,11 @@ def test_a_function_that_hangs_holds_up_nobody_else(tmp_path: Path) -> None:
 def test_no_more_than_so_many_deliveries_are_under_way(tmp_path: Path) -> None:
     """The function is never sent more at once than it has been said to take."""
     sink, ready = Sink(), threading.Event()
-    sink.answer = lambda _: 200 if ready.wait(20) else 500
+    sink.answer = lambda _: 200 if ready.wait(60) else 500
     with sink.serving(), relaying(tmp_path, sink, "--concurrency", "5") as relay:
         for number in range(40):
             relay.send(f"libra/{number}")
-        wait_until(lambda: sink.concurrent == 5, seconds=20, what="five deliveries")
+        wait_until(lambda: sink.concurrent == 5, seconds=60, what="five deliveries")
         ready.set()
         relay.quiet()
     assert sink.most_concurrent == 5

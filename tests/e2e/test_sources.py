@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from local.emulator import Emulator
-from shared.catalog import sources
+from shared.schemas import self_written
 from shared.settings import Settings
 from shared.store import Merge
 from shared.store.client import FirestoreStore
@@ -32,7 +32,7 @@ def site(emulator: Emulator, project: str) -> Iterator[Site]:
     """The events come in through a real intake."""
     settings = Settings(project=project, emulator_host=emulator.address, test=True)
     store = FirestoreStore.connect(settings)
-    desk = Desk(store, *sources(settings)["user_events"], settings)
+    desk = Desk(store, *self_written(settings)["user_events"], settings)
     now = datetime.now(UTC).isoformat()
     desk.admit(
         *(

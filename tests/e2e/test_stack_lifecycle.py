@@ -174,12 +174,12 @@ def test_stopping_a_child_stops_what_it_started(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     script = f"trap '' TERM; sh -c 'trap \"\" TERM; echo $$ > {pid_file}; while :; do sleep 1; done' & wait"
     child = Child("a shell", ["sh", "-c", script], tmp_path / "log.txt", os.environ)
-    wait_until(lambda: pid_file.exists() and pid_file.read_text() != "", seconds=10, what="the grandchild")
+    wait_until(lambda: pid_file.exists() and pid_file.read_text() != "", seconds=60, what="the grandchild")
     grandchild = int(pid_file.read_text())
     child.stop(seconds=0.2)
     child.stop()
     assert not child.running
-    wait_until(lambda: not _lives(grandchild), seconds=10, what="the grandchild gone")
+    wait_until(lambda: not _lives(grandchild), seconds=60, what="the grandchild gone")
 
 
 def _lives(pid: int) -> bool:
@@ -195,5 +195,5 @@ def test_ctrl_c_reaches_the_parent_only(tmp_path: Path) -> None:
     child = Child("a sleep", ["sleep", "60"], tmp_path / "log.txt", os.environ)
     assert os.getsid(child.pid) == child.pid != os.getsid(0)
     os.kill(child.pid, signal.SIGTERM)
-    wait_until(lambda: not child.running, seconds=10, what="the sleep ended")
+    wait_until(lambda: not child.running, seconds=60, what="the sleep ended")
     child.kill()

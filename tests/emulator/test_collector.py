@@ -13,7 +13,7 @@ from services.collector.application import application
 from services.collector.settings import CollectorSettings
 from shared import api_keys
 from shared.aggregation import fold
-from shared.catalog import self_written
+from shared.schemas import self_written
 from shared.settings import Settings
 from shared.store import Merge, Query
 from shared.store.client import FirestoreStore

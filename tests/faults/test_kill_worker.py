@@ -20,8 +20,8 @@ import pytest
 from local.emulator import Emulator
 from local.process import wait_until
 from local.pubsub import PubSub
-from shared.catalog import sources
 from shared.intake import Intake
+from shared.schemas import self_written
 from shared.settings import Settings
 from tests.faults.killed_worker import Calls, watched
 from tests.support.memory_store import MemoryStore
@@ -41,7 +41,7 @@ def points() -> list[str]:
     reported: list[str] = []
     calls = Calls(reported.append)
     settings = Settings()
-    intake = Intake(calls.watch(store, ("commit", "get")), *sources(settings)["user_events"], settings)
+    intake = Intake(calls.watch(store, ("commit", "get")), *self_written(settings)["user_events"], settings)
     door = watched(calls)("user_events", intake)
 
     async def one_after_the_other() -> None:

@@ -16,7 +16,7 @@ from apache_beam.typehints.row_type import RowTypeConstraint
 
 from pipelines import storage
 from pipelines.storage import Store, beam_values
-from shared.catalog import self_written
+from shared.schemas import self_written
 from shared.settings import Settings
 from shared.warehouse import Dataset, Message, Row, row_of, tables
 

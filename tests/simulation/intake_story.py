@@ -4,15 +4,16 @@ import random
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from shared.aggregation import Aggregation, Count, Field, FieldKey, Integer, Schema, Source, Sum, Text
+from shared.aggregation import Aggregation, Count, FieldKey, Sum
 from shared.drift import whole
+from shared.events import EventSource, Field, Integer, Schema, Text
 from shared.store import Create, Delete, Merge, Query, Store, Write
 from tests.simulation.schedule import WEATHERS
 from tests.support.admitting import HOME
 
 INSTANCES = ("one", "two", "three")
 
-SOURCE = Source(
+SOURCE = EventSource(
     "clicks",
     aggregations=(
         Aggregation("by_type", FieldKey("type"), measures=(Count(), Sum("n", "n"))),

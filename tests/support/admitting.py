@@ -11,22 +11,16 @@ from shared.aggregation import (
     Cell,
     Count,
     Exists,
-    Field,
     FieldKey,
     Home,
-    Integer,
-    Map,
-    Schema,
-    Source,
     Sum,
-    Text,
     TimeKey,
-    Timestamp,
     fold,
 )
-from shared.catalog import EARLY, LATE
+from shared.events import EventSource, Field, Integer, Map, Schema, Text, Timestamp
 from shared.intake import Intake, Verdict
 from shared.recompute import Recompute, Report
+from shared.schemas import EARLY, LATE
 from shared.settings import UTC as UTC_ZONE
 from shared.settings import Settings
 from shared.store import Query, Store
@@ -41,7 +35,7 @@ HOME = Home(
     self_written=True,
 )
 
-CLICKS = Source(
+CLICKS = EventSource(
     "clicks",
     aggregations=(
         Aggregation("by_type", FieldKey("type")),
@@ -84,7 +78,7 @@ class Desk:
     """A store and a self-written source in it."""
 
     store: Any
-    source: Source = CLICKS
+    source: EventSource = CLICKS
     home: Home = HOME
     settings: Settings = QUICK
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)

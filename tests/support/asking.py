@@ -8,6 +8,7 @@ import httpx
 from deploy.warehouse import ensure
 from local.bigquery import BigQuery
 from shared.aggregation import Source
+from shared.events import EventSource
 from shared.warehouse import Row, encoded
 from shared.warehouse.views import key_columns
 
@@ -23,7 +24,7 @@ class Asked:
         self._host = bigquery.url
         self._project = project
 
-    def ensure(self, zone: str, sources: Mapping[str, Source]) -> None:
+    def ensure(self, zone: str, sources: Mapping[str, EventSource]) -> None:
         """Make the dataset with its tables and views."""
         values = {
             "GOOGLE_CLOUD_PROJECT": self._project,

@@ -8,11 +8,13 @@ from typing import Any
 
 from deploy import variables
 from deploy.gcloud import Gcloud
-from deploy.parameters import read
+from deploy.parameters import PARAMETERS, read
 from deploy.steps import STEPS, Deployment
 from tests.support.terraform import FOLDER, ROOT, Module
 
 Json = dict[str, Any]
+SITE = "kitchen-board"
+"""The board's own site, which Terraform alone is told."""
 
 
 GIVEN = {
@@ -36,6 +38,7 @@ GIVEN = {
     "LIBRA_API_DEADLINE_SECONDS": "30",
     "LIBRA_COLLECTOR": "queue",
     "LIBRA_COLLECTOR_RATE": "500",
+    "LIBRA_BOARD": "on",
     "LIBRA_WORKER": "on",
     "LIBRA_WORKER_INSTANCES": "3",
     "LIBRA_WORKER_MESSAGES": "500",
@@ -55,6 +58,7 @@ CASES = {
     | {
         "LIBRA_API": "reader",
         "LIBRA_COLLECTOR": "direct",
+        "LIBRA_BOARD": "off",
         "LIBRA_WORKER": "off",
         "LIBRA_WAREHOUSE": "off",
         "LIBRA_RULES": "keep",
@@ -75,10 +79,11 @@ class Deployed:
             variables.name_of(it): self.values[it.variable] == "on"
             if it.allowed in variables.SWITCHES
             else environment.get(it.variable, it.default)
-            for it in variables.taken()
+            for it in PARAMETERS
         }
-        images = {"api_image": "an-image", "collector_image": "an-image", "worker_image": "an-image"}
-        root = Module(FOLDER, given | images | {"functions_archive": str(archive), "sources": str(ROOT)})
+        own = {"api_image": "an-image", "collector_image": "an-image", "worker_image": "an-image"}
+        own |= {"board_site": SITE, "functions_archive": str(archive), "sources": str(ROOT)}
+        root = Module(FOLDER, given | own)
         self.resources = dict(everything(root, self.account))
 
     def account(self, name: str) -> str:

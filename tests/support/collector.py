@@ -3,14 +3,14 @@
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
+from google.pubsub_v1.types import PubsubMessage
 
 from shared import api_keys
 from shared.api_keys import ApiKey
 from shared.errors import PublishError
-from shared.publishing import Message
 from tests.support.api import Api
 from tests.support.memory_store import MemoryStore
 
@@ -53,19 +53,32 @@ def send(
     return collector.ask("POST", f"/v1/events/{source}", role=role, headers=headers, **options)
 
 
+class Message(NamedTuple):
+    """What was published."""
+
+    data: bytes
+    attributes: Mapping[str, str]
+
+
+def decoded(message: bytes) -> Message:
+    """A message as Pub/Sub reads it."""
+    read = PubsubMessage.deserialize(message)
+    return Message(read.data, dict(read.attributes))
+
+
 class Topic:
     """Stands where Pub/Sub stands: what was acknowledged, and what it refuses.
 
     Attributes:
-        published: the messages of each call that was acknowledged.
+        published: the messages of each call that was acknowledged, encoded.
         failing: raised in place of an acknowledgement.
     """
 
     def __init__(self) -> None:
-        self.published: list[Sequence[Message]] = []
+        self.published: list[Sequence[bytes]] = []
         self.failing: PublishError | None = None
 
-    async def call(self, topic: str, messages: Sequence[Message]) -> None:
+    async def call(self, topic: str, messages: Sequence[bytes]) -> None:
         """See `shared.publishing.Publish`."""
         if self.failing:
             raise self.failing
@@ -75,7 +88,7 @@ class Topic:
     @property
     def messages(self) -> list[Message]:
         """Every message."""
-        return [message for call in self.published for message in call]
+        return [decoded(message) for call in self.published for message in call]
 
 
 def outcomes(answer: Mapping[str, Any]) -> list[str]:

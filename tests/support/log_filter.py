@@ -28,21 +28,39 @@ class UnknownFilterError(Exception):
     """A filter uses what this module does not know."""
 
 
-def kept(line: str, service: str) -> dict[str, Any]:
-    """A line that a container of Cloud Run wrote, as Cloud Logging keeps it.
+def kept(line: str, service: str, *, pool: bool = False) -> dict[str, Any]:
+    """A line that a container of a service or of a worker pool wrote, as Cloud Logging keeps it.
 
     It takes the severity and the trace out of the JSON, and leaves the message in
     (https://cloud.google.com/logging/docs/structured-logging, 2026-11).
     """
     payload = json.loads(line)
-    labels = {"service_name": service}
+    kind, label = ("worker_pool", "worker_pool_name") if pool else ("revision", "service_name")
     entry = {
         "severity": payload.pop("severity"),
-        "resource": {"type": "cloud_run_revision", "labels": labels},
+        "resource": {"type": f"cloud_run_{kind}", "labels": {label: service}},
     }
     if trace := payload.pop("logging.googleapis.com/trace", None):
         entry["trace"] = trace
     return entry | {"jsonPayload": payload}
+
+
+def counting(metrics: Mapping[str, Any], lines: str, service: str, *, pool: bool = False) -> set[str]:
+    """The metrics that count a line of a service. Each label finds its field; nobody else's line counts."""
+    written = lines.splitlines()
+    entries, others = (
+        [kept(line, name, pool=pool) for line in written] for name in (service, "somebody-elses")
+    )
+    found = set()
+    for name, metric in metrics.items():
+        for entry in (each for each in entries if matches(metric["filter"], each)):
+            found.add(name)
+            for label, extractor in metric.get("labelExtractors", {}).items():
+                field = re.fullmatch(r"EXTRACT\(jsonPayload\.(\w+)\)", extractor)
+                assert field, extractor
+                assert entry["jsonPayload"][field[1]], label
+        assert not any(matches(metric["filter"], each) for each in others), name
+    return found
 
 
 def matches(text: str, entry: Mapping[str, Any]) -> bool:

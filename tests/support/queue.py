@@ -12,8 +12,8 @@ import httpx
 
 from local.pubsub import PubSub
 from services.worker.door import Door
-from shared.catalog import sources
 from shared.intake import Intake
+from shared.schemas import self_written
 from shared.settings import Settings
 from shared.store import Query
 from shared.store.client import FirestoreStore
@@ -29,7 +29,7 @@ class EventQueue:
         self.names = Topics(source)
         self.settings = Settings(project=project, emulator_host=firestore, test=True)
         self.store = FirestoreStore.connect(self.settings)
-        books = sources(self.settings)[source]
+        books = self_written(self.settings)[source]
         self.books = Kitchen(self.store, self.settings, *books)
         self._pubsub = pubsub
         self._project = project

@@ -26,4 +26,4 @@ def of_project(project: str) -> set[int]:
 
 def wait_until_gone(project: str) -> None:
     """Wait until a project has no process left."""
-    wait_until(lambda: not of_project(project), seconds=30, what=f"the processes of {project} gone")
+    wait_until(lambda: not of_project(project), seconds=60, what=f"the processes of {project} gone")

@@ -105,7 +105,8 @@ class Module:
 
     def _expression(self, body: Json) -> str:
         """A list of instances, each with its key."""
-        body = {name: value for name, value in body.items() if name not in {"depends_on", "lifecycle"}}
+        own = {"depends_on", "lifecycle", "provider"}  # Terraform's, and no arguments
+        body = {name: value for name, value in body.items() if name not in own}
         each, count = body.pop("for_each", None), body.pop("count", None)
         instance = _object(body)
         if each is not None:

@@ -9,10 +9,9 @@ import pytest
 from services.collector.application import application
 from services.collector.doors import Door, Queue
 from services.collector.settings import CollectorSettings
-from shared.catalog import signals, user_events
 from shared.log import logger
 from shared.publishing import Publisher
-from shared.settings import Settings
+from shared.schemas import SCHEMAS
 from tests.support.api import Api
 from tests.support.collector import ENVIRONMENT, PROJECT, Clock, Keys, Topic
 
@@ -43,9 +42,8 @@ def collector(topic: Topic, monkeypatch: pytest.MonkeyPatch) -> Api:
     monkeypatch.setenv("FIREBASE_AUTH_EMULATOR_HOST", "127.0.0.1:9099")
     publisher = Publisher(topic.call, PROJECT)
     doors: dict[str, Door] = {}
-    for source in (user_events(Settings()), signals(Settings())):
-        assert source.schema
-        doors[source.name] = Queue(source.name, source.schema, lambda: publisher, lambda: datetime.now(UTC))
+    for name, schema in SCHEMAS.items():
+        doors[name] = Queue(name, schema, lambda: publisher, lambda: datetime.now(UTC))
     return Api(application(CollectorSettings.from_environment(ENVIRONMENT), doors=doors), PROJECT)
 
 

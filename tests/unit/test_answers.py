@@ -49,7 +49,7 @@ def test_every_option_may_be_left_out(body: bytes, options: Options) -> None:
         (b'{"accept_loss": null}', "accept_loss: expected true or false, found None"),
         (b'{"compact": 1}', "compact: expected true or false, found 1"),
         (b'{"compact": true, "dry_run": true}', "compact: it goes with source and no other option"),
-        (b'{"strategy": "fast"}', "strategy: expected one of auto, index, scan, found 'fast'"),
+        (b'{"strategy": "fast"}', "strategy: expected one of auto, index, scan, beam, found 'fast'"),
         (b'{"strategy": ["scan"]}', "found ['scan']"),
         (b'{"source": null}', "source: expected the name of a source, found None"),
         (b'{"source": ""}', "source: expected one of libra, found ''"),
@@ -72,6 +72,16 @@ def test_a_compaction_is_answered_with_what_it_did() -> None:
     assert isinstance(sources, dict)
     assert sources["signals"] == {"until": None, "reads": 0, "writes": 0, "left": 0, "unproven_seconds": None}
     assert "sources" not in answer(b'{"compact": true, "source": "libra"}', recomputes)[0]
+
+
+def test_beam_is_refused_where_nothing_can_start_it() -> None:
+    """400 with what to run instead, before a lease is taken: the function has nothing of Beam."""
+    world, recomputes = catalog()
+    for body in (b'{"strategy": "beam"}', b'{"strategy": "beam", "dry_run": true, "source": "libra"}'):
+        reply, status = answer(body, recomputes)
+        assert (status, reply["error"]) == (400, "StrategyUnsupported")
+        assert "Cloud Run job libra-recompute-beam" in str(reply["reason"])
+    assert world.runs() == []
 
 
 class Failing:

@@ -3,7 +3,9 @@
 import base64
 import io
 import json
+import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
 from typing import Any
@@ -20,9 +22,16 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from requests.adapters import HTTPAdapter
 
+from local.process import wait_until
 from services.api.application import application
 from services.api.settings import ApiSettings
+from shared.http.identity import FETCH_SECONDS, PAUSE_SECONDS, Verifier
+from shared.http.problems import Problem
 from tests.support.api import ENVIRONMENT, PROJECT, Api, check_problem, token
+from tests.support.collector import Clock
+
+FETCH = google.oauth2.id_token._fetch_certs
+"""As the package has it."""
 
 
 @pytest.fixture
@@ -162,6 +171,39 @@ def test_keys_that_cannot_be_had_are_no_fault_of_the_caller(
         answer = signed[0].get("/v1/aggregations", role=None, headers=headers)
         check_problem(answer, 503)
         assert "secret" not in answer.text
+
+
+@pytest.mark.parametrize("claims", [FIREBASE, GOOGLE], ids=["Firebase", "Google"])
+def test_keys_that_do_not_come_are_waited_for_by_one_and_for_a_while(
+    signed: tuple[Api, Signer], monkeypatch: pytest.MonkeyPatch, claims: dict[str, Any]
+) -> None:
+    """Google does not answer: one request of many asks it, within a bound, and the next one after a pause."""
+    bearer, timeouts, silent, clock = signed[1].token(claims), [], threading.Event(), Clock()
+    many = 20
+
+    def send(_: HTTPAdapter, __: requests.PreparedRequest, *options: object) -> requests.Response:
+        timeouts.append(options[1])
+        assert silent.wait(60)
+        raise requests.ConnectionError("no answer")
+
+    monkeypatch.setattr(google.oauth2.id_token, "_fetch_certs", FETCH)
+    monkeypatch.setattr(HTTPAdapter, "send", send)
+    verifier = Verifier(ApiSettings.from_environment(ENVIRONMENT).tokens, clock)
+
+    def status(_: int) -> int:
+        with pytest.raises(Problem) as caught:
+            verifier.identity(bearer)
+        return caught.value.status_code
+
+    with ThreadPoolExecutor(many) as threads:
+        answers = threads.map(status, range(many))
+        wait_until(lambda: len(timeouts) == 1, seconds=60, what="one asks")
+        silent.set()
+        assert list(answers) == [503] * many
+    assert timeouts == [FETCH_SECONDS]
+    clock.now += PAUSE_SECONDS
+    assert status(0) == 503
+    assert timeouts == [FETCH_SECONDS] * 2
 
 
 class Body(io.BytesIO):

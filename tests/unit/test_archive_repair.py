@@ -1,7 +1,10 @@
 """Damage to what totals hold of archived entries: a recompute refuses it, and a repair puts it right."""
 
+from dataclasses import replace
+
 import pytest
 
+from shared.aggregation import Source
 from shared.archive import Repair, Repaired, pages
 from shared.errors import ArchiveError, LeaseHeld
 from shared.store import Delete, Merge
@@ -76,6 +79,66 @@ def test_a_repair_puts_back_what_was_archived(kept: Kept, damage: Delete | Merge
 def test_a_repair_without_anything_to_repair(kept: Kept) -> None:
     """Also where nothing was ever archived."""
     assert repair(kept) == repair(Kept()) == []
+
+
+def test_another_name_takes_over_the_totals_with_what_they_hold_of_archived_entries(kept: Kept) -> None:
+    """The page records say by collection what is archived: a name is free to change."""
+    kept.world.source = renamed(kept.world.source, "categories")
+    kept.world.home = replace(kept.world.home, totals={"categories": "aggregates_categories"})
+    assert kept.world.run().drift == 0
+    assert repair(kept) == []
+    assert kept.run().moved.entries == 1
+    kept.world.later(minutes=30)
+    assert kept.world.run().drift == 0
+    (total,) = kept.world.memory.get([CATEGORY])
+    assert total
+    assert (total.fields["count"], total.fields["archived"]) == (6, {"count": 6})
+
+
+def test_totals_in_another_collection_hold_what_lives(kept: Kept) -> None:
+    """As those of an aggregation that is declared after an archive; and an archive adds to them again."""
+    kept.world.home = replace(kept.world.home, totals={"aggregates_categories": "by_category"})
+    kept.world.run()
+    assert repair(kept) == []
+    (total,) = kept.world.memory.get(["by_category/Kettle Chips"])
+    assert total
+    assert total.fields["count"] == 1
+    kept.world.later(days=365)
+    kept.world.run()
+    kept.run()
+    kept.world.run()
+    assert repair(kept) == []
+    held = kept.records()[-1].fields["held"]
+    assert isinstance(held, dict)
+    assert (held["aggregates_categories"], held["by_category"]) == (5, 1)
+
+
+def test_a_record_of_before_is_read_by_the_names_of_aggregations(kept: Kept) -> None:
+    """A run and a repair find that the totals hold what it says."""
+    say_it_by_name(kept)
+    assert kept.world.run().drift == 0
+    assert repair(kept) == []
+    kept.world.memory.commit([DAMAGE[0]], timeout=10)
+    with pytest.raises(ArchiveError, match="but 5 were archived"):
+        kept.world.run()
+
+
+def say_it_by_name(kept: Kept) -> None:
+    """Give the page records the form that they had before 2026-11-26."""
+    for record in kept.records():
+        change = Merge(record.path, {("sums",): record.fields["held"]}, deletes=[("held",)])
+        kept.world.memory.commit([change], timeout=10)
+
+
+def renamed(source: Source, name: str) -> Source:
+    """The source with another name for the aggregation of the categories."""
+    return replace(
+        source,
+        aggregations=tuple(
+            replace(each, name=name) if each.name == "aggregates_categories" else each
+            for each in source.aggregations
+        ),
+    )
 
 
 def test_a_record_that_is_missing_cannot_be_repaired(kept: Kept) -> None:

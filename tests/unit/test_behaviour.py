@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import pytest
 
 from cli.behaviour import MISTAKES, SOURCES, Crowd, behave
-from shared.aggregation import Admitted
-from shared.catalog import self_written
+from shared.events import Admitted
+from shared.schemas import self_written
 from shared.settings import Settings
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -15,7 +15,6 @@ NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 def admitted(source: str, event: object) -> Admitted | list[object]:
     """What the source's schema says."""
     schema = self_written(Settings())[source].source.schema
-    assert schema
     found = schema.admit(event, NOW)
     return found if isinstance(found, Admitted) else list(found)
 

@@ -1,5 +1,6 @@
 """Bounded keys: the first values have totals of their own, all others are counted together."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,7 +17,6 @@ from shared.aggregation import (
     OneOf,
     Part,
     Source,
-    Sum,
     Version,
     document_id,
 )
@@ -29,28 +29,14 @@ from shared.recompute.removal import remove
 from shared.recompute.standing import OLD_CODE
 from shared.store import Delete, Query
 from tests.support.archiving import Kept
+from tests.support.bounded import NAMES, SIMPLE, admitted, bounded, counts
 from tests.support.recomputing import World
-
-NAMES = Bounded(FieldKey("ingredient"), 2, other="other")
-SIMPLE = Aggregation("simple", NAMES, measures=(Count(), Sum("amount", "grams")))
-KEYS = "aggregates/keys-simple"
 
 
 @pytest.fixture
 def world() -> World:
     """Nothing is counted yet."""
-    return World(source=Source("libra", (SIMPLE,)))
-
-
-def counts(world: World) -> dict[str, Any]:
-    """What is counted under each key."""
-    return {each.fields["key"]: each.fields["count"] for each in world.memory.query(Query("simple"))}  # type: ignore[misc]  # text
-
-
-def admitted(world: World) -> object:
-    """The values that have a place."""
-    (document,) = world.memory.get([KEYS])
-    return document.fields["admitted"] if document else None
+    return bounded()
 
 
 def test_the_first_values_have_totals_of_their_own(world: World) -> None:
@@ -105,6 +91,28 @@ def test_a_bound_that_is_lowered_takes_no_place_away(world: World) -> None:
     assert sum(found.values()) == 4
 
 
+def test_what_old_instances_admit_after_a_bound_was_lowered_is_moved_by_each_run(world: World) -> None:
+    """An instance that took the list for full goes on counting under `other`; one that starts anew agrees."""
+    lowered = Source("libra", (replace(SIMPLE, key=Bounded(FieldKey("ingredient"), 1, "other")),))
+    world.serve(1, "rice", ingredient="Rice")
+    old, world.source = world.ledger(), lowered
+    new = world.ledger()
+    new.apply(world.write("full", ingredient="Beans"))
+    old.apply(world.write("old", ingredient="Peas"))
+    new.apply(world.write("new", ingredient="Peas"))
+    assert counts(world) == {"Rice": 1, "Peas": 1, "other": 2}
+    world.later(hours=1)
+    world.run()
+    assert counts(world) == {"Rice": 1, "Peas": 2, "other": 1}
+    new.apply(world.write("still", ingredient="Peas"))
+    world.later(hours=1)
+    assert world.run().drift > 0
+    world.ledger().apply(world.write("anew", ingredient="Peas"))
+    world.later(hours=1)
+    assert world.run().drift == 0
+    assert counts(world) == {"Rice": 1, "Peas": 4, "other": 1}
+
+
 def test_an_archive_keeps_values_where_they_are_counted() -> None:
     """Law *retain*: `archived` of `other` holds what was counted under `other`; the files prove it."""
     kept = Kept(World(source=Source("libra", (SIMPLE,))))
@@ -147,7 +155,15 @@ def test_a_removed_aggregation_takes_its_list_with_it(world: World) -> None:
     world.later(hours=1)
     world.run()
     world.clock.now += OLD_CODE
-    remove(world.store, world.source, world.home, "simple", clock=world.clock, sleep=world.clock.sleep)
+    remove(
+        world.store,
+        world.source,
+        world.home,
+        "simple",
+        of_others=(),
+        clock=world.clock,
+        sleep=world.clock.sleep,
+    )
     assert (admitted(world), counts(world)) == (None, {})
 
 

@@ -124,3 +124,14 @@ def test_a_removal_asks_and_refuses(world: World, arguments: str, says: str, lef
     done = libra("remove", *given.split(), answer=answer.strip())
     assert (done.exit_code, says in done.output) == (left, True), done.output
     assert (world.count("places/Caldo Office"), world.count("actions/Served")) == (3 if left else None, 3)
+
+
+def test_a_removal_says_where_another_source_uses_the_collection(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The operator is asked about what happens: nothing is deleted."""
+    monkeypatch.setattr(aggregation, "of_others", lambda *_: frozenset({"places"}))
+    done = libra("remove", "places", answer="y")
+    assert "Another source uses places: its documents stay. Forget places?" in done.output
+    assert "0 documents of places were deleted, and places is forgotten." in done.output
+    assert world.count("places/Caldo Office") == 3

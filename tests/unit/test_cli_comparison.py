@@ -54,6 +54,14 @@ def test_a_loss_is_refused_in_a_dry_run_and_accepted_in_a_run(
     assert ("Accepted" in printed) != dry
 
 
+def test_another_way_to_count_is_proposed(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where the report has a proposal, and only there."""
+    show(replace(report(5, 4), proposal="Consider the strategy beam"), dry=False)
+    assert "Consider the strategy beam." in capsys.readouterr().out
+    show(report(5, 4), dry=False)
+    assert "beam" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("dry", "times", "says"),
     [

@@ -4,7 +4,7 @@ import asyncio
 import gzip
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,10 +15,9 @@ from services.collector.body import MAX_BYTES
 from services.collector.doors import Queue
 from services.collector.settings import CollectorSettings
 from shared import log
-from shared.catalog import user_events
 from shared.errors import PublishError
-from shared.publishing import Message, Publisher
-from shared.settings import Settings
+from shared.publishing import Publisher
+from shared.schemas import SCHEMAS
 from tests.support.api import Api, check_problem
 from tests.support.collector import ENVIRONMENT, PROJECT, Topic, outcomes, send, user_event
 
@@ -223,12 +222,11 @@ def test_a_request_that_takes_too_long_is_answered(monkeypatch: pytest.MonkeyPat
     """504, though Pub/Sub may have the events: they may be sent again."""
     monkeypatch.setenv("FIREBASE_AUTH_EMULATOR_HOST", "127.0.0.1:9099")
 
-    async def never(_: str, __: list[Message]) -> None:
+    async def never(_: str, __: Sequence[bytes]) -> None:
         await asyncio.sleep(60)
 
-    schema = user_events(Settings()).schema
-    assert schema
-    publisher = Publisher(never, PROJECT)  # type: ignore[arg-type]  # a list is a sequence
+    schema = SCHEMAS["user_events"]
+    publisher = Publisher(never, PROJECT)
     door = Queue("user_events", schema, lambda: publisher, lambda: datetime.now(UTC))
     settings = CollectorSettings.from_environment(ENVIRONMENT | {"LIBRA_COLLECTOR_DEADLINE_SECONDS": "1"})
     slow = Api(application(settings, doors={"user_events": door}), PROJECT)

@@ -120,6 +120,33 @@ def test_what_a_trigger_adds_meanwhile_is_kept(world: World) -> None:
     assert sum(recent(world).values()) == 12 + ATTEMPTS.attempts
 
 
+def test_a_busy_total_keeps_no_other_of_its_page(world: World) -> None:
+    """The page is tried first, and then each of its totals by itself."""
+    for number in range(12):
+        for name in ("Basil", "Corn"):
+            world.serve(1, f"{name}{number}-", ingredient=name, dataAction="", timestamp=None)
+        world.later(minutes=10)
+    ledger, busy, tried = world.ledger(), iter(range(100)), []
+
+    def between(call: Call) -> Fault | None:
+        paths = [getattr(write, "path", "") for write in call.about]
+        if call.method == "commit" and CATEGORY in paths:
+            tried.append(len(paths))
+            ledger.apply(world.write(f"meanwhile{next(busy)}", timestamp=None, dataAction=""))
+        return None
+
+    world.store = Seams(world.memory, between)
+    done = world.recompute().compact()
+    assert tried == [3] * ATTEMPTS.attempts + [1] * ATTEMPTS.attempts
+    assert done.left == 1
+    for name in ("Basil", "Corn"):
+        assert len(recent(world, f"aggregates_categories/{name}")) == 3
+    assert sum(recent(world).values()) == 12 + 2 * ATTEMPTS.attempts
+    world.store = world.memory
+    world.later(minutes=30)
+    assert world.run().drift == 0
+
+
 def test_a_lost_reply_is_looked_up(world: World) -> None:
     """The total is compacted already: nothing is written twice."""
     lost: list[Call] = []

@@ -1,6 +1,14 @@
 """What a strategy is expected to take, and which is chosen."""
 
-from shared.counting.cost import Estimate, choose, index_cost, scan_cost
+from shared.counting.cost import (
+    PATIENCE_SECONDS,
+    SCANNED_A_SECOND,
+    Estimate,
+    choose,
+    index_cost,
+    proposal,
+    scan_cost,
+)
 
 
 def test_a_scan_costs_a_read_for_each_entry() -> None:
@@ -36,3 +44,13 @@ def test_cheap_but_endless_is_not_chosen() -> None:
 def test_where_both_are_endless_the_cheaper_one_is_tried() -> None:
     """Point-in-time recovery may keep its snapshot."""
     assert choose(Estimate(1_000_000, 9_000), Estimate(20_000, 4_000))[0] == "index"
+
+
+def test_a_scan_that_takes_half_of_its_hour_proposes_beam() -> None:
+    """Before the night on which it no longer fits, and for a scan alone."""
+    most = int(PATIENCE_SECONDS * SCANNED_A_SECOND)
+    assert not proposal("scan", most)
+    assert "27,015,000 entries takes 30 minutes" in proposal("scan", most + SCANNED_A_SECOND)
+    assert "strategy beam (docs/pipelines.md)" in proposal("scan", 1_000_000_000)
+    assert not proposal("index", 1_000_000_000)
+    assert not proposal("beam", 1_000_000_000)

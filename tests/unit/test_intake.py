@@ -8,11 +8,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared.aggregation import Aggregation, Count, FieldKey, Home, Source, Sum
+from shared.aggregation import Aggregation, Count, FieldKey, Home, Sum
 from shared.archive import Archive
 from shared.catalog import LIBRA_HOME, libra, sources
 from shared.drift import compare
 from shared.errors import DeclarationError, Invalid, Overloaded, Transient
+from shared.events import EventSource
 from shared.grouping.queue import MAX_WAIT
 from shared.intake import Intake, Outcome, Verdict
 from shared.ledger import COMMIT_TIMEOUT, Ledger
@@ -65,13 +66,12 @@ def test_the_books_of_the_catalog_are_kept_apart() -> None:
 @pytest.mark.parametrize(
     ("source", "home"),
     [
-        (replace(CLICKS, schema=None), HOME),
         (CLICKS, replace(HOME, self_written=False)),
         (CLICKS, replace(HOME, runs="clicks")),
     ],
-    ids=["no schema", "not self-written", "one collection twice"],
+    ids=["not self-written", "one collection twice"],
 )
-def test_a_source_that_it_cannot_keep_is_refused(desk: Desk, source: Source, home: Home) -> None:
+def test_a_source_that_it_cannot_keep_is_refused(desk: Desk, source: EventSource, home: Home) -> None:
     """When the process starts."""
     with pytest.raises(DeclarationError, match="source clicks"):
         Intake(desk.store, source, home, Settings())
@@ -175,7 +175,7 @@ def test_a_total_that_is_set_keeps_what_was_added_since(compared: object, found:
     fields = {"key": "a", "count": compared}
     stale = compare(aggregation, "by_type/a", fields, {"count": 4}, key="a", watermark=NOW, now=NOW)
     total = Document("by_type/a", {"key": "a", "count": found}, NOW, NOW) if found is not None else None
-    merge = rebuilding(total, stale, NOW, self_written=True)
+    merge = rebuilding(total, stale, HOME)
     assert merge.if_updated == (NOW if total else None)
     whole = found if isinstance(found, int) and not isinstance(found, bool) else 0
     set_to = merge.fields.get(("count",), whole)
@@ -191,5 +191,5 @@ def test_a_total_beside_a_string_keeps_what_was_added_since() -> None:
     path, exact = "by_user/u|a", {"count": 4, "n": 9}
     stale = compare(aggregation, path, fields, exact, key=key, watermark=NOW, now=NOW)
     found = Document(path, fields | {"count": 2, "n": 4.5}, NOW, NOW)
-    merge = rebuilding(found, stale, NOW, self_written=True)
+    merge = rebuilding(found, stale, HOME)
     assert merge.fields == {("count",): 6, ("n",): 12, ("recent",): {}}

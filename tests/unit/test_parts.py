@@ -81,7 +81,8 @@ def test_keys_read_well_and_share_the_hash_tag_of_their_merchant() -> None:
     assert parts_key("acme", Hour(NOON, TODAY)) == "usage-parts:{acme}:2026-11-25:2026-11-25T12:00Z"
     assert counter_key("acme", TODAY, "requests") == "usage:{acme}:2026-11-25:requests"
     assert counter_key("a:b{}", TODAY, "x%") == "usage:{a%3Ab%7B%7D}:2026-11-25:x%25"
-    assert parts_pattern() == "usage-parts:{*}:*:*"
+    assert parts_pattern() == "usage-parts:*"
+    assert parts_pattern(day=TODAY) == "usage-parts:{*}:2026-11-25:*"
     assert parts_pattern("a*[b]", TODAY) == "usage-parts:{a\\*\\[b\\]}:2026-11-25:*"
 
 
@@ -142,7 +143,7 @@ def test_a_key_that_says_nothing_is_set_aside_with_its_reason(key: bytes, says: 
         (b"requests:i", b"-5", "no whole number"),
         (b"requests:i", b"1e3", "no whole number"),
         (b"requests:i", "٣".encode(), "no whole number"),
-        (b"requests:i", b"9007199254740993", "above 9007199254740992"),
+        (b"requests:i", b"9007199254740992", "above 9007199254740991"),
         (b"bytes:i", b"5", "not declared: requests"),
     ],
 )
@@ -156,8 +157,8 @@ def test_a_field_that_says_nothing_is_set_aside_with_its_reason(field: bytes, ra
 
 
 def test_the_largest_value_is_read_and_the_future_is_not() -> None:
-    """2^53 is exact. An hour that begins more than an hour from now was counted by a wrong clock."""
-    assert read(AT, b"requests:i", b"9007199254740992", now=NOON) == Part(
+    """2^53 - 1 is exact. An hour that begins more than an hour from now was counted by a wrong clock."""
+    assert read(AT, b"requests:i", b"9007199254740991", now=NOON) == Part(
         Name("acme", TODAY, "requests", NOON, "i"), MOST
     )
     assert isinstance(read(AT, b"requests:i", b"1", now=NOON - timedelta(hours=1)), Part)

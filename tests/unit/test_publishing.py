@@ -4,16 +4,40 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from shared import publishing
 from shared.errors import PublishError
-from shared.publishing import Message, Publisher
-from tests.support.collector import Topic
+from shared.publishing import Alike, Publisher, message
+from tests.support.collector import Topic, decoded
 
 
-def messages(name: str, number: int = 1, size: int = 1) -> list[Message]:
+def messages(name: str, number: int = 1, size: int = 1) -> list[bytes]:
     """Messages that say whose they are."""
-    return [Message(f"{name}{index}".encode().ljust(size, b"."), {"id": name}) for index in range(number)]
+    return [message(f"{name}{index}".encode().ljust(size, b"."), {"id": name}) for index in range(number)]
+
+
+def published(topic: Topic) -> list[bytes]:
+    """Every message that was acknowledged."""
+    return [each for call in topic.published for each in call]
+
+
+SIZES = st.sampled_from([0, 1, 127, 128, 129, 16_383, 16_384, 2_097_152])
+
+
+@given(
+    data=st.binary(max_size=300) | SIZES.map(bytes),
+    value=st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
+    | SIZES.map(lambda size: "x" * size),
+    others=st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), st.text("aß", max_size=130)),
+)
+@example(data=b"", value="", others={})
+def test_messages_that_are_alike_read_as_any_other(data: bytes, value: str, others: dict[str, str]) -> None:
+    """Whatever the lengths, which are encoded in one byte, or two, or more."""
+    attributes = {**others, "name": value}
+    assert decoded(Alike("name", others).message(data, value)) == (data, attributes)
+    assert decoded(message(data, attributes)) == (data, attributes)
 
 
 class Slow(Topic):
@@ -25,7 +49,7 @@ class Slow(Topic):
         self.most = 0
         self.go = asyncio.Event()
 
-    async def call(self, topic: str, messages: Sequence[Message]) -> None:
+    async def call(self, topic: str, messages: Sequence[bytes]) -> None:
         """See `Topic`."""
         self.under_way += 1
         self.most = max(self.most, self.under_way)
@@ -46,28 +70,28 @@ def test_a_sender_waits_for_the_acknowledgement() -> None:
         topic.go.set()
         await sender
         assert topic.topic == "projects/p/topics/t"
-        assert topic.messages == messages("a", 2)
+        assert published(topic) == messages("a", 2)
 
     asyncio.run(run())
 
 
-def test_what_arrives_while_calls_are_under_way_rides_together() -> None:
-    """A hundred senders cost a few calls, and each sender's messages are together in one."""
+def test_what_arrives_while_a_call_is_under_way_rides_together() -> None:
+    """A hundred senders cost two calls: that of the first one, and that of the others."""
 
     async def run() -> None:
         topic = Slow()
         publisher = Publisher(topic.call, "p")
-        senders = [asyncio.create_task(publisher.publish("t", messages(f"s{n}-"))) for n in range(4)]
+        senders = [asyncio.create_task(publisher.publish("t", messages("first")))]
         for _ in range(10):
             await asyncio.sleep(0)
-        senders += [asyncio.create_task(publisher.publish("t", messages(f"s{n}-", 3))) for n in range(96)]
+        senders += [asyncio.create_task(publisher.publish("t", messages(f"s{n}-", 3))) for n in range(99)]
         for _ in range(10):
             await asyncio.sleep(0)
         topic.go.set()
         await asyncio.gather(*senders)
-        assert len(topic.messages) == 4 + 3 * 96
-        assert len(topic.published) <= 2 * publishing.CALLS
-        assert topic.most <= publishing.CALLS
+        assert len(topic.messages) == 1 + 3 * 99
+        assert len(topic.published) == 2
+        assert topic.most == 1
 
     asyncio.run(run())
 
@@ -86,12 +110,32 @@ def test_a_call_keeps_within_the_bounds(monkeypatch: pytest.MonkeyPatch) -> None
         await asyncio.gather(*senders)
         for call in topic.published:
             assert len(call) <= publishing.MOST_MESSAGES
-            assert (
-                len({each.attributes["id"] for each in call}) == 1 or sum(len(m.data) for m in call) <= 1_000
-            )
+            assert len({decoded(each).attributes["id"] for each in call}) == 1 or sum(map(len, call)) <= 1_000
         assert len(topic.messages) == 3 * (3 * 600 + 3 + 1)
 
     asyncio.run(run())
+
+
+def test_who_comes_as_the_last_call_ends_is_published_too() -> None:
+    """Whoever ends the calls and whoever comes agree on who makes the next one."""
+
+    async def run() -> None:
+        topic = Slow()
+        publisher = Publisher(topic.call, "p")
+
+        async def comes() -> None:
+            await topic.go.wait()
+            await publisher.publish("t", messages("b"))
+
+        first = asyncio.create_task(publisher.publish("t", messages("a")))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        second = asyncio.create_task(comes())  # woken in the step after the one in which the call ends
+        await asyncio.sleep(0)
+        topic.go.set()
+        await asyncio.gather(first, second)
+
+    asyncio.run(asyncio.wait_for(run(), 60))
 
 
 def test_a_failed_call_is_told_to_each_of_its_senders() -> None:
@@ -107,7 +151,7 @@ def test_a_failed_call_is_told_to_each_of_its_senders() -> None:
         assert [str(each) for each in found] == ["t: UNAVAILABLE: no"] * 3
         topic.failing = None
         await publisher.publish("t", messages("b"))
-        assert topic.messages == messages("b")
+        assert published(topic) == messages("b")
 
     asyncio.run(run())
 
@@ -116,16 +160,16 @@ def test_one_senders_messages_are_no_other_senders_fault() -> None:
     """A call that is refused for its messages is made again for each sender alone."""
 
     class Picky(Slow):
-        async def call(self, topic: str, messages: Sequence[Message]) -> None:
+        async def call(self, topic: str, messages: Sequence[bytes]) -> None:
             await self.go.wait()
-            if any(each.attributes["id"] == "bad" for each in messages):
+            if any(decoded(each).attributes["id"] == "bad" for each in messages):
                 raise PublishError("INVALID_ARGUMENT", refused=True)
             await super().call(topic, messages)
 
     async def run() -> None:
         topic = Picky()
         publisher = Publisher(topic.call, "p")
-        names = ["a"] * publishing.CALLS + ["b", "bad", "c"]
+        names = ["a", "b", "bad", "c"]
         senders = [asyncio.create_task(publisher.publish("t", messages(name))) for name in names]
         for _ in range(10):
             await asyncio.sleep(0)
@@ -152,7 +196,7 @@ def test_a_sender_that_gives_up_takes_no_other_with_it() -> None:
         found = await asyncio.gather(*senders, return_exceptions=True)
         assert [isinstance(each, asyncio.CancelledError) for each in found] == [True] + [False] * 6 + [True]
         await publisher.publish("t", messages("later"))
-        assert messages("later")[0] in topic.messages
+        assert messages("later")[0] in published(topic)
 
     asyncio.run(run())
 
@@ -166,7 +210,7 @@ def test_what_may_wait_in_one_process_is_bounded(monkeypatch: pytest.MonkeyPatch
         publisher = Publisher(topic.call, "p")
         first = asyncio.create_task(publisher.publish("t", messages("a", 1, 80)))
         await asyncio.sleep(0)
-        with pytest.raises(PublishError, match="80 bytes wait"):
+        with pytest.raises(PublishError, match=f"{len(messages('a', 1, 80)[0])} bytes wait"):
             await publisher.publish("t", messages("b", 1, 80))
         topic.go.set()
         await first

@@ -100,7 +100,7 @@ def test_a_report_says_what_was_wrong(world: World) -> None:
     assert asdict(found.corrections[0]) == {"document": CATEGORY, "measure": "count", "stored": 4, "exact": 3}
     assert set(report) == {
         *("run_id", "watermark", "strategy", "why", "entries", "documents", "drift", "corrections"),
-        *("reads", "writes", "seconds", "notes", "losses", "filled", "filling"),
+        *("reads", "writes", "seconds", "notes", "losses", "filled", "filling", "proposal"),
     }
     (record,) = world.runs()
     assert {name: record[name] for name in ("run_id", "drift", "corrected", "reads", "writes", "why")} == {
@@ -205,6 +205,22 @@ def test_the_recompute_needs_no_clock_of_its_own_for_the_watermark(world: World)
     for days in (1, -1):
         report = world.run(clock=lambda days=days: world.clock.now + timedelta(days=days))
         assert report.watermark == BEGIN - LAG
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+@pytest.mark.parametrize("off", [timedelta(days=-2), timedelta(days=2)])
+def test_a_clock_that_is_days_off_takes_nothing_from_the_open_buckets(
+    world: World, off: timedelta, damaged: bool
+) -> None:
+    """Firestore's own times tell which bucket cannot be, also where a total is set instead of added to."""
+    world.serve(2)
+    if damaged:
+        world.merge(CATEGORY, count=2.5)
+    report = world.run(clock=lambda: world.clock.now + off)
+    assert not [note for note in report.notes if "bucket" in note]
+    assert world.count(CATEGORY) == 2
+    world.later(days=3)
+    assert world.run().drift == 0
 
 
 def test_a_late_delivery_after_the_seal_is_skipped(world: World) -> None:

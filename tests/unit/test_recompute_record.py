@@ -108,6 +108,7 @@ def test_the_record_and_the_state_tell_the_life_of_a_run(world: World) -> None:
             "losses": [],
             "filled": 0,
             "filling": [each.as_json() for each in report.filling],
+            "proposal": "",
         },
         {"lease": released, "timestamp": W, "proven": W, "aggregations": standing},
     )

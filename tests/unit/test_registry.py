@@ -1,46 +1,22 @@
 """The registry: who decides where a value belongs, what is kept of it, and what is refused."""
 
-from typing import Any
-
 import pytest
 
-from shared.aggregation import (
-    Aggregation,
-    Bounded,
-    Cell,
-    Count,
-    FieldKey,
-    Source,
-    Sum,
-)
-from shared.errors import Contention, StateError, Transient
+from shared.aggregation import Cell
+from shared.errors import Contention, Invalid, StateError, Transient
 from shared.ledger import Ledger
 from shared.registry import RETRY, Registry
 from shared.retry import Retry
 from shared.store import Create, Query
+from tests.support.bounded import KEYS, admitted, bounded, counts
 from tests.support.memory_seams import Call, Fault, Seams
 from tests.support.recomputing import World
-
-NAMES = Bounded(FieldKey("ingredient"), 2, other="other")
-SIMPLE = Aggregation("simple", NAMES, measures=(Count(), Sum("amount", "grams")))
-KEYS = "aggregates/keys-simple"
 
 
 @pytest.fixture
 def world() -> World:
     """Nothing is counted yet."""
-    return World(source=Source("libra", (SIMPLE,)))
-
-
-def counts(world: World) -> dict[str, Any]:
-    """What is counted under each key."""
-    return {each.fields["key"]: each.fields["count"] for each in world.memory.query(Query("simple"))}  # type: ignore[misc]  # text
-
-
-def admitted(world: World) -> object:
-    """The values that have a place."""
-    (document,) = world.memory.get([KEYS])
-    return document.fields["admitted"] if document else None
+    return bounded()
 
 
 def test_a_ledger_asks_no_more_once_the_list_is_full(world: World) -> None:
@@ -101,6 +77,24 @@ def test_a_damaged_list_is_named_and_never_overwritten(world: World, damage: obj
     with pytest.raises(StateError, match=why):
         world.run()
     assert (admitted(world), counts(world)) == (damage, {})
+
+
+def test_a_list_that_firestore_refuses_is_no_fault_of_an_event(world: World) -> None:
+    """The event is neither rejected nor acknowledged: it comes again until somebody mends the document."""
+
+    def refuses(call: Call) -> None:
+        if call.method == "commit" and any(getattr(write, "path", "") == KEYS for write in call.about):
+            raise Invalid("commit: INVALID_ARGUMENT: the document is too large")
+
+    why = r"^aggregates/keys-simple: Firestore refuses the list of values .* the document is too large"
+    world.store = Seams(world.memory, refuses)
+    ledger = Ledger(world.store, world.source, world.home, world.settings, clock=world.clock)
+    with pytest.raises(StateError, match=why):
+        ledger.apply(world.write("e", ingredient="Rice"))
+    assert list(world.memory.query(Query(world.home.rejected))) == []
+    world.later(hours=1)
+    with pytest.raises(StateError, match=why):
+        world.run()
 
 
 def test_a_list_that_somebody_else_makes_first_is_read_again(world: World) -> None:

@@ -6,11 +6,13 @@ from datetime import timedelta
 import pytest
 
 from shared.aggregation import Aggregation, FieldKey, Source
+from shared.catalog import of_others
 from shared.errors import LeaseHeld, LeaseLost, NotOrphaned
 from shared.recompute import LEASE
 from shared.recompute.corrections import BATCH_DOCUMENTS
 from shared.recompute.removal import remove
 from shared.recompute.standing import OLD_CODE, standings
+from shared.settings import Settings
 from shared.status import status
 from shared.store import Create, Query
 from tests.support.recomputing import Died, World, dying_at
@@ -38,7 +40,7 @@ def world() -> World:
 
 def removing(world: World, name: str = "actions", **options: object) -> int:
     """Remove an aggregation."""
-    options = {"clock": world.clock, "sleep": world.clock.sleep} | options
+    options = {"clock": world.clock, "sleep": world.clock.sleep, "of_others": ()} | options
     return remove(world.store, world.source, world.home, name, **options)  # type: ignore[arg-type]  # as named
 
 
@@ -181,3 +183,19 @@ def test_the_others_in_the_state_document_stay(world: World) -> None:
         ["places"],
     )
     assert found.declared[0].state == "filling"
+
+
+def test_what_another_source_has_taken_over_stays(world: World) -> None:
+    """The collection with its living totals, and the list of its bounded key: only the name is forgotten."""
+    keys = world.home.registry("actions")
+    world.memory.commit([Create(keys, {"admitted": {}})], timeout=10)
+    assert removing(world, of_others={"actions", keys}) == 0
+    assert (left(world), orphans(world), world.memory.get([keys]) != [None]) == (DOCUMENTS, [], True)
+
+
+def test_what_other_sources_use_is_what_the_catalog_says() -> None:
+    """Each collection of every other source, and each document of its bounded keys, none of its own."""
+    found = of_others(Settings(), "libra")
+    assert {"analytics_aggregates", "user_events", "aggregates/keys-analytics_aggregates"} <= found
+    assert "aggregates_categories" not in found
+    assert "aggregates_categories" in of_others(Settings(), "signals")

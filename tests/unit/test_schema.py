@@ -11,7 +11,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shared.aggregation import (
+from shared.aggregation import document_id
+from shared.catalog import sources
+from shared.errors import DeclarationError
+from shared.events import (
     Admitted,
     Boolean,
     Field,
@@ -24,8 +27,9 @@ from shared.aggregation import (
     Timestamp,
     Violation,
 )
-from shared.aggregation.schema import MAX_EVENT_ID_BYTES, MOST_UNKNOWN
-from shared.errors import DeclarationError
+from shared.events.schema import MAX_EVENT_ID_BYTES, MOST_UNKNOWN
+from shared.schemas import SCHEMAS, self_written
+from shared.settings import Settings
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
@@ -50,6 +54,15 @@ SCHEMA = Schema(
     ),
 )
 EVENT: dict[str, object] = {"id": "e", "at": NOW.isoformat(), "kind": "a"}
+
+
+def test_each_source_that_libra_writes_itself_has_a_schema_and_no_other_has() -> None:
+    """The catalog and the schemas are two modules: the functions have only the first."""
+    assert list(SCHEMAS) == [name for name, books in sources(Settings()).items() if books.home.self_written]
+    for name, (source, home) in self_written(Settings()).items():
+        counted = sources(Settings())[name]
+        assert (source.aggregations, home) == (counted.source.aggregations, counted.home)
+        assert source.top_fields <= {field.name for field in SCHEMAS[name].fields}
 
 
 def admitted(event: object, schema: Schema = SCHEMA) -> Admitted:
@@ -201,15 +214,18 @@ def test_no_event_makes_a_schema_fail(event: object) -> None:
         str(found).encode()
 
 
-@given(st.text(min_size=1, max_size=MAX_EVENT_ID_BYTES // 4))
+@given(st.text(min_size=1, max_size=MAX_EVENT_ID_BYTES // 4) | st.text("%/._-aé", min_size=1, max_size=6))
 @example("/" * MAX_EVENT_ID_BYTES)
+@example("a" * MAX_EVENT_ID_BYTES)
 @example("..")
 @example("__x__")
+@example("order-7\n")
 @example("Mac/Cheese")
 def test_any_id_becomes_a_document_id(event_id: str) -> None:
     """Within Firestore's bound, without a slash; two ids never share one."""
     found = admitted(EVENT | {"id": event_id})
     assert found.id == event_id
+    assert found.document_id[9:] == document_id(event_id)
     assert "/" not in found.document_id
     assert len(found.document_id.encode()) <= 1_500
     assert (

@@ -47,6 +47,19 @@ def test_runs_are_told_newest_first_and_no_more_than_asked() -> None:
     assert found.runs[0].started > found.runs[1].started
 
 
+def test_a_run_that_scanned_for_long_has_a_proposal() -> None:
+    """It is made from the entries that its record names, so a run of an older version has one too."""
+    world = World()
+    world.later(minutes=30)
+    report = world.run("scan")
+    world.merge(f"{world.home.runs}/{report.run_id}", entries=100_000_000)
+    (run,) = status(world.store, world.source, world.home, world.clock.now).runs
+    assert "consider the strategy beam" in run.proposal
+    world.merge(f"{world.home.runs}/{report.run_id}", strategy="index")
+    (run,) = status(world.store, world.source, world.home, world.clock.now).runs
+    assert not run.proposal
+
+
 def test_a_run_shows_as_failed_once_its_lease_is_over() -> None:
     """While it holds the lease it is under way."""
     world = World()

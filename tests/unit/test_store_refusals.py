@@ -52,6 +52,15 @@ def test_a_refusal_is_sorted_by_its_status_and_its_words(
 ) -> None:
     """An entry that an archive read and somebody deleted is contention, whichever way Firestore says so."""
     with pytest.raises(StoreError) as caught:
-        refused(Refusal(code, details), "commit")
+        refused(Refusal(code, details), "query")
     assert type(caught.value) is kind
-    assert str(caught.value) == f"commit: {code.name}: {details}"
+    assert str(caught.value) == f"query: {code.name}: {details}"
+
+
+def test_a_commit_that_is_refused_has_no_snapshot_that_is_too_old() -> None:
+    """What Firestore says of it may quote a document: its field `snapshot`, or its id."""
+    words = 'The value of property "snapshot" is longer than 1048487 bytes.'
+    with pytest.raises(
+        Invalid, match=r"^commit: INVALID_ARGUMENT: The value of property .snapshot. is longer"
+    ):
+        refused(Refusal(CODE.INVALID_ARGUMENT, words), "commit", reads=False)

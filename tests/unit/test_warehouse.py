@@ -6,25 +6,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared.aggregation import (
-    Aggregation,
-    Boolean,
-    Field,
-    FieldKey,
-    Integer,
-    Map,
-    Number,
-    Schema,
-    Source,
-    Text,
-    Timestamp,
-)
-from shared.catalog import self_written
+from shared.aggregation import Aggregation, FieldKey
 from shared.errors import DeclarationError
-from shared.judgement import judge
+from shared.events import Boolean, EventSource, Field, Integer, Map, Number, Schema, Text, Timestamp
+from shared.schemas import self_written
 from shared.settings import Settings
 from shared.warehouse import Message, Row, encoded, row_of, tables
-from shared.warehouse.tables import declared
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 YEAR = timedelta(days=366)
@@ -41,8 +28,8 @@ SCHEMA = Schema(
 )
 
 
-def source(*aggregations: Aggregation, schema: Schema | None = SCHEMA) -> Source:
-    return Source("things", aggregations or (Aggregation("names", FieldKey("name")),), schema)
+def source(*aggregations: Aggregation, schema: Schema = SCHEMA) -> EventSource:
+    return EventSource("things", aggregations or (Aggregation("names", FieldKey("name")),), schema)
 
 
 def message(event: object, identity: str = "m1", **attributes: str) -> Message:
@@ -109,14 +96,6 @@ def test_a_field_that_can_be_no_column_is_refused(names: tuple[str, ...], said: 
     schema = Schema(tuple(Field(name, Text()) for name in names))
     with pytest.raises(DeclarationError, match=said):
         tables({"things": source(schema=schema)})
-
-
-def test_a_source_without_a_schema_has_no_table_and_judges_nothing() -> None:
-    """`libra`, whose entries somebody else writes."""
-    with pytest.raises(DeclarationError, match="source things: it has no schema"):
-        declared(source(schema=None))
-    with pytest.raises(DeclarationError, match="source things: it has no schema"):
-        judge(source(schema=None), {}, NOW)
 
 
 def test_an_event_becomes_the_same_row_at_each_delivery() -> None:

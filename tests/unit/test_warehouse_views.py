@@ -10,35 +10,27 @@ import pytest
 from shared.aggregation import (
     Aggregation,
     And,
-    Boolean,
     Bounded,
     Count,
     Equals,
     Exists,
-    Field,
     FieldKey,
     Histogram,
     In,
-    Integer,
-    Map,
     Maximum,
     Minimum,
     Not,
-    Number,
     OneOf,
     Or,
     Range,
-    Schema,
-    Source,
     Sum,
     SumOfSquares,
-    Text,
     TimeKey,
-    Timestamp,
 )
 from shared.aggregation.filters import Where
-from shared.catalog import self_written
 from shared.errors import DeclarationError
+from shared.events import Boolean, EventSource, Field, Integer, Map, Number, Schema, Text, Timestamp
+from shared.schemas import self_written
 from shared.settings import Settings
 from shared.warehouse import Dataset, admitted, rows_table, views
 from shared.warehouse.expressions import condition, key, literal, measures
@@ -62,8 +54,8 @@ SCHEMA = Schema(
 FIELDS = {field.name: field for field in SCHEMA.fields}
 
 
-def source(*aggregations: Aggregation, schema: Schema | None = SCHEMA) -> Source:
-    return Source("things", aggregations or (Aggregation("names", FieldKey("name")),), schema)
+def source(*aggregations: Aggregation, schema: Schema = SCHEMA) -> EventSource:
+    return EventSource("things", aggregations or (Aggregation("names", FieldKey("name")),), schema)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """An explanation: the entries of a total, what each of them adds, what is archived, what nothing explains."""
 
+import json
+from base64 import urlsafe_b64decode
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -10,6 +12,7 @@ from shared.aggregation import Aggregation, FieldKey, OneOf, Source, TimeKey
 from shared.errors import IndexMissing, Invalid, NotFound, Unanswerable
 from shared.store import Delete, Document, Query
 from shared.windows import Explanation, explain
+from shared.windows.paging import cursor
 from tests.support.archiving import sealed
 from tests.support.reading import Counting
 from tests.support.recomputing import BEGIN, Died, World, dying_at
@@ -220,3 +223,15 @@ def test_what_has_no_explanation_is_refused() -> None:
         explained(world, "aggregates_actions", "Heartbeat", after)
     with pytest.raises(Unanswerable, match="limit=0"):
         explained(world, "aggregates_actions", "Served", limit=0)
+
+
+def test_a_forged_cursor_of_the_year_1_is_refused() -> None:
+    """It would have Firestore read a snapshot of that time, which fails as an outage does."""
+    world = World()
+    world.serve(3)
+    after = explained(world, "aggregates_actions", "Served", limit=1).after
+    assert after
+    scope, at, *rest = json.loads(urlsafe_b64decode(after + "=="))
+    forged = cursor(scope, datetime.fromisoformat(at["time"]).replace(year=1), *rest)
+    with pytest.raises(Unanswerable, match="is no cursor: it is of 0001-"):
+        explained(world, "aggregates_actions", "Served", forged)

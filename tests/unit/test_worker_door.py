@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from services.worker.door import REFUSED, Door
-from shared.catalog import USER_EVENTS_HOME, user_events
 from shared.errors import Denied, StateError, Transient
 from shared.intake import Intake
+from shared.schemas import self_written
 from shared.settings import Settings
 from shared.store import Query
 from tests.support.memory_store import MemoryStore
@@ -81,9 +81,8 @@ def store() -> Failing:
 @pytest.fixture
 def door(store: Failing) -> Door:
     """The door of `user_events`, whose intake never sleeps."""
-    intake = Intake(
-        store, user_events(Settings()), USER_EVENTS_HOME, Settings(), clock=lambda: NOW, sleep=lambda _: None
-    )
+    books = self_written(Settings())["user_events"]
+    intake = Intake(store, *books, Settings(), clock=lambda: NOW, sleep=lambda _: None)
     return Door("user_events", intake)
 
 

@@ -32,7 +32,7 @@ def test_every_message_is_taken_once_and_a_burst_wakes_the_loop_once() -> None:
         burst.start()
         burst.join()  # the loop is busy meanwhile
         assert woken == 1
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(taken) < MESSAGES:
                 await asyncio.sleep(0)
         tasks.begin(MESSAGES)  # while all others are under way

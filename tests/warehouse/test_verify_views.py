@@ -13,10 +13,10 @@ import pytest
 from local.bigquery import BigQuery as Emulator
 from local.emulator import Emulator as Firestore
 from shared.aggregation import Cell, fold
-from shared.catalog import USER_EVENTS_HOME, user_events
 from shared.errors import ExportError
 from shared.exports.rest import BigQuery
 from shared.exports.views import compare_views
+from shared.schemas import self_written
 from shared.settings import Settings
 from shared.store import Create, Document, Merge, Store
 from shared.store.client import FirestoreStore
@@ -26,7 +26,7 @@ from tests.support.exporting import ODD
 from tests.support.memory_store import MemoryStore
 
 NOW = datetime.now(UTC)
-SOURCE = user_events(Settings())
+SOURCE, HOME = self_written(Settings())["user_events"]
 
 
 def sent(number: int, **changed: object) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def count(store: Store, events: list[dict[str, Any]]) -> None:
     fields = [event | {"timestamp": NOW} for event in events]
     for cell, measures in fold(SOURCE, fields).items():
         key = SOURCE.aggregation(cell.aggregation).stored_key(cell.key)
-        store.commit([Create(USER_EVENTS_HOME.total(cell), {"key": key, **measures})], timeout=10)
+        store.commit([Create(HOME.total(cell), {"key": key, **measures})], timeout=10)
 
 
 def stored(events: list[dict[str, Any]]) -> MemoryStore:
@@ -70,19 +70,19 @@ def test_views_and_totals_are_two_answers_to_one_question(bigquery: Emulator, pr
     streamed(Asked(bigquery, project), events)
     books = BigQuery.connect("libra", project, bigquery.exports)
     store = stored(events)
-    found = compare_views(books, store, SOURCE, USER_EVENTS_HOME)
+    found = compare_views(books, store, SOURCE, HOME)
     assert (found.faults, found.moving) == (0, 0)
     assert found.totals == len(fold(SOURCE, [it | {"timestamp": NOW} for it in events]))
     assert found.newest
     assert abs(found.newest - NOW) < timedelta(seconds=1)
     user, new = Cell("analytics_aggregates", "page_view"), Cell("analytics_aggregates", "Mac/Cheese")
-    store.commit([Merge(USER_EVENTS_HOME.total(user), {("key",): "page_view", ("count",): 5})], timeout=10)
-    store.commit([Merge(USER_EVENTS_HOME.total(new), {("count",): 1})], timeout=10)
-    found = compare_views(books, store, SOURCE, USER_EVENTS_HOME)
+    store.commit([Merge(HOME.total(user), {("key",): "page_view", ("count",): 5})], timeout=10)
+    store.commit([Merge(HOME.total(new), {("count",): 1})], timeout=10)
+    found = compare_views(books, store, SOURCE, HOME)
     said = {(it.total, it.column): (it.exported, it.firestore) for it in found.differences}
     assert said == {
-        (USER_EVENTS_HOME.total(user), "count"): (0, 5),
-        (USER_EVENTS_HOME.total(new), "count"): (4, 1),
+        (HOME.total(user), "count"): (0, 5),
+        (HOME.total(new), "count"): (4, 1),
     }
 
 
@@ -93,7 +93,7 @@ def test_a_total_that_moves_meanwhile_proves_nothing(
     streamed(Asked(bigquery, project), [])
     store, path = (
         stored([sent(1), sent(2)]),
-        USER_EVENTS_HOME.total(Cell("analytics_aggregates", "page_view")),
+        HOME.total(Cell("analytics_aggregates", "page_view")),
     )
     whole = MemoryStore.get
 
@@ -104,7 +104,7 @@ def test_a_total_that_moves_meanwhile_proves_nothing(
 
     monkeypatch.setattr(MemoryStore, "get", get)
     books = BigQuery.connect("libra", project, bigquery.exports)
-    found = compare_views(books, store, SOURCE, USER_EVENTS_HOME)
+    found = compare_views(books, store, SOURCE, HOME)
     assert found.moving == 1
     assert path not in {each.total for each in found.differences}
     assert found.faults == found.totals - 1
@@ -114,7 +114,7 @@ def test_a_warehouse_without_views_is_named(bigquery: Emulator, project: str) ->
     """Nothing was deployed there."""
     books = BigQuery.connect("libra", project, bigquery.exports)
     with pytest.raises(ExportError, match=r"bigquery:demo-.*libra: Not found"):
-        compare_views(books, stored([]), SOURCE, USER_EVENTS_HOME)
+        compare_views(books, stored([]), SOURCE, HOME)
 
 
 def test_the_command_says_it(bigquery: Emulator, emulator: Firestore, project: str) -> None:
@@ -142,7 +142,7 @@ def test_the_command_says_it(bigquery: Emulator, emulator: Firestore, project: s
     assert status == 0
     assert "totals in the views of bigquery:" in said
     assert "are those of Firestore, to the last entry" in said
-    path = USER_EVENTS_HOME.total(Cell("analytics_aggregates", "page_view"))
+    path = HOME.total(Cell("analytics_aggregates", "page_view"))
     store.commit([Merge(path, {("count",): 4})], timeout=10)
     store.close()
     status, said = verify("user_events", "--json")

@@ -12,38 +12,31 @@ from local.bigquery import BigQuery
 from shared.aggregation import (
     Aggregation,
     And,
-    Boolean,
     Bounded,
     Cell,
     Count,
     Equals,
     Exists,
     Extremes,
-    Field,
     FieldKey,
     Histogram,
     In,
-    Integer,
     Maximum,
     Minimum,
     Not,
-    Number,
     OneOf,
     Or,
     Range,
-    Schema,
-    Source,
     Sum,
     SumOfSquares,
-    Text,
     TimeKey,
-    Timestamp,
     extremes,
     fold,
     widen,
 )
 from shared.aggregation.bounded import Bounds, moved, name_of
 from shared.aggregation.keys import text_of
+from shared.events import Boolean, EventSource, Field, Integer, Number, Schema, Text, Timestamp
 from shared.judgement import Accepted, judge
 from shared.warehouse import Dataset, Message, admitted, row_of
 from tests.support.asking import Asked, Told
@@ -93,7 +86,7 @@ FILTERS = {
 }
 GRAINS = ("hour", "weekday", "date", "date_hour", "week", "month", "year")
 BOUNDED = Bounded(FieldKey("name"), most=6, other="other")
-THINGS = Source(
+THINGS = EventSource(
     "things",
     aggregations=(
         Aggregation(
@@ -120,7 +113,7 @@ THINGS = Source(
     schema=SCHEMA,
 )
 """Every kind of key, filter and measure."""
-LENIENT = Source("things", (Aggregation("all", FieldKey("name")),), SCHEMA)
+LENIENT = EventSource("things", (Aggregation("all", FieldKey("name")),), SCHEMA)
 """What was declared when the events came: they have less than the aggregations of today count."""
 
 
@@ -147,7 +140,7 @@ def events(number: int, rng: random.Random) -> list[dict[str, object]]:
     return found
 
 
-def folded(source: Source, found: list[Mapping[str, object]], listed: set[str]) -> Told:
+def folded(source: EventSource, found: list[Mapping[str, object]], listed: set[str]) -> Told:
     """The fold, with each value of a bounded key where it belongs."""
     bounds = Bounds(source)
     names = {"name": listed, "floor": {name_of(n) for n in (-2, -1, 0, 1, 2, 3, 10**6)}}

@@ -20,7 +20,7 @@ def _text(most: int) -> object:
 
 
 class Event(BaseModel):
-    """What `shared/catalog.py` declares of `user_events`."""
+    """What `shared/schemas.py` declares of `user_events`."""
 
     model_config = ConfigDict(extra="forbid", strict=False)
 

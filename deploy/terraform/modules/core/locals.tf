@@ -13,6 +13,7 @@ locals {
       "run.googleapis.com",
     ],
     var.secrets != "" ? ["secretmanager.googleapis.com"] : [],
+    var.board != "off" ? ["firebasehosting.googleapis.com"] : [],
     var.warehouse ? ["bigquery.googleapis.com", "dataflow.googleapis.com"] : [],
     var.enable_monitoring ? ["logging.googleapis.com", "monitoring.googleapis.com"] : [],
   )

@@ -6,6 +6,7 @@ variable "backup" { type = string }
 variable "backup_retention" { type = string }
 variable "rules" { type = string }
 variable "secrets" { type = string }
+variable "board" { type = string }
 variable "enable_monitoring" { type = bool }
 variable "sources" { type = string }
 variable "warehouse" { type = bool }

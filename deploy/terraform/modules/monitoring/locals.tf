@@ -1,11 +1,11 @@
 locals {
   # The files that deploy.sh sends, as they are.
   folder     = "${var.sources}/deploy/monitoring"
-  parameters = { project = var.project_id, runbook = var.runbook }
+  parameters = { project = var.project_id, runbook = var.runbook, worker_pool = var.worker_pool_name }
 
   metrics = {
     for file in fileset("${local.folder}/metrics", "*.json") :
-    trimsuffix(file, ".json") => jsondecode(file("${local.folder}/metrics/${file}"))
+    trimsuffix(file, ".json") => jsondecode(templatefile("${local.folder}/metrics/${file}", local.parameters))
   }
   objectives = {
     for file in fileset("${local.folder}/objectives", "*.json") :
@@ -15,6 +15,9 @@ locals {
     for file in fileset("${local.folder}/alerts", "*.json") :
     trimsuffix(file, ".json") => jsondecode(templatefile("${local.folder}/alerts/${file}", local.parameters))
   }
+
+  # The metrics count lines of the level INFO.
+  is_counted = contains(["INFO", "DEBUG"], var.log_level)
 
   # An id is one of this project.
   channels = [

@@ -21,6 +21,13 @@ resource "google_logging_metric" "metric" {
       }
     }
   }
+
+  lifecycle {
+    precondition {
+      condition     = local.is_counted
+      error_message = "log_level is ${var.log_level}: the metrics count lines of the level INFO, and the alerts would never see them. Say INFO or DEBUG, or enable_monitoring = false."
+    }
+  }
 }
 
 resource "google_monitoring_custom_service" "libra" {
@@ -119,6 +126,7 @@ resource "google_monitoring_alert_policy" "alert" {
             alignment_period     = denominator_aggregations.value.alignmentPeriod
             per_series_aligner   = denominator_aggregations.value.perSeriesAligner
             cross_series_reducer = denominator_aggregations.value.crossSeriesReducer
+            group_by_fields      = try(denominator_aggregations.value.groupByFields, null)
           }
         }
       }

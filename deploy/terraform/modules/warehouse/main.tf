@@ -4,9 +4,12 @@ resource "google_service_account" "warehouse" {
   display_name = "Libra: warehouse"
 }
 
+# Workers start from the pipelines' image.
 resource "google_project_iam_member" "warehouse" {
+  for_each = toset(["roles/dataflow.worker", "roles/artifactregistry.reader"])
+
   project = var.project_id
-  role    = "roles/dataflow.worker"
+  role    = each.value
   member  = "serviceAccount:${google_service_account.warehouse.email}"
 }
 

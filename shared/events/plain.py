@@ -7,6 +7,7 @@ reader adds NaN and the infinities. All of that is refused here, so that Firesto
 import math
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TypeGuard
 
 from shared.aggregation.entries import type_name
@@ -114,6 +115,8 @@ def stored_bytes(value: object) -> int:
     (https://firebase.google.com/docs/firestore/storage-size, 2026-11)."""
     if isinstance(value, str):
         return len(value.encode()) + 1
+    if isinstance(value, int | float | datetime):  # before the abstract class, which takes longer to ask
+        return NUMBER_BYTES
     if isinstance(value, Mapping):
         return sum(len(name.encode()) + 1 + stored_bytes(item) for name, item in value.items())
     if isinstance(value, list):

@@ -2,16 +2,18 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 
+from shared.aggregation.declarations import Source
 from shared.aggregation.entries import type_name
 from shared.aggregation.ids import document_id
-from shared.aggregation.kinds import Kind, Text
-from shared.aggregation.plain import Unfit, is_name, stored_bytes
 from shared.errors import DeclarationError
+from shared.events.kinds import Kind, Text
+from shared.events.plain import Unfit, is_name, stored_bytes
 from shared.watermark import check_aware
 
 MAX_EVENT_ID_BYTES = 480
@@ -25,6 +27,9 @@ MAX_EVENT_BYTES = 512 * 1024
 
 _SPREAD = 8
 """Hexadecimal digits in front of an entry's id."""
+
+_PLAIN = re.compile(r"[0-9A-Za-z][0-9A-Za-z_.:-]{,479}").fullmatch
+"""Whether `document_id` leaves an id as it is. Each event has another one: they are not worth its cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +57,8 @@ class Admitted:
     @property
     def document_id(self) -> str:
         """The id of the entry. The hash in front spreads ids that follow one another."""
-        return f"{hashlib.sha256(self.id.encode()).hexdigest()[:_SPREAD]}-{document_id(self.id)}"
+        own = self.id if _PLAIN(self.id) else document_id(self.id)
+        return f"{hashlib.sha256(self.id.encode()).hexdigest()[:_SPREAD]}-{own}"
 
     @property
     def size(self) -> int:
@@ -142,7 +148,18 @@ class Schema:
                     wrong.append(Violation(field.name, unfit.found, unfit.allowed))
         if wrong:
             return wrong
+        return self._admitted(fields)
+
+    def _admitted(self, fields: Mapping[str, object]) -> Admitted:
         return Admitted(str(fields[self.id]) if self.id else _digest(fields), fields)
+
+
+@dataclass(frozen=True)
+class EventSource(Source):
+    """A source whose entries Libra writes itself, from events (`shared.intake`)."""
+
+    schema: Schema
+    """What its events must hold."""
 
 
 def _digest(fields: Mapping[str, object]) -> str:

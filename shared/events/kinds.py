@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 
 from shared.aggregation.entries import type_name
 from shared.aggregation.keys import MAX_INTEGER, MIN_INTEGER
-from shared.aggregation.plain import INDEXED_BYTES, NUMBER_BYTES, Plain, Unfit, bytes_of
 from shared.errors import DeclarationError
+from shared.events.plain import INDEXED_BYTES, NUMBER_BYTES, Plain, Unfit, bytes_of
 
 MAX_DEPTH = 19
 """The deepest map in a field: Firestore's bound is 20 levels of a document (the same page, 'Limits')."""

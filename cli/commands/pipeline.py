@@ -1,0 +1,111 @@
+"""`libra pipeline`: start a Beam pipeline, on this machine or as a job of Dataflow."""
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+
+import click
+
+from cli.beam import ROOT, pipelines_python
+from deploy import stage
+from deploy.gcloud import CommandError, DeployError, Gcloud
+from deploy.parameters import ParameterError, read
+from deploy.steps.base import Deployment
+from deploy.steps.pipelines import Pipelines
+from shared.settings import Settings
+
+TEMPLATE = "gs://{project}-libra-pipelines/libra.json"
+"""Where `libra pipeline build` puts the template."""
+
+PASSED = ("FIRESTORE_DATABASE", "LIBRA_TIME_ZONE", "LIBRA_TIME_ACTION", "LIBRA_LOG_LEVEL")
+"""Variables that a job takes from this environment: what it counts by."""
+
+
+@click.group("pipeline", short_help="Start a Beam pipeline.")
+def command() -> None:
+    """Start a Beam pipeline, on this machine or as a job of Dataflow."""
+
+
+@command.command("build")
+@click.option("--region", help="Where jobs run.  [default: LIBRA_REGION, or that of deploy.env]")
+@click.option("--print", "only_print", is_flag=True, help="Print every command and run none.")
+def build(*, region: str | None, only_print: bool) -> None:
+    """Build the image, the template and the job libra-recompute-beam, where they are not there.
+
+    It reads GOOGLE_CLOUD_PROJECT and the LIBRA_ variables from the environment or deploy.env, as deploy.sh
+    does. Run ./deploy.sh up first: it makes the account that builds. Again, it changes only what differs.
+    """
+    try:
+        values = read({"LIBRA_REGION": region}, os.environ, ROOT / "deploy.env", deployed=True)
+        if absent := [name for name in ("GOOGLE_CLOUD_PROJECT", "LIBRA_REGION") if not values[name]]:
+            raise click.UsageError(f"{' and '.join(absent)}: not set in the environment or in deploy.env")
+        step = Pipelines(Deployment(values, Gcloud(planning=only_print)))
+        if not only_print:
+            stage.stage(stage.PIPELINES)
+            stage.check(stage.make_venv(stage.PIPELINES), stage.PIPELINES)
+        for change in step.missing():
+            if only_print:
+                click.echo(str(change))
+            else:
+                step.gcloud.make(change)
+    except ParameterError as error:
+        raise click.UsageError(str(error)) from None
+    except (CommandError, DeployError, stage.StageError) as error:
+        raise click.ClickException(f"{error}\nIt needs {Pipelines.needs}") from None
+
+
+@command.command("run")
+@click.argument("name", metavar="NAME")
+@click.option("--region", help="Run as a job of Dataflow, in this region.")
+@click.option("--template", help="The template's file.  [default: gs://PROJECT-libra-pipelines/libra.json]")
+@click.option("--job", help="The job's name.  [default: libra-NAME]")
+@click.option("--update", is_flag=True, help="Replace the running job of that name, and keep its state.")
+@click.option("--print", "only_print", is_flag=True, help="Print the command and do not run it.")
+@click.argument("options", nargs=-1, metavar="[-- OPTIONS]")
+def run(
+    *,
+    name: str,
+    region: str | None,
+    template: str | None,
+    job: str | None,
+    update: bool,
+    only_print: bool,
+    options: tuple[str, ...],
+) -> None:
+    """Start the pipeline NAME. What stands behind -- goes to it, and to Beam, as --name=value.
+
+    Without --region it runs on this machine, in .venv-pipelines, and this command ends with it. With --region
+    gcloud starts a job from the template, and this command ends when the job is accepted.
+    """
+    if region is None and (template or job or update):
+        raise click.UsageError(
+            "--template, --job and --update go with --region: they are of jobs on Dataflow"
+        )
+    if region is None:
+        words = [pipelines_python(), "-m", "pipelines", f"--pipeline={name}", *options]
+    else:
+        settings = Settings.from_environment(os.environ)
+        project = settings.project
+        if project is None:
+            raise click.UsageError("GOOGLE_CLOUD_PROJECT is not set: the id of the project that runs the job")
+        file = template or TEMPLATE.format(project=project)
+        where = (f"--project={project}", f"--region={region}", f"--template-file-gcs-location={file}")
+        parameters = f"--parameters=^@@^{'@@'.join(_parameters(name, options, os.environ))}"
+        more = ("--update",) if update else ()
+        job = job or f"libra-{name.replace('_', '-')}"
+        words = ["gcloud", "dataflow", "flex-template", "run", job, *where, parameters, *more]
+    if only_print:
+        click.echo(shlex.join(words))
+        return
+    sys.exit(subprocess.run(words, cwd=ROOT, check=False).returncode)  # noqa: S603 - the operator's own command
+
+
+def _parameters(name: str, options: tuple[str, ...], environment: Mapping[str, str]) -> list[str]:
+    """What the template is given: the pipeline, the settings of this environment, the options."""
+    if wrong := [each for each in options if not each.startswith("--") or "=" not in each]:
+        raise click.UsageError(f"{wrong[0]}: a job takes options as --name=value")
+    chosen = {each: environment[each] for each in ("GOOGLE_CLOUD_PROJECT", *PASSED) if environment.get(each)}
+    settings = ";".join(f"{each}={value}" for each, value in chosen.items())
+    return [f"pipeline={name}", f"settings={settings}", *(each.removeprefix("--") for each in options)]

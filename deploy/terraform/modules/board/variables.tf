@@ -1,0 +1,2 @@
+variable "project_id" { type = string }
+variable "site" { type = string }

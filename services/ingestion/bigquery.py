@@ -1,0 +1,269 @@
+"""GA4's tables in BigQuery: what is there, and its rows as Arrow by the Storage Read API.
+
+The Storage Read API reads a table's columns and rows without a query: nothing is billed for a query, and
+the rows come in batches by several streams at once. Each of its errors becomes a code and a message that
+says what to do.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any, Literal
+
+import grpc
+import requests
+from google.api_core import exceptions as api
+from google.auth.credentials import Credentials
+from google.auth.exceptions import GoogleAuthError
+from google.auth.transport.requests import AuthorizedSession
+from google.cloud.bigquery_storage_v1 import BigQueryReadClient, types
+from google.cloud.bigquery_storage_v1.services.big_query_read.transports import BigQueryReadGrpcTransport
+
+from services.ingestion import ga4
+from services.ingestion.errors import PartError, Unavailable
+from services.ingestion.requests import Part, is_final
+from services.ingestion.rows import Batch, Rejected
+from services.ingestion.streams import Streams
+
+ADDRESS = "https://bigquery.googleapis.com"
+SECONDS = 30
+"""How long BigQuery may take to say what is there."""
+STALL_SECONDS = 60.0
+"""How long a stream may be silent."""
+STREAMS = 2
+"""Streams of one part: what one worker's CPU can take."""
+BATCH = 5_000
+"""Rows of a batch, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Where a tenant's export is."""
+
+    project: str
+    dataset: str
+
+    def __str__(self) -> str:
+        """For messages."""
+        return f"{self.project}.{self.dataset}"
+
+
+class BigQuery:
+    """BigQuery for one tenant. Threads may use it at once."""
+
+    def __init__(
+        self, credentials: Credentials | None, *, address: str = ADDRESS, storage: str | None = None
+    ) -> None:
+        """Nothing is asked yet.
+
+        Args:
+            credentials: whose; None: nobody's, for an emulator.
+            address: of the API.
+            storage: host and port of an emulator's Storage API; None: the real one.
+        """
+        self._address = address.rstrip("/")
+        self._http: requests.Session = AuthorizedSession(credentials) if credentials else requests.Session()  # type: ignore[no-untyped-call]  # as it comes
+        if storage:
+            transport = BigQueryReadGrpcTransport(channel=grpc.insecure_channel(storage))
+            self.reads = BigQueryReadClient(transport=transport)  # type: ignore[no-untyped-call]  # as it comes
+        else:
+            self.reads = BigQueryReadClient(credentials=credentials)  # type: ignore[no-untyped-call]  # as it comes
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+        self.reads.transport.close()  # type: ignore[no-untyped-call]  # as it comes
+
+    def table(self, where: Dataset, name: str) -> dict[str, Any] | None:
+        """What BigQuery says of a table; None: the dataset has none of this name.
+
+        Raises:
+            PartError: it cannot be asked, or there is no such dataset.
+        """
+        path = f"projects/{where.project}/datasets/{where.dataset}"
+        found = self._get(where, f"{path}/tables/{name}")
+        if found is None and self._get(where, path) is None:
+            raise PartError(
+                "missing_dataset",
+                f"BigQuery has no dataset {where}: link the GA4 property to BigQuery, or mend the tenant's "
+                "dataset (analytics_ and the property's number)",
+            )
+        return found
+
+    def count(self, where: Dataset, name: str) -> dict[str, int]:
+        """How many rows of each event name a table holds, by a query that reads one column."""
+        query = f"SELECT event_name, COUNT(*) AS number FROM `{where}.{name}` GROUP BY event_name"
+        url = f"{self._address}/bigquery/v2/projects/{where.project}/queries"
+        with _translated(where):
+            answer = self._http.post(url, json={"query": query, "useLegacySql": False}, timeout=SECONDS)
+            _check(where, answer)
+        return {str(row["f"][0]["v"]): int(row["f"][1]["v"]) for row in answer.json().get("rows", ())}
+
+    def _get(self, where: Dataset, path: str) -> dict[str, Any] | None:
+        with _translated(where):
+            answer = self._http.get(f"{self._address}/bigquery/v2/{path}", timeout=SECONDS)
+            if answer.status_code == 404 and "Not found: Project" not in answer.text:
+                return None
+            _check(where, answer)
+            found: dict[str, Any] = answer.json()
+            return found
+
+
+class Events:
+    """The GA4 export of one tenant: its days and types."""
+
+    def __init__(
+        self,
+        bigquery: BigQuery,
+        where: Dataset,
+        today: Callable[[], date],
+        *,
+        stall_seconds: float = STALL_SECONDS,
+    ) -> None:
+        """``today``: in the zone of the GA4 property."""
+        self._bigquery = bigquery
+        self._where = where
+        self._today = today
+        self._stall = stall_seconds
+
+    def open(self, part: Part) -> "EventReading | Literal['absent']":
+        """A type of a day. Where the day's table is not there yet the intraday one is read, provisionally."""
+        assert part.day  # noqa: S101 - a part of events has one
+        whole, intraday = _tables(part.day)
+        for name, provisional in ((whole, not is_final(part.day, self._today())), (intraday, True)):
+            if found := self._bigquery.table(self._where, name):
+                modified = datetime.fromtimestamp(int(found["lastModifiedTime"]) / 1_000, UTC)
+                return EventReading(
+                    part.kind,
+                    part.day,
+                    self._where,
+                    name,
+                    modified,
+                    provisional,
+                    self._bigquery.reads,
+                    self._stall,
+                )
+        return "absent"
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._bigquery.close()
+
+    def count(self, day: date) -> dict[str, int] | None:
+        """How many events of each name a day holds; None: there is no table. Raises PartError."""
+        for name in _tables(day):
+            if self._bigquery.table(self._where, name):
+                return self._bigquery.count(self._where, name)
+        return None
+
+
+def _tables(day: date) -> tuple[str, str]:
+    """The tables of a day: the one that stays, and the one that it has while the day is under way."""
+    return f"events_{day:%Y%m%d}", f"events_intraday_{day:%Y%m%d}"
+
+
+@dataclass(slots=True)
+class EventReading:
+    """One type of a table."""
+
+    kind: str
+    day: date
+    where: Dataset
+    source: str
+    modified_at: datetime | None
+    provisional: bool
+    reads: BigQueryReadClient
+    stall: float
+    sha256: str | None = None
+
+    def batches(self) -> Iterator[Batch]:
+        """The rows as they come, flattened."""
+        line = 0
+        for rows in self._rows():
+            good: list[tuple[object, ...]] = []
+            bad: list[Rejected] = []
+            for row in rows:
+                line += 1
+                try:
+                    good.append(ga4.flatten(self.kind, self.day, row))
+                except ga4.RowError as error:
+                    bad.append(Rejected(line, str(error), json.dumps(row, default=str)))
+            yield Batch(good, bad)
+
+    def _rows(self) -> Iterator[Sequence[ga4.Row]]:
+        session = self._session()
+        streams = Streams(self.reads, session)
+        try:
+            with _translated(self.where):
+                for record in streams.records(self.stall):
+                    for begin in range(0, record.num_rows, BATCH):
+                        yield record.slice(begin, BATCH).to_pylist()
+        finally:
+            streams.close()
+
+    def _session(self) -> types.ReadSession:
+        table = f"projects/{self.where.project}/datasets/{self.where.dataset}/tables/{self.source}"
+        wanted = types.ReadSession(
+            table=table,
+            data_format=types.DataFormat.ARROW,
+            read_options=types.ReadSession.TableReadOptions(
+                row_restriction=f"event_name = '{self.kind}'", selected_fields=ga4.fields(self.kind)
+            ),
+        )
+        with _translated(self.where):
+            return self.reads.create_read_session(
+                parent=f"projects/{self.where.project}",
+                read_session=wanted,
+                max_stream_count=STREAMS,
+                timeout=SECONDS,
+            )
+
+
+class _translated:  # noqa: N801 - used as a function
+    """Errors of Google's become ours: each with a code, and with what to do."""
+
+    def __init__(self, where: Dataset) -> None:
+        self._where = where
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        """Raise ours in its place."""
+        if isinstance(error, api.GoogleAPICallError):
+            raise _of(self._where, error.code or 0, str(error.message)) from error
+        if isinstance(error, GoogleAuthError):
+            raise PartError(
+                "credentials",
+                f"the credentials for BigQuery {self._where} are not taken: rotate the tenant's secret",
+            ) from error
+        if isinstance(error, requests.RequestException):
+            raise Unavailable(
+                "network", f"BigQuery does not answer for {self._where}: look at the network, and start again"
+            ) from error
+
+
+def _check(where: Dataset, answer: requests.Response) -> None:
+    if not answer.ok:
+        try:
+            message = str(answer.json()["error"]["message"])
+        except (ValueError, KeyError, TypeError):
+            message = answer.reason
+        raise _of(where, answer.status_code, message)
+
+
+def _of(where: Dataset, status: int, message: str) -> PartError:
+    said = f"BigQuery says of {where}: {message[:300]}"
+    if status == 401:
+        return PartError("credentials", f"{said}: rotate the tenant's secret")
+    if status == 403:
+        roles = "roles/bigquery.dataViewer on the dataset and roles/bigquery.readSessionUser on the project"
+        return PartError("permission", f"{said}: grant {roles}")
+    if "project" in message.lower() and status in {400, 404}:
+        return PartError("wrong_project", f"{said}: mend the tenant's project")
+    if status == 404:
+        return PartError("missing_table", f"{said}: the table went while it was read; start again")
+    if status == 429 or status >= 500:
+        return Unavailable("unavailable", f"{said}: start again later")
+    return PartError("refused", said)

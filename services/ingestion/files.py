@@ -1,0 +1,238 @@
+"""CSV files of users and locations: which one is taken, and its rows, each loadable or with a reason. Pure.
+
+A file is read record by record. A record that cannot be read is rejected alone: a quote that is never closed
+takes no other record with it.
+"""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from typing import LiteralString
+
+from services.ingestion.errors import PartError
+from services.ingestion.rows import Batch, Rejected, Target
+
+ENCODINGS = ("utf-8", "latin-1", "cp1252", "utf-16")
+DELIMITERS = (",", ";", "\t", "|")
+MOST_LINES = 20
+"""Lines that a record may have, with line breaks inside quotes."""
+BATCH = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """How a tenant writes its files.
+
+    Attributes:
+        encoding: one of `ENCODINGS`.
+        delimiter: one of `DELIMITERS`.
+        names: what the file calls a column, by what the table calls it; the same where it is not here.
+    """
+
+    encoding: str = "utf-8"
+    delimiter: str = ","
+    names: Mapping[str, str] = field(default_factory=dict)
+
+
+def _text(value: str) -> object:
+    return value
+
+
+def _day(value: str) -> object:
+    try:
+        return date.fromisoformat(value)
+    except ValueError:
+        raise ValueError("a date such as 2026-01-31") from None
+
+
+def _degrees(most: int) -> Callable[[str], object]:
+    def read(value: str) -> object:
+        try:
+            found = Decimal(value)
+        except InvalidOperation:
+            found = Decimal("NaN")
+        if not found.is_finite() or abs(found) > most:
+            raise ValueError(f"degrees from -{most} to {most}")
+        return found
+
+    return read
+
+
+COLUMNS: Mapping[str, Mapping[LiteralString, Callable[[str], object]]] = {
+    "users": {"user_id": _text, "email": _text, "name": _text, "location_id": _text, "created_on": _day},
+    "locations": {
+        "location_id": _text,
+        "name": _text,
+        "city": _text,
+        "country": _text,
+        "latitude": _degrees(90),
+        "longitude": _degrees(180),
+    },
+}
+"""The columns that a file has to have, the key first. It may have others: they are kept in ``other``."""
+_TABLES: Mapping[str, LiteralString] = {"users": "ingest_user", "locations": "ingest_location"}
+
+
+def target(kind: str) -> Target:
+    """Where a kind's rows go."""
+    names = tuple(COLUMNS[kind])
+    return Target(_TABLES[kind], (*names, "other"), key=names[0])
+
+
+def newest(kind: str, names: Iterable[str]) -> tuple[str, date] | None:
+    """The file with the latest date in its name: ``users_2026-01-31.csv``, or ``users_20260131.csv``."""
+    found = []
+    for name in names:
+        if match := re.fullmatch(rf"{kind}_(\d{{4}})-?(\d\d)-?(\d\d)\.csv", name, re.ASCII):
+            try:
+                found.append((date(*map(int, match.groups())), name))
+            except ValueError:
+                continue  # 31 February
+    if not found:
+        return None
+    day, name = max(found)
+    return name, day
+
+
+def batches(kind: str, source: str, lines: Iterable[str], form: Format) -> Iterator[Batch]:
+    """The rows of a file.
+
+    Args:
+        kind: of rows.
+        source: the file, for messages.
+        lines: with their line breaks, decoded with ``surrogateescape``.
+        form: how the file is written.
+
+    Raises:
+        PartError: it is no file of this kind, or it ends before its end.
+    """
+    records = _records(lines, form.delimiter)
+    first = next(records, None)
+    if first is None:
+        raise PartError(
+            "empty", f"{source} is empty: it needs a line with the names of its columns, and rows"
+        )
+    header = _Header(kind, source, first, form)
+    rows: list[tuple[object, ...]] = []
+    rejected: list[Rejected] = []
+    record = first
+    any_rows = False
+    for record in records:
+        any_rows = True
+        reason = record.reason
+        if not reason:
+            try:
+                rows.append((*header.row(record.fields), record.line, record.raw))
+            except ValueError as error:
+                reason = str(error)
+        if reason:
+            rejected.append(Rejected(record.line, reason, _shown(record.raw)))
+        if len(rows) + len(rejected) == BATCH:
+            yield Batch(rows, rejected)
+            rows, rejected = [], []
+    if not record.raw.endswith(("\n", "\r")):
+        raise PartError(
+            "truncated", f"{source} ends within line {record.line}, without a line break: have it sent again"
+        )
+    if not any_rows:
+        raise PartError("empty", f"{source} has no row: have it sent again")
+    yield Batch(rows, rejected)
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    line: int
+    raw: str
+    fields: Sequence[str] = ()
+    reason: str = ""
+
+
+def _records(lines: Iterable[str], delimiter: str) -> Iterator[_Record]:
+    """Records with the number of their first line. Blank lines are none."""
+    waiting: list[tuple[int, str]] = []
+    source = enumerate(lines, 1)
+
+    def line() -> tuple[int, str] | None:
+        return waiting.pop(0) if waiting else next(source, None)
+
+    while found := line():
+        number, raw = found
+        if not raw.strip("\r\n"):
+            continue
+        taken = [found]
+        fields, reason = _fields(raw, delimiter)
+        while fields is None and not reason and len(taken) < MOST_LINES and (more := line()):
+            taken.append(more)
+            fields, reason = _fields("".join(each for _, each in taken), delimiter)
+        if fields is None:
+            waiting[:0] = taken[1:]
+            yield _Record(number, raw, reason=reason or "a quote is opened and never closed")
+        else:
+            yield _Record(number, "".join(each for _, each in taken), fields)
+
+
+def _fields(raw: str, delimiter: str) -> tuple[list[str] | None, str]:
+    """The fields; None and no reason where a quote is still open."""
+    try:
+        (fields,) = csv.reader(io.StringIO(raw, newline=""), delimiter=delimiter, strict=True)
+    except csv.Error as error:
+        opened = "unexpected end of data" in str(error)
+        return None, "" if opened else "a quote inside a field has to be written twice"
+    except ValueError:
+        return None, "a line break stands outside quotes"
+    return fields, ""
+
+
+class _Header:
+    """Which field is which column."""
+
+    def __init__(self, kind: str, source: str, record: _Record, form: Format) -> None:
+        names = [each.strip().removeprefix("\ufeff") for each in record.fields]
+        wanted = {column: form.names.get(column, column) for column in COLUMNS[kind]}
+        missing = [name for name in wanted.values() if name not in names]
+        if record.reason or missing or len(set(names)) < len(names):
+            what = record.reason or (
+                f"has no column {', '.join(missing)}" if missing else "has a column twice"
+            )
+            raise PartError(
+                "wrong_columns", f"{source}: its first line {what}; expected are {', '.join(wanted.values())}"
+            )
+        self._width = len(names)
+        self._encoding = form.encoding
+        self._columns = [
+            (names.index(name), name, read)
+            for name, read in zip(wanted.values(), COLUMNS[kind].values(), strict=True)
+        ]
+        known = {place for place, *_ in self._columns}
+        self._others = [(place, name) for place, name in enumerate(names) if place not in known]
+
+    def row(self, fields: Sequence[str]) -> tuple[object, ...]:
+        """The table's row. Raises ValueError with a reason."""
+        if len(fields) != self._width:
+            raise ValueError(f"it has {len(fields)} fields, allowed are {self._width}")
+        for each in fields:
+            if "\0" in each:
+                raise ValueError("a NUL character, which PostgreSQL cannot hold")
+            if not each.isascii() and any("\ud800" <= character <= "\udfff" for character in each):
+                raise ValueError(f"bytes that are not {self._encoding}: declare the file's encoding")
+        values = []
+        for place, name, read in self._columns:
+            value = fields[place].strip()
+            try:
+                values.append(read(value) if value else None)
+            except ValueError as error:
+                raise ValueError(f"{name}: found {value[:60]!r}, allowed is {error}") from None
+        if values[0] is None:
+            raise ValueError(f"{self._columns[0][1]}: there is none, and every row needs one")
+        other = {name: fields[place] for place, name in self._others}
+        return (*values, json.dumps(other, ensure_ascii=False))
+
+
+def _shown(raw: str) -> str:
+    """Raw text as PostgreSQL can hold it: bytes that are no characters are shown by their numbers."""
+    return raw.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

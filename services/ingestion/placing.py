@@ -1,0 +1,97 @@
+"""From the staged rows into the table: a day is replaced, a file is merged. Both compare what the table holds
+afterwards with what was read."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import LiteralString, cast
+
+from services.ingestion.errors import PartError
+from services.ingestion.rows import LONGEST_RAW, Reading, Rejected, Tally, Target
+from shared.postgres import Cursor
+
+FEW = 10
+"""Rows that may leave a table with one file, whatever their share."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ceilings:
+    """What may be wrong with a part that is loaded all the same, as shares."""
+
+    rejected: Decimal = Decimal("0.01")
+    """Of the rows of the source."""
+    left: Decimal = Decimal("0.2")
+    """Of the rows that the latest file had: how many the next one may lack."""
+
+
+def replace_day(cursor: Cursor, tenant: str, target: Target, reading: Reading, tally: Tally) -> None:
+    """Put the staged rows in the place of the day's. Raises PartError."""
+    columns: LiteralString = ", ".join(target.columns)
+    own = (tenant, reading.day)
+    cursor.execute(f"DELETE FROM {target.table} WHERE tenant = %s AND day = %s", own)
+    cursor.execute(
+        f"INSERT INTO {target.table} (tenant, day, {columns}) SELECT %s, %s, {columns} FROM staged", own
+    )
+    sums: LiteralString = "".join(f", coalesce(sum({name}), 0)::bigint" for name in target.sums)
+    cursor.execute(f"SELECT count(*){sums} FROM {target.table} WHERE tenant = %s AND day = %s", own)
+    expected = (tally.loaded, *(tally.sums.get(name, 0) for name in target.sums))
+    _compare(target, reading, cursor.fetchone(), expected)
+
+
+def reject_twice(cursor: Cursor, target: Target, tally: Tally) -> list[Rejected]:
+    """Take out of the staged rows those whose key an earlier line has, and count them as rejected."""
+    cursor.execute(
+        "WITH numbered AS (SELECT ctid AS place,"
+        f"  row_number() OVER (PARTITION BY {target.key} ORDER BY line) AS number FROM staged)"
+        " DELETE FROM staged WHERE ctid IN (SELECT place FROM numbered WHERE number > 1)"
+        f" RETURNING line, {target.key}, left(raw, %s)",
+        (LONGEST_RAW,),
+    )
+    found = cast("list[tuple[int, str, str]]", cursor.fetchall())
+    tally.loaded -= len(found)
+    tally.rejected += len(found)
+    return [
+        Rejected(line, f"{target.key}: {key[:60]!r} is there twice", raw) for line, key, raw in sorted(found)
+    ]
+
+
+def merge_file(
+    cursor: Cursor, tenant: str, target: Target, reading: Reading, tally: Tally, *, most: Decimal
+) -> None:
+    """Merge the staged rows by the key, and mark those that the latest file had and this one lacks.
+
+    Raises:
+        PartError: this one lacks more than the share ``most``.
+    """
+    key, own = target.key, {"tenant": tenant, "day": reading.day}
+    columns: LiteralString = ", ".join(target.columns)
+    cursor.execute(
+        f"SELECT count(*), count(*) FILTER (WHERE {key} NOT IN (SELECT {key} FROM staged))"
+        f" FROM {target.table} WHERE tenant = %(tenant)s AND left_on IS NULL",
+        own,
+    )
+    present, leaving = cast("tuple[int, int]", cursor.fetchone())
+    if leaving > max(Decimal(FEW), most * present):
+        raise PartError(
+            "too_many_left",
+            f"{reading.source} lacks {leaving} of {present} rows that the file before it had, and"
+            f" {most:.0%} may leave at once: have it sent again, or allow more for one load",
+        )
+    cursor.execute(
+        f"INSERT INTO {target.table} (tenant, {columns}, file_day)"
+        f" SELECT %(tenant)s, {columns}, %(day)s FROM staged"
+        f" ON CONFLICT (tenant, {key}) DO UPDATE SET ({columns}, file_day, left_on) ="
+        f" ({', '.join(f'excluded.{name}' for name in target.columns)}, excluded.file_day, NULL)",
+        own,
+    )
+    cursor.execute(
+        f"UPDATE {target.table} SET left_on = %(day)s WHERE tenant = %(tenant)s AND left_on IS NULL"
+        f" AND {key} NOT IN (SELECT {key} FROM staged)",
+        own,
+    )
+    cursor.execute(f"SELECT count(*) FROM {target.table} WHERE tenant = %(tenant)s AND left_on IS NULL", own)
+    _compare(target, reading, cursor.fetchone(), (tally.loaded,))
+
+
+def _compare(target: Target, reading: Reading, found: object, expected: object) -> None:
+    if found != expected:
+        raise PartError("sums", f"{reading.source}: {target.table} holds {found}, {expected} were read")

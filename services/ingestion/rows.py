@@ -1,0 +1,126 @@
+"""What a source hands over and what a table takes. Pure."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Literal, LiteralString, Protocol
+
+from services.ingestion.requests import Part
+
+LONGEST_RAW = 10_000
+"""Characters of a rejected row that are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A row of the source that cannot be loaded.
+
+    Attributes:
+        line: its number in the source, from 1: of the file, or in the order in which BigQuery sent it.
+        reason: names the column, what was found and what is allowed.
+        raw: the row as it was, cut where it is long.
+    """
+
+    line: int
+    reason: str
+    raw: str
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A few rows of a source: those that can be loaded, by the target's columns, and the others."""
+
+    rows: Sequence[tuple[object, ...]]
+    rejected: Sequence[Rejected] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A table, and how a part gets into it.
+
+    Attributes:
+        table: its name.
+        columns: what a row of a batch holds, in this order. The tenant and the day are added.
+        sums: columns of whole numbers whose sums are asserted and kept in the book.
+        key: None: the part is a day, and replaces what the day held. A column: the part is everything
+            there is, and is merged by this column; what is not in it is marked with `left_on`.
+    """
+
+    table: LiteralString
+    columns: tuple[LiteralString, ...]
+    sums: tuple[LiteralString, ...] = ()
+    key: LiteralString | None = None
+
+
+class Reading(Protocol):
+    """One part of a source, opened to be read once from its beginning to its end."""
+
+    source: str
+    """The table or file, for messages and the book."""
+    day: date
+    modified_at: datetime | None
+    """When the source last changed."""
+    sha256: str | None
+    """Of a file."""
+    provisional: bool
+    """Whether the source will still change."""
+
+    def batches(self) -> Iterator[Batch]:
+        """The rows. Raises PartError where they end before their end."""
+
+
+class Sources(Protocol):
+    """The sources of one tenant."""
+
+    def target(self, kind: str) -> Target:
+        """Where a kind of rows goes."""
+
+    def open(self, part: Part) -> Reading | Literal["absent", "same"]:
+        """A part, ready to be read; or why there is nothing to load: its source is not there, or it is
+        the one that is loaded.
+
+        Raises:
+            PartError: it cannot be read.
+        """
+
+    def close(self) -> None:
+        """Close the connections."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was read of a part so far."""
+
+    target: Target
+    loaded: int = 0
+    rejected: int = 0
+    sums: dict[str, int] = field(default_factory=dict)
+
+    def add(self, batch: Batch) -> None:
+        """Count a batch."""
+        self.loaded += len(batch.rows)
+        self.rejected += len(batch.rejected)
+        for name in self.target.sums:
+            place = self.target.columns.index(name)
+            self.sums[name] = self.sums.get(name, 0) + sum(_whole(row[place]) for row in batch.rows)
+
+    @property
+    def rows(self) -> int:
+        """Rows of the source."""
+        return self.loaded + self.rejected
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """What a job adds up."""
+        return {"rows": self.rows, "loaded": self.loaded, "rejected": self.rejected, "parts": 1}
+
+
+def _whole(value: object) -> int:
+    assert isinstance(value, int)  # noqa: S101 - a summed column holds whole numbers
+    return value
+
+
+def above(tally: Tally, ceiling: Decimal) -> bool:
+    """Whether more rows were rejected than may be."""
+    return tally.rejected > ceiling * tally.rows

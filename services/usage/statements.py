@@ -1,0 +1,104 @@
+"""What the books say to PostgreSQL.
+
+A part and its total change in one statement: `RETURNING old` and `new` (PostgreSQL 18) give the gain. Rows
+are taken in the order of their keys, so that two flushes wait for each other and never for ever.
+"""
+
+_NAME = "merchant_id, date, metric_type, hour, incarnation"
+_PARTS = "%s::text[], %s::date[], %s::text[], %s::timestamptz[], %s::text[], %s::bigint[]"
+
+ADD = """
+INSERT INTO merchant_usage AS usage (merchant_id, date, metric_type, metric_value)
+SELECT merchant_id, date, metric_type, sum(gain) FROM joined GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+ON CONFLICT (merchant_id, date, metric_type)
+  DO UPDATE SET metric_value = usage.metric_value + excluded.metric_value
+"""
+"""Adds the gains in `joined` to the totals."""
+
+_INSERT = f"""
+  INSERT INTO usage_part AS part ({_NAME}, value)
+  SELECT * FROM unnest({_PARTS}) AS given({_NAME}, value) ORDER BY {_NAME}
+  ON CONFLICT ({_NAME})"""  # noqa: S608 - constants
+_GAIN = "RETURNING new.merchant_id, new.date, new.metric_type, new.value - coalesce(old.value, 0) AS gain"
+
+JOIN = f"""
+WITH joined AS ({_INSERT} DO UPDATE SET value = greatest(part.value, excluded.value)
+    WHERE part.value < excluded.value
+  {_GAIN}
+), added AS ({ADD})
+SELECT count(*), coalesce(sum(gain), 0)::bigint FROM joined
+"""  # noqa: S608 - constants
+
+DUE = f"""
+SELECT aside.id, aside.merchant_id, aside.metric_type, aside.value - coalesce(part.value, 0) - admitted
+FROM usage_aside aside LEFT JOIN usage_part part USING ({_NAME})
+WHERE aside.value - coalesce(part.value, 0) > admitted
+ORDER BY aside.id FOR UPDATE OF aside
+"""  # noqa: S608 - constants
+
+ADMIT = f"""
+WITH joined AS ({_INSERT} DO UPDATE SET value = part.value + excluded.value
+  {_GAIN}
+), added AS ({ADD}), marked AS (
+  UPDATE usage_aside SET admitted = admitted + given.value
+  FROM unnest(%s::text[], %s::bigint[]) AS given(id, value) WHERE usage_aside.id = given.id
+)
+SELECT coalesce(sum(gain), 0)::bigint FROM joined
+"""  # noqa: S608 - constants
+
+LATE = f"""
+INSERT INTO usage_aside AS aside (id, key, field, reason, raw, {_NAME}, value)
+SELECT given.id, given.key, given.field, 'late: the hour was sealed', given.value::text, {_NAME}, given.value
+FROM unnest({_PARTS}, %s::text[], %s::text[], %s::text[]) AS given({_NAME}, value, id, key, field)
+LEFT JOIN usage_part part USING ({_NAME})
+WHERE given.value > coalesce(part.value, 0)
+ORDER BY given.id
+ON CONFLICT (id) DO UPDATE SET value = excluded.value, raw = excluded.raw, reason = excluded.reason,
+  last_seen = now(), merchant_id = excluded.merchant_id, date = excluded.date,
+  metric_type = excluded.metric_type, hour = excluded.hour, incarnation = excluded.incarnation
+WHERE coalesce(aside.value, 0) < excluded.value
+"""  # noqa: S608 - constants
+
+ASIDE = """
+INSERT INTO usage_aside AS aside (id, key, field, reason, raw)
+SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
+  AS given(id, key, field, reason, raw)
+ORDER BY id
+ON CONFLICT (id) DO UPDATE SET reason = excluded.reason, raw = excluded.raw, last_seen = now()
+WHERE aside.value IS NULL
+"""
+
+READ_BACK = f"""
+SELECT number FROM unnest({_PARTS}, %s::text[]) WITH ORDINALITY AS given({_NAME}, value, id, number)
+LEFT JOIN usage_part part USING ({_NAME})
+LEFT JOIN usage_aside aside ON aside.id = given.id
+WHERE part.value >= given.value OR aside.value >= given.value
+ORDER BY number
+"""  # noqa: S608 - constants
+
+DRIFT = """
+SELECT merchant_id, date, metric_type, coalesce(parts.value, 0)::bigint, coalesce(usage.metric_value, 0)
+FROM (SELECT merchant_id, date, metric_type, sum(value) AS value FROM usage_part GROUP BY 1, 2, 3) parts
+FULL JOIN merchant_usage usage USING (merchant_id, date, metric_type)
+WHERE coalesce(parts.value, 0) <> coalesce(usage.metric_value, 0)
+ORDER BY 1, 2, 3
+"""
+
+REPAIR = f"""
+WITH joined AS (
+  SELECT * FROM unnest(%s::text[], %s::date[], %s::text[], %s::bigint[])
+    AS given(merchant_id, date, metric_type, gain)
+) {ADD}
+"""  # noqa: S608 - constants
+
+STANDING = f"""
+SELECT aside.reason, count(*),
+  coalesce(sum(greatest(aside.value - coalesce(part.value, 0) - admitted, 0)), 0)::bigint
+FROM usage_aside aside LEFT JOIN usage_part part USING ({_NAME})
+GROUP BY 1 ORDER BY 1
+"""  # noqa: S608 - constants
+
+RECORD = """
+INSERT INTO usage_run (kind, started_at, seconds, records, gained, errors, report)
+VALUES (%s, %s, %s, %s, %s, %s, %s)
+"""

@@ -1,0 +1,252 @@
+"""Files over SFTP into PostgreSQL: the newest, whole, from the pinned server; else nothing changes."""
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+import pytest
+
+from local.sftp import PASSWORD, USER, SftpServer
+from services.ingestion import files
+from services.ingestion.books import Books
+from services.ingestion.errors import PartError
+from services.ingestion.files import Format
+from services.ingestion.jobs import Job, Jobs
+from services.ingestion.requests import Part, Request
+from services.ingestion.rows import Target
+from services.ingestion.sftp import Files, Server
+from services.ingestion.worker import Worker
+from tests.support.ingesting import rows
+
+HEAD = "user_id,email,name,location_id,created_on,plan\n"
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SftpServer]:
+    """A server, one for the module."""
+    with SftpServer(tmp_path_factory.mktemp("sftp")) as found:
+        yield found
+
+
+@pytest.fixture
+def sftp(served: SftpServer) -> SftpServer:
+    """The server, well and with an empty folder."""
+    served.stalled = served.cut = False
+    for each in served.folder.iterdir():
+        each.unlink()
+    return served
+
+
+def users(count: int, start: int = 0) -> str:
+    """A file of users."""
+    return HEAD + "".join(
+        f"u{it},u{it}@shop.example,Name {it},l1,2026-01-01,free\n" for it in range(start, count)
+    )
+
+
+def write(sftp: SftpServer, name: str, text: str, encoding: str = "utf-8") -> Path:
+    """Put a file there."""
+    path = sftp.folder / name
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+class Source:
+    """The files alone."""
+
+    def __init__(self, books: Books, sftp: SftpServer, form: Format = Format(), **changed: Any) -> None:  # noqa: B008
+        where: dict[str, Any] = {"host": "127.0.0.1", "port": sftp.port, "user": USER, "password": PASSWORD}
+        stall = changed.pop("stall", 30)
+        server = Server(**(where | {"host_key": sftp.host_key} | changed))
+        self.files = Files(
+            server, form, self.loaded, settle_seconds=changed.pop("settle", 0), stall_seconds=stall
+        )
+        self.books = books
+
+    def loaded(self, kind: str) -> tuple[date, str] | None:
+        """The latest of the books."""
+        found = rows(
+            self.books,
+            "acme",
+            "SELECT day, sha256 FROM ingest_book WHERE kind = %s ORDER BY day DESC LIMIT 1",
+            kind,
+        )
+        return found[0] if found else None
+
+    def close(self) -> None:
+        """See `Sources`."""
+
+    def target(self, kind: str) -> Target:
+        """See `Sources`."""
+        return files.target(kind)
+
+    def open(self, part: Part) -> Any:
+        """See `Sources`."""
+        return self.files.open(part)
+
+
+def run(books: Books, source: Source, kind: str = "users") -> Job:
+    """Load a kind."""
+    job, _ = Jobs(books).start("acme", Request((kind,), None, None))
+    Worker(books, lambda _: source, name="w", sleep=lambda _: None).once()
+    return Jobs(books).find("acme", job.job_id)
+
+
+def held(books: Books) -> dict[str, date | None]:
+    """The users, and when each left."""
+    return dict(rows(books, "acme", "SELECT user_id, left_on FROM ingest_user"))
+
+
+def test_the_newest_file_is_merged_and_what_left_is_marked(books: Books, sftp: SftpServer) -> None:
+    """By the date in its name. A second pick-up does nothing. Whoever comes back is no longer marked."""
+    source = Source(books, sftp)
+    write(sftp, "users_2026-01-01.csv", users(99))
+    write(sftp, "users_20260102.csv", "\ufeff" + users(50))
+    write(sftp, "users_20260231.csv", users(1))
+    assert run(books, source).records == {"users": {"rows": 50, "loaded": 50, "rejected": 0, "parts": 1}}
+    assert held(books) == {f"u{it}": None for it in range(50)}
+    found = rows(books, "acme", "SELECT email, created_on, other FROM ingest_user WHERE user_id = 'u7'")
+    assert found == [("u7@shop.example", date(2026, 1, 1), {"plan": "free"})]
+    again = run(books, source)
+    assert (again.state, again.records["users"]["rows"]) == ("completed", 0)
+    assert Jobs(books).parts("acme", again.job_id)[0]["state"] == "same"
+    write(sftp, "users_2026-01-03.csv", users(52, start=2))
+    run(books, source)
+    assert held(books) == {f"u{it}": None if it >= 2 else date(2026, 1, 3) for it in range(52)}
+    write(sftp, "users_2026-01-04.csv", users(52))
+    run(books, source)
+    assert set(held(books).values()) == {None}
+
+
+GOOD = users(200)
+BAD_QUOTE = GOOD.replace("Name 7,", '"Na"me 7,').replace("Name 9,", '"Name 9,')
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding", "code"),
+    [
+        (GOOD[:-20], "utf-8", "truncated"),
+        (users(100), "utf-8", "too_many_left"),
+        (GOOD.replace("location_id", "place"), "utf-8", "wrong_columns"),
+        (GOOD.replace("plan", "name"), "utf-8", "wrong_columns"),
+        ("", "utf-8", "empty"),
+        (HEAD, "utf-8", "empty"),
+        (GOOD.replace("Name", "Zoë"), "latin-1", "too_many_rejected"),
+        (
+            GOOD.replace("u1,", "u0,").replace("u2,", "u0,").replace("u3,", "u0,"),
+            "utf-8",
+            "too_many_rejected",
+        ),
+        (GOOD.replace("2026-01-01", "01.01.2026"), "utf-8", "too_many_rejected"),
+    ],
+)
+def test_a_file_that_is_not_right_changes_nothing(
+    books: Books, sftp: SftpServer, text: str, encoding: str, code: str
+) -> None:
+    """The job says what is wrong with it, and the users stay as they were."""
+    write(sftp, "users_2026-01-01.csv", GOOD)
+    assert run(books, Source(books, sftp)).state == "completed"
+    before = held(books)
+    write(sftp, "users_2026-01-02.csv", text, encoding)
+    ended = run(books, Source(books, sftp))
+    assert (ended.state, ended.error_code) == ("failed", code), ended.error_message
+    assert "users_2026-01-02.csv" in str(ended.error_message)
+    assert held(books) == before
+    assert rows(books, "acme", "SELECT count(*) FROM ingest_book") == [(1,)]
+
+
+def test_a_quote_too_many_takes_no_other_row_with_it(books: Books, sftp: SftpServer) -> None:
+    """Two bad rows of 200, by their lines; a name with quotes and a line break is read."""
+    text = BAD_QUOTE.replace("Name 11,", '"A ""B""\nC, D",')
+    write(sftp, "users_2026-01-01.csv", text)
+    assert run(books, Source(books, sftp)).records["users"] == {
+        "rows": 200,
+        "loaded": 198,
+        "rejected": 2,
+        "parts": 1,
+    }
+    found = rows(books, "acme", "SELECT line, reason, raw FROM ingest_rejected ORDER BY line")
+    assert [(line, raw[:3]) for line, _, raw in found] == [(9, "u7,"), (11, "u9,")]
+    assert rows(books, "acme", "SELECT name FROM ingest_user WHERE user_id = 'u11'") == [('A "B"\nC, D',)]
+
+
+def test_latin_1_is_read_where_it_is_declared(books: Books, sftp: SftpServer) -> None:
+    """Also another delimiter, and other names of columns."""
+    text = GOOD.replace("Name", "Zoë").replace(",", ";").replace("user_id", "Kunde")
+    write(sftp, "users_2026-01-01.csv", text, "latin-1")
+    form = Format("latin-1", ";", {"user_id": "Kunde"})
+    assert run(books, Source(books, sftp, form)).state == "completed"
+    assert rows(books, "acme", "SELECT name FROM ingest_user WHERE user_id = 'u3'") == [("Zoë 3",)]
+
+
+def test_a_file_that_is_being_written_is_not_taken(books: Books, sftp: SftpServer) -> None:
+    """It grows between the two looks."""
+    path = write(sftp, "users_2026-01-01.csv", GOOD)
+    looked = threading.Event()
+
+    def grow() -> None:
+        while not looked.wait(0.005):
+            with path.open("a") as file:
+                file.write("u,,,,,\n")
+
+    writer = threading.Thread(target=grow)
+    writer.start()
+    try:
+        source = Source(books, sftp)
+        source.files._settle = 0.1
+        with pytest.raises(PartError, match="is being written") as found:
+            source.open(Part("users", None))
+    finally:
+        looked.set()
+        writer.join(60)
+    assert found.value.code == "uploading"
+
+
+def _no_rights(sftp: SftpServer) -> dict[str, Any]:
+    sftp.stalled = True
+    return {"stall": 0.3}
+
+
+def _cut(sftp: SftpServer) -> dict[str, Any]:
+    sftp.cut = True
+    return {}
+
+
+def _other_key(_: SftpServer) -> dict[str, Any]:
+    return {"host_key": asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode()}
+
+
+@pytest.mark.parametrize(
+    ("broken", "code", "advice"),
+    [
+        (_no_rights, "slow", "start again later"),
+        (_cut, "cut", "start again"),
+        (_other_key, "host_key", "another host key than the pinned one"),
+        (lambda _: {"host_key": "ssh-dss"}, "host_key", "allowed is one such as"),
+        (lambda _: {"password": "wrong"}, "credentials", "rotate the tenant's secret"),
+        (
+            lambda _: {"password": "-----BEGIN OPENSSH PRIVATE KEY-----\nx"},
+            "credentials",
+            "rotate the secret",
+        ),
+        (lambda _: {"folder": "nowhere"}, "missing_folder", "mend the tenant's folder"),
+        (lambda _: {"port": 1}, "network", "look at its address"),
+        (lambda it: [each.unlink() for each in it.folder.iterdir()] and {}, "missing_file", "have it sent"),
+    ],
+)
+def test_a_server_that_fails_has_a_code_and_says_what_to_do(
+    books: Books, sftp: SftpServer, broken: Callable[[SftpServer], dict[str, Any]], code: str, advice: str
+) -> None:
+    """The secret is in no message."""
+    write(sftp, "users_2026-01-01.csv", GOOD)
+    changed = broken(sftp)
+    with pytest.raises(PartError) as found:
+        Source(books, sftp, **changed).open(Part("users", None))
+    assert found.value.code == code, found.value
+    assert advice in str(found.value)
+    assert PASSWORD not in f"{found.value!r} {found.value.__cause__!r}"
+    assert os.fspath(sftp.folder) not in str(found.value)

@@ -1,0 +1,177 @@
+"""`libra usage` and `python -m services.usage`, on a real Valkey and a real PostgreSQL."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from click.testing import CliRunner, Result
+
+from cli.main import main
+from local.databases import PostgresServer, ValkeyServer
+from services.usage.counters import Counters
+from services.usage.flush import Result as Flushed
+from services.usage.running import Scheduler
+from services.usage.settings import UsageSettings
+from shared.errors import SettingError, Transient
+from tests.support.databases import fresh_url
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def environment(postgres_server: PostgresServer, valkey_server: ValkeyServer) -> Iterator[dict[str, str]]:
+    """Where both are, empty."""
+    redis = Counters.connect(valkey_server.url)
+    redis._client.flushall()
+    with fresh_url(postgres_server) as url:
+        yield {"LIBRA_REDIS_URL": valkey_server.url, "LIBRA_POSTGRES_URL": url}
+    redis.close()
+
+
+def libra(environment: dict[str, str], *arguments: str) -> Result:
+    """Run a command."""
+    return CliRunner().invoke(main, ["usage", *arguments], env=environment)
+
+
+def told(result: Result, status: int = 0) -> dict[str, Any]:
+    """The JSON it printed."""
+    assert result.exit_code == status, result.output
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def test_from_a_count_to_a_bill(environment: dict[str, str]) -> None:
+    """Track, flush, status, verify, admit, as an operator runs them."""
+    assert "Counted 5 requests for acme" in libra(environment, "track", "acme", "requests", "5").output
+    assert libra(environment, "track", "", "requests").exit_code == 1
+    assert told(libra(environment, "flush", "--merchant", "b", "--json"))["records"] == 0
+    assert told(libra(environment, "flush", "--date", "yesterday", "--json"))["records"] == 0
+    assert told(libra(environment, "flush", "--json"))["gained"] == 5
+    assert told(libra(environment, "flush", "--retry", "--json"))["records"] == 0
+    found = told(libra(environment, "status", "--json"))
+    assert [it["kind"] for it in found["runs"]] == ["flush"] * 3
+    assert found["sealed_through"]
+    assert told(libra(environment, "verify", "--json")) == {"agree": True, "repaired": False, "drifts": []}
+    assert told(libra(environment, "admit", "--json")) == {"admitted": 0}
+    assert "5 booked" not in libra(environment, "status").output
+    assert "Every total is the sum of its parts" in libra(environment, "verify").output
+
+
+def test_drift_and_what_is_set_aside_have_their_exit_statuses(
+    environment: dict[str, str], valkey_server: ValkeyServer
+) -> None:
+    """1: totals differ; 3: something cannot be read. A repair is in the list of runs."""
+    libra(environment, "track", "acme", "requests", "5")
+    redis = Counters.connect(valkey_server.url)
+    redis._client.set("usage-parts:{b}:2026-11-25:2026-11-25T12:00Z", "no hash")
+    redis.close()
+    assert told(libra(environment, "flush", "--json"), 3)["errors"] == 1
+    assert "the key is no hash" in libra(environment, "status").output
+    with psycopg.connect(environment["LIBRA_POSTGRES_URL"]) as connection:
+        connection.execute("UPDATE merchant_usage SET metric_value = 4")
+    (drift,) = told(libra(environment, "verify", "--json"), 1)["drifts"]
+    assert (drift["merchant"], drift["parts"], drift["total"]) == ("acme", 5, 4)
+    assert told(libra(environment, "verify", "--repair", "--json"))["repaired"]
+    assert told(libra(environment, "verify", "--json"))["agree"]
+    assert told(libra(environment, "status", "--json"))["runs"][0]["kind"] == "repair"
+
+
+@pytest.mark.parametrize(
+    ("setting", "arguments", "status", "says"),
+    [
+        ({"LIBRA_REDIS_URL": ""}, ["flush"], 2, "LIBRA_REDIS_URL=''"),
+        ({"LIBRA_REDIS_URL": "redis://127.0.0.1:1"}, ["flush"], 1, "Redis 127.0.0.1:1"),
+        ({"LIBRA_POSTGRES_URL": "postgresql://127.0.0.1:1/x"}, ["status"], 1, "PostgreSQL 127.0.0.1:1/x"),
+        ({"LIBRA_USAGE_CLOSE_SECONDS": "1e9"}, ["flush"], 2, "from 0 to 10800"),
+        ({"LIBRA_USAGE_METRICS": "x" * 101}, ["flush"], 2, "101 characters"),
+        ({"LIBRA_LOG_LEVEL": "INFO"}, ["flush", "--date", "yesterday", "--to", "yesterday"], 2, "exclude"),
+        ({"LIBRA_LOG_LEVEL": "INFO"}, ["flush", "--retry", "--merchant", "x"], 2, "--retry"),
+        ({"LIBRA_LOG_LEVEL": "INFO"}, ["flush", "--date", "x"], 2, "is not a date"),
+    ],
+)
+def test_what_cannot_be_used_is_named(
+    environment: dict[str, str], setting: dict[str, str], arguments: list[str], status: int, says: str
+) -> None:
+    """The variable or the option, what was found and what is allowed."""
+    result = libra(environment | setting, *arguments)
+    assert result.exit_code == status
+    assert says in result.output
+
+
+def test_every_variable_is_read_once() -> None:
+    """Into one frozen object."""
+    given = {
+        "LIBRA_REDIS_URL": "redis://r",
+        "LIBRA_POSTGRES_URL": "postgresql://p/d",
+        "LIBRA_USAGE_CLOSE_SECONDS": "60",
+        "LIBRA_USAGE_EVERY_SECONDS": "30",
+        "LIBRA_USAGE_METRICS": "requests, bytes",
+    }
+    settings = UsageSettings.from_environment(given)
+    assert settings.close_after == timedelta(minutes=1)
+    assert settings.every == timedelta(seconds=30)
+    assert settings.metrics == frozenset({"requests", "bytes"})
+    with pytest.raises(SettingError, match="LIBRA_POSTGRES_URL"):
+        UsageSettings.from_environment({"LIBRA_REDIS_URL": "redis://r"})
+
+
+def job(environment: dict[str, str], *arguments: str) -> "subprocess.Popen[str]":
+    """`python -m services.usage`."""
+    command = [sys.executable, "-m", "services.usage", *arguments]
+    return subprocess.Popen(
+        command, env=os.environ | environment, stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
+
+
+def test_the_job_logs_lines_of_json_and_ends_with_its_status(environment: dict[str, str]) -> None:
+    """As a platform runs it."""
+    libra(environment, "track", "acme", "requests", "5")
+    with job(environment) as done:
+        lines = [json.loads(it) for it in done.communicate(timeout=60)[0].splitlines()]
+    assert done.returncode == 0
+    assert [(it["message"], it["gained"]) for it in lines] == [("Usage flush completed", 5)]
+    for arguments, broken, status in (
+        (["what"], {}, 2),
+        ([], {"LIBRA_POSTGRES_URL": ""}, 2),
+        ([], {"LIBRA_REDIS_URL": "redis://127.0.0.1:1"}, 1),
+    ):
+        with job(environment | broken, *arguments) as done:
+            assert done.wait(60) == status
+
+
+def test_the_scheduler_flushes_until_it_is_told_to_stop(environment: dict[str, str]) -> None:
+    """SIGTERM ends it in good order, after the run that is under way."""
+    with job(environment | {"LIBRA_USAGE_EVERY_SECONDS": "1"}, "schedule") as running:
+        assert running.stdout
+        for _ in range(2):
+            assert "Usage flush completed" in running.stdout.readline()
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(60) == 0
+
+
+def test_runs_do_not_overlap_and_a_failure_ends_none() -> None:
+    """A run that takes longer than the interval is followed at once, by one."""
+    begun: list[float] = []
+
+    def run() -> Flushed:
+        begun.append(time.monotonic())
+        if len(begun) == 1:
+            raise Transient("Redis is away")
+        if len(begun) == 3:
+            scheduler.stop()
+        time.sleep(0.02)
+        return Flushed()
+
+    scheduler = Scheduler(run, every=timedelta(seconds=0.001), spread=lambda: 1.0)
+    scheduler.loop()
+    assert len(begun) == 3
+    assert begun[2] - begun[1] >= 0.02

@@ -1,0 +1,132 @@
+"""A job on Dataflow: watched, billed, cancelled, and its failure told. A double stands where the job is."""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from apache_beam.runners.runner import PipelineState
+
+from pipelines import running
+from pipelines.prices import cost
+from pipelines.running import Running, options_of
+from shared.errors import PipelineError, SnapshotTooOld
+
+DATAFLOW = ["--runner=DataflowRunner", "--temp_location=gs://a/temp"]
+
+
+def metric(name: str, value: float | None) -> Any:
+    """A metric as Beam gives it: it has one of two values."""
+    return SimpleNamespace(
+        key=SimpleNamespace(metric=SimpleNamespace(name=name)), attempted=None, committed=value
+    )
+
+
+@dataclass
+class Job:
+    """A job that goes through states."""
+
+    states: list[str]
+    error: str = ""
+    read: Iterator[int] = field(default_factory=lambda: iter((0, 1_000, 5_000)))
+    cancelled: int = 0
+
+    @property
+    def state(self) -> str:
+        return self.states.pop(0) if len(self.states) > 1 else self.states[0]
+
+    def wait_until_finish(self) -> str:
+        if self.error:
+            raise RuntimeError(self.error)
+        return self.states[0]
+
+    def metrics(self) -> "Job":
+        return self
+
+    def query(self) -> dict[str, list[Any]]:
+        return {"counters": [metric("other", 9), metric("entries", next(self.read))]}
+
+    def all_metrics(self) -> list[Any]:
+        return [metric("TotalVcpuTime", 7_200), metric("TotalMemoryUsage", 1_024 * 3_600 * 15)]
+
+    def job_id(self) -> str:
+        return "2026-11-25_1"
+
+    def cancel(self) -> None:
+        self.cancelled += 1
+        raise OSError("it cannot be reached")
+
+
+def ran(job: Job, monkeypatch: pytest.MonkeyPatch) -> str:
+    """How it ran."""
+    monkeypatch.setattr(running, "POLL_SECONDS", 0)
+    return Running(options_of(DATAFLOW)).run(SimpleNamespace(run=lambda: job), "entries")
+
+
+def test_progress_is_told_and_the_cost_is_in_the_report(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A line of JSON at each look; vCPU and GB hours, at list prices."""
+    states = [PipelineState.PENDING, PipelineState.RUNNING, PipelineState.RUNNING, PipelineState.DONE]
+    how = ran(Job(states), monkeypatch)
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [
+        {"entries": 0},
+        {"entries": 1_000},
+        {"entries": 5_000},
+    ]
+    assert how == "Dataflow job 2026-11-25_1, 0 s, 2.0 vCPU hours, 15.0 GB hours, about 0.17 USD"
+
+
+def test_a_job_without_metrics_costs_nothing_known() -> None:
+    """They come a while after the job has ended."""
+    assert cost([metric("TotalVcpuTime", None)]) == "0.0 vCPU hours, 0.0 GB hours, about 0.00 USD"
+
+
+@pytest.mark.parametrize(
+    ("job", "error", "says"),
+    [
+        (Job([PipelineState.CANCELLED]), PipelineError, "it ended CANCELLED"),
+        (Job([PipelineState.FAILED], "quota\nno worker could be started\n"), PipelineError, "no worker"),
+        (
+            Job([PipelineState.FAILED], "a\nshared.errors.SnapshotTooOld: gone [while running 'Read']\nb"),
+            SnapshotTooOld,
+            "gone",
+        ),
+    ],
+)
+def test_a_job_that_ends_otherwise_is_a_failure(
+    job: Job, error: type[Exception], says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the line that says what was wrong."""
+    with pytest.raises(error, match=says):
+        ran(job, monkeypatch)
+
+
+def test_a_job_is_cancelled_and_what_cannot_be_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before it has begun there is nothing to cancel; one that cannot be reached is not waited for."""
+    job = Job([PipelineState.RUNNING])
+
+    class ToldError(Exception):
+        """The process is told to end while the job runs."""
+
+    def told(_: float) -> None:
+        raise ToldError
+
+    started = Running(options_of(DATAFLOW))
+    started.cancel()
+    monkeypatch.setattr(time, "sleep", told)
+    with pytest.raises(PipelineError):
+        started.run(SimpleNamespace(run=lambda: job), "entries")
+    started.cancel()
+    assert job.cancelled == 1
+
+
+def test_ranges_and_places_are_those_of_the_runner() -> None:
+    """A range for each local worker; many, and a bucket, on Dataflow."""
+    local = Running(options_of(["--direct_num_workers=3"]))
+    assert (local.local, local.ranges(1_024), local.temporary) == (True, 3, None)
+    remote = Running(options_of(DATAFLOW))
+    assert (remote.local, remote.ranges(1_024), remote.temporary) == (False, 1_024, "gs://a/temp")

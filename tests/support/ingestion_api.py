@@ -1,0 +1,63 @@
+"""The application of ingestion with two tenants, asked without a server between."""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+
+from services.ingestion.application import application
+from services.ingestion.books import Books
+from services.ingestion.settings import IngestionSettings
+from services.ingestion.tenants import Tenants
+
+NOW = datetime(2026, 1, 10, 12, tzinfo=UTC)
+CANARY = "canary-Zürich-4711"
+PREFIX = "/data/api/v1"
+
+
+@dataclass
+class Api:
+    """The application, two tenants and their tokens."""
+
+    app: FastAPI
+    books: Books
+    tokens: dict[str, str]
+
+    def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """The answer to a request."""
+
+        async def send() -> httpx.Response:
+            transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url="http://ingestion") as client:
+                return await client.request(method, path, **options)
+
+        return asyncio.run(send())
+
+    def headers(self, tenant: str, token: str | None = None) -> dict[str, str]:
+        """Of a tenant."""
+        return {"X-Tenant-Id": tenant, "Authorization": f"Bearer {token or self.tokens[tenant]}"}
+
+    def post(self, path: str, tenant: str = "acme", **options: Any) -> httpx.Response:
+        """A request of a tenant."""
+        headers = self.headers(tenant) | options.pop("headers", {})
+        return self.ask("POST", PREFIX + path, headers=headers, **options)
+
+    def get(self, path: str, tenant: str = "acme") -> Any:
+        """What is answered to a tenant."""
+        return self.ask("GET", PREFIX + path, headers=self.headers(tenant)).json()
+
+
+def served(books: Books) -> Api:
+    """Without a server between."""
+    environment = {
+        "LIBRA_POSTGRES_URL": "postgresql://nobody@127.0.0.1:1/none",
+        "GOOGLE_CLOUD_PROJECT": "demo-x",
+    }
+    settings = IngestionSettings.from_environment(environment)
+    app = application(settings, books=lambda: books, now=lambda: NOW)
+    tenants = Tenants(books)
+    tokens = {tenant: tenants.rotate_token(tenant) for tenant in ("acme", "other")}
+    return Api(app, books, tokens)

@@ -1,0 +1,131 @@
+"""What BigQuery may answer, and the code and advice that it becomes."""
+
+import threading
+from collections.abc import Iterator
+from datetime import date
+from typing import Any
+
+import pytest
+import requests
+from google.api_core import exceptions as api
+from google.auth.exceptions import DefaultCredentialsError
+
+from services.ingestion.bigquery import BigQuery, Dataset, EventReading, Events
+from services.ingestion.errors import PartError, Unavailable
+from services.ingestion.requests import Part
+
+WHERE = Dataset("shop", "analytics_1")
+PART = Part("page_view", date(2026, 1, 5))
+
+
+class Http:
+    """Answers every request with one answer, or one error."""
+
+    def __init__(self, status: int, message: str, error: Exception | None = None) -> None:
+        self.answer = requests.Response()
+        self.answer.status_code = status
+        self.answer._content = b'{"error": {"message": "%s"}}' % message.encode()
+        self.error = error
+
+    def get(self, _: str, timeout: float) -> requests.Response:
+        """See `requests.Session`."""
+        assert timeout
+        if self.error:
+            raise self.error
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    ("http", "code", "advice"),
+    [
+        (Http(401, "Invalid Credentials"), "credentials", "rotate the tenant's secret"),
+        (Http(0, "", DefaultCredentialsError("no")), "credentials", "rotate the tenant's secret"),  # type: ignore[no-untyped-call]
+        (Http(403, "Access Denied"), "permission", "grant roles/bigquery.dataViewer"),
+        (Http(404, "Not found: Project shop"), "wrong_project", "mend the tenant's project"),
+        (
+            Http(400, "The project shop has not enabled BigQuery."),
+            "wrong_project",
+            "mend the tenant's project",
+        ),
+        (Http(404, "Not found: Dataset shop:analytics_1"), "missing_dataset", "link the GA4 property"),
+        (Http(503, "backend"), "unavailable", "start again later"),
+        (Http(429, "quota"), "unavailable", "start again later"),
+        (Http(400, "odd"), "refused", "BigQuery says of shop.analytics_1: odd"),
+        (Http(0, "", requests.ConnectTimeout()), "network", "look at the network"),
+    ],
+)
+def test_each_refusal_has_its_code_and_says_what_to_do(http: Http, code: str, advice: str) -> None:
+    """What may go better is another class: it is tried again."""
+    bigquery = BigQuery(None, storage="127.0.0.1:1")
+    bigquery._http.close()
+    bigquery._http = http  # type: ignore[assignment]
+    with pytest.raises(PartError) as found:
+        Events(bigquery, WHERE, lambda: date(2026, 1, 5)).open(PART)
+    assert found.value.code == code
+    assert advice in str(found.value)
+    assert isinstance(found.value, Unavailable) == (code in {"unavailable", "network"})
+
+
+class Reads:
+    """A client whose streams do what is asked."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+        self.over = threading.Event()
+
+    def create_read_session(self, **_: object) -> Any:
+        """A session with one stream."""
+        return type(
+            "Session",
+            (),
+            {
+                "table": "events_20260105",
+                "streams": [type("Stream", (), {"name": "one"})],
+                "arrow_schema": type("Schema", (), {"serialized_schema": EMPTY}),
+            },
+        )
+
+    def read_rows(self, _: str) -> Any:
+        """Its only stream."""
+        return self
+
+    @property
+    def _wrapped(self) -> Any:
+        return type("Call", (), {"cancel": self.over.set})
+
+    def __iter__(self) -> Iterator[Any]:
+        """What the stream does."""
+        return iter(self.stream(self))
+
+
+def _empty() -> bytes:
+    import pyarrow as pa
+
+    return bytes(pa.schema([]).serialize())
+
+
+EMPTY = _empty()
+
+
+def silent(reads: Reads) -> Iterator[Any]:
+    """It sends nothing until it is cancelled."""
+    assert reads.over.wait(60)
+    return iter(())
+
+
+def refused(_: Reads) -> Iterator[Any]:
+    """It is refused in the middle."""
+    raise api.PermissionDenied("no more")  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize(("stream", "code"), [(silent, "slow"), (refused, "permission")])
+def test_a_stream_that_stalls_or_breaks_ends_the_part(stream: Any, code: str) -> None:
+    """And its call is cancelled: no thread stays behind with it."""
+    reads = Reads(stream)
+    reading = EventReading(
+        *("page_view", PART.day, WHERE, "events_20260105", None, False, reads, 0.05)  # type: ignore[arg-type]
+    )
+    with pytest.raises(PartError) as found:
+        list(reading.batches())
+    assert found.value.code == code
+    assert reads.over.is_set()

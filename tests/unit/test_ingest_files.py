@@ -1,0 +1,91 @@
+"""CSV files of users and locations, record by record."""
+
+from datetime import date
+from decimal import Decimal
+
+import pytest
+
+from services.ingestion import files
+from services.ingestion.errors import PartError
+from services.ingestion.files import Format
+from services.ingestion.rows import Rejected
+
+HEAD = "location_id,name,city,country,latitude,longitude\n"
+
+
+def read(text: str, form: Format = Format()) -> tuple[list[tuple[object, ...]], list[Rejected]]:  # noqa: B008
+    """The rows of a file of locations."""
+    found = list(files.batches("locations", "f.csv", text.splitlines(keepends=True), form))
+    return [row for each in found for row in each.rows], [it for each in found for it in each.rejected]
+
+
+def test_a_row_has_its_types_and_its_line() -> None:
+    """Blank lines are none; empty fields are null."""
+    rows, rejected = read(f'{HEAD}\nl1,"Caldo, ""Office""",Zürich,,47.3,8.5\r\n')
+    assert rows == [
+        ("l1", 'Caldo, "Office"', "Zürich", None, Decimal("47.3"), Decimal("8.5"), "{}", 3,
+         'l1,"Caldo, ""Office""",Zürich,,47.3,8.5\r\n')
+    ]  # fmt: skip
+    assert rejected == []
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("l1,a,b,c,1", "it has 5 fields, allowed are 6"),
+        ("l1,a,b,c,91,1", "latitude: found '91', allowed is degrees from -90 to 90"),
+        ("l1,a,b,c,1,x", "longitude: found 'x', allowed is degrees from -180 to 180"),
+        (",a,b,c,1,1", "location_id: there is none"),
+        ("l1,a\0,b,c,1,1", "a NUL character"),
+        ("l1,a\udce9,b,c,1,1", "bytes that are not utf-8: declare the file's encoding"),
+        ('l1,"a,b,c,1,1', "a quote is opened and never closed"),
+        ('l1,"a"b,b,c,1,1', "a quote inside a field has to be written twice"),
+    ],
+)
+def test_a_record_that_cannot_be_read_is_rejected_alone(line: str, reason: str) -> None:
+    """Its neighbours are loaded, and its text is kept."""
+    rows, rejected = read(f"{HEAD}before,,,,,\n{line}\nafter,,,,,\n")
+    assert [row[0] for row in rows] == ["before", "after"]
+    assert [it.line for it in rejected] == [3]
+    assert reason in rejected[0].reason
+    assert rejected[0].raw.isprintable() or "\0" in rejected[0].raw or rejected[0].raw.endswith("\n")
+    rejected[0].raw.encode()
+
+
+def test_many_rows_come_in_batches() -> None:
+    """None is lost at the seam."""
+    rows, _ = read(HEAD + "".join(f"l{it},,,,,\n" for it in range(files.BATCH + 1)))
+    assert len(rows) == files.BATCH + 1
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("", "empty"),
+        (HEAD, "empty"),
+        (HEAD + "l1,,,,,", "truncated"),
+        ('"location_id\n', "wrong_columns"),
+        ("a,b\nc,d\n", "wrong_columns"),
+        (HEAD.replace("\n", ",x,x\n") + "l1,,,,,,,\n", "wrong_columns"),
+    ],
+)
+def test_a_file_that_is_none_has_a_code(text: str, code: str) -> None:
+    """The message names the file."""
+    with pytest.raises(PartError, match=r"f\.csv") as found:
+        read(text)
+    assert found.value.code == code
+
+
+def test_the_newest_is_that_with_the_latest_date() -> None:
+    """Two ways to write a date; what has none is passed over."""
+    names = [
+        "locations_2026-01-31.csv",
+        "locations_20260201.csv",
+        "locations_20269999.csv",
+        "users_20270101.csv",
+        "x",
+    ]
+    assert files.newest("locations", names) == ("locations_20260201.csv", date(2026, 2, 1))
+    assert files.newest("users", ["x"]) is None
+    assert files.target("users").key == "user_id"
+    assert files.COLUMNS["users"]["created_on"]("2026-01-31") == date(2026, 1, 31)
