@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
-from cli.importing import Raw, number_in, objects
+from cli.importing import Raw, cells, number_in, objects
 from local.errors import StackError
 from shared.events import Map, Number, Schema
 from shared.intake import Intake, Outcome, Verdict
@@ -101,20 +101,11 @@ def _rows(file: Path, schema: Schema) -> Iterator[Numbered]:
                 f"{file}:1: the header names {', '.join(columns) or 'nothing'}: "
                 f"it may name, once each, {', '.join(kinds)}"
             )
-        while True:
-            number = rows.line_num + 1
-            try:
-                row = next(rows, None)
-            except csv.Error as error:
-                yield number, f"not CSV: {error}"
-                continue
-            if row is None:
-                return
-            if len(row) not in (0, len(columns)):
-                yield number, f"expected {len(columns)} columns, found {len(row)}"
-            elif row:
-                cells = dict(zip(columns, row, strict=True))
-                yield number, {name: _value(kinds[name], cell) for name, cell in cells.items() if cell}
+        for number, row in cells(rows, columns):
+            if isinstance(row, str):
+                yield number, row
+            else:
+                yield number, {name: _value(kinds[name], cell) for name, cell in row.items() if cell}
 
 
 def _value(kind: object, cell: str) -> object:

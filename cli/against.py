@@ -14,6 +14,7 @@ from shared.errors import ExportError, StoreError
 from shared.exports import Comparison, Manifest, Snapshot, Target, compare, opened
 from shared.exports.rest import BigQuery
 from shared.exports.views import ViewComparison, compare_views
+from shared.store import Store
 from shared.store.client import FirestoreStore
 
 DATASET = "LIBRA_WAREHOUSE_DATASET"
@@ -41,7 +42,7 @@ def compared(
             raise ExportError(
                 f"{target.place}: its totals are of {manifest.database}, and this is {store.database}"
             )
-        return target.place, _compare(store, books, target, manifest, progress)
+        return target.place, compare_then_or_now(store, books, target, manifest, progress)
 
 
 def compared_views(store: FirestoreStore, books: Books) -> tuple[str, ViewComparison]:
@@ -63,13 +64,14 @@ def compared_views(store: FirestoreStore, books: Books) -> tuple[str, ViewCompar
     return place, compare_views(bigquery, store, *books)
 
 
-def _compare(
-    store: FirestoreStore,
+def compare_then_or_now(
+    store: Store,
     books: Books,
     target: Target,
     manifest: Manifest,
     progress: Callable[[str, int], None],
 ) -> Comparison:
+    """Compare as of the export's instant, or as of now."""
     try:
         then = Snapshot(store, *books, "totals", at=manifest.read_at, progress=progress)
         return compare(target, manifest, then)

@@ -5,14 +5,17 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from local.errors import StackError
+
+if TYPE_CHECKING:
+    from _csv import Reader
 
 STRINGS = ("location", "ingredient", "dataAction")
 DEVICE = ("model", "serialNumber")
@@ -96,19 +99,25 @@ def _csv(file: Path) -> Iterator[tuple[int, Raw | str]]:
     with file.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as text:
         rows = csv.reader(text, strict=True)
         columns = _header(file, rows)
-        while True:
-            number = rows.line_num + 1
-            try:
-                row = next(rows, None)
-            except csv.Error as error:
-                yield number, f"not CSV: {error}"
-                continue
-            if row is None:
-                return
-            if len(row) not in (0, len(columns)):
-                yield number, f"expected {len(columns)} columns, found {len(row)}"
-            elif row:
-                yield number, _nested(dict(zip(columns, row, strict=True)))
+        for number, row in cells(rows, columns):
+            yield number, row if isinstance(row, str) else _nested(row)
+
+
+def cells(rows: "Reader", columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str] | str]]:
+    """Each row's number and cells by column, or what is wrong with it. Empty rows are left out."""
+    while True:
+        number = rows.line_num + 1
+        try:
+            row = next(rows, None)
+        except csv.Error as error:
+            yield number, f"not CSV: {error}"
+            continue
+        if row is None:
+            return
+        if len(row) not in (0, len(columns)):
+            yield number, f"expected {len(columns)} columns, found {len(row)}"
+        elif row:
+            yield number, dict(zip(columns, row, strict=True))
 
 
 def _header(file: Path, rows: Iterator[list[str]]) -> list[str]:

@@ -100,13 +100,3 @@ def sources(settings: Settings) -> dict[str, Books]:
         Books(signals(settings), SIGNALS_HOME),
     )
     return {each.source.name: each for each in books}
-
-
-def of_others(settings: Settings, source: str) -> frozenset[str]:
-    """The collections, and the documents of bounded keys, that every source but this one uses."""
-    return frozenset(
-        path
-        for name, (declared, home) in sources(settings).items()
-        if name != source
-        for path in (*home.used(declared), *(home.registry(each.name) for each in declared.aggregations))
-    )

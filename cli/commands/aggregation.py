@@ -14,8 +14,8 @@ from cli.comparison import as_json, iso, print_json, progress_line
 from cli.report import page, shown
 from cli.writing import connected, named_store
 from shared.aggregation import Home
-from shared.catalog import of_others, sources
-from shared.recompute.removal import orphan, remove
+from shared.catalog import sources
+from shared.recompute.removal import of_others, orphan, remove
 from shared.recompute.standing import Standing, Standings, standings
 from shared.store import Query, Store
 

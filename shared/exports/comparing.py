@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeAlias
 
+from shared.errors import ExportError
 from shared.exports.manifest import Held, Manifest
 from shared.exports.snapshot import Snapshot, Tally
 from shared.exports.tables import Row, Table
@@ -69,7 +70,7 @@ def compare(target: Target, manifest: Manifest, snapshot: Snapshot) -> Compariso
     is what its id says.
 
     Raises:
-        ExportError: the destination or Firestore's snapshot cannot be read.
+        ExportError: the destination or Firestore's snapshot cannot be read, or the export was replaced.
         StoreError: Firestore cannot be read.
     """
     result = Comparison(manifest, snapshot.read_at, snapshot.watermark)
@@ -82,6 +83,10 @@ def compare(target: Target, manifest: Manifest, snapshot: Snapshot) -> Compariso
         else:
             _compare(target, held, snapshot, table, result)
     result.undeclared += sorted(tables)
+    if target.manifest(manifest.source, manifest.what) != manifest:
+        raise ExportError(
+            f"{target.place}: another export has replaced {manifest.snapshot} meanwhile: compare again"
+        )
     return result
 
 

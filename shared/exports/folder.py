@@ -53,7 +53,7 @@ class Folder:
                 snapshot.step("begun")
                 manifest = self._write(snapshot, own)
             except BaseException:
-                shutil.rmtree(own, ignore_errors=True)
+                _remove(own)
                 raise
             finally:
                 os.close(lock)
@@ -131,7 +131,7 @@ class Folder:
             if not (each / MANIFEST).exists():
                 with suppress(BlockingIOError):  # its process lives
                     lock = _lock(each)
-                    shutil.rmtree(each, ignore_errors=True)
+                    _remove(each)
                     os.close(lock)
 
     def _prune(self, manifest: Manifest) -> None:
@@ -142,8 +142,13 @@ class Folder:
         ]
         for each in complete[: -self._keep]:
             if each.name != manifest.snapshot:
-                (each / MANIFEST).unlink()  # first, so that what is left of it counts for nothing
-                shutil.rmtree(each, ignore_errors=True)
+                _remove(each)
+
+
+def _remove(snapshot: Path) -> None:
+    """Remove a snapshot, its manifest first: what is left of it at any moment is none."""
+    (snapshot / MANIFEST).unlink(missing_ok=True)
+    shutil.rmtree(snapshot, ignore_errors=True)
 
 
 def _latest(source: str, what: What) -> str:

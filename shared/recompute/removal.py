@@ -13,11 +13,13 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime, timedelta
 
 from shared.aggregation import Home, Source
+from shared.catalog import sources
 from shared.errors import NotOrphaned
 from shared.recompute.corrections import BATCH_DOCUMENTS
 from shared.recompute.fence import Fence
 from shared.recompute.lease import LEASE
 from shared.recompute.standing import FIELD, OLD_CODE, Standing, standings
+from shared.settings import Settings
 from shared.store import DOCUMENT_ID, Delete, Query, Store
 
 
@@ -43,6 +45,16 @@ def orphan(source: Source, home: Home, state: Mapping[str, object], name: str) -
     return known[name]
 
 
+def of_others(settings: Settings, source: str) -> frozenset[str]:
+    """The collections, and the documents of bounded keys, that every source but this one uses."""
+    return frozenset(
+        path
+        for name, (declared, home) in sources(settings).items()
+        if name != source
+        for path in (*home.used(declared), *(home.registry(each.name) for each in declared.aggregations))
+    )
+
+
 def remove(
     store: Store,
     source: Source,
@@ -63,7 +75,7 @@ def remove(
         source: what is declared.
         home: where its books are.
         name: the aggregation's.
-        of_others: what other sources use (`shared.catalog.of_others`): it stays.
+        of_others: what other sources use, as the function of this name says: it stays.
         clock: this machine's.
         sleep: waits.
         step: see `Recompute`.

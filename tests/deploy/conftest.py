@@ -4,6 +4,7 @@ import io
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -59,8 +60,9 @@ def gcloud(plain_gcloud: str) -> Iterator[str]:
                 "CLOUDSDK_CONFIG": str(Path(folder, "config")),
                 "CLOUDSDK_PYTHON_ARGS": "-S gcloud_server.py",  # in front of gcloud's own program
             },
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # the server ends with it, also when this process is killed
             stdout=subprocess.PIPE,
+            start_new_session=True,
         )
         with server:
             try:
@@ -68,7 +70,7 @@ def gcloud(plain_gcloud: str) -> Iterator[str]:
                 assert server.stdout.readline() == b"ready\n"
                 yield str(command)
             finally:
-                server.kill()
+                os.killpg(server.pid, signal.SIGKILL)  # with a command that hangs
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ import gc
 import importlib
 import json
 import os
+import select
 import socket
 import sys
 from contextlib import suppress
@@ -23,7 +24,7 @@ STREAMS = 3
 
 
 def serve(entry: Path, address: str) -> NoReturn:
-    """Run the commands that arrive at a socket, one after another, until somebody ends this process."""
+    """Run the commands that arrive at a socket, one after another, until standard input ends."""
     sys.path.insert(0, str(entry.parent))
     gcloud = importlib.import_module("gcloud")
     importlib.import_module("googlecloudsdk.gcloud_main")
@@ -32,9 +33,10 @@ def serve(entry: Path, address: str) -> NoReturn:
         listening.listen()
         sys.stdout.write("ready\n")
         sys.stdout.flush()
-        while run(entry, listening):
-            pass
-    gcloud.main()
+        while sys.stdin not in select.select([listening, sys.stdin], [], [])[0]:
+            if not run(entry, listening):
+                gcloud.main()
+                break
     raise SystemExit
 
 

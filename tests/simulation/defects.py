@@ -187,7 +187,7 @@ _OBVIOUS = (
 )
 _STILL = "run.lease = run.lease.still(Lease.of(fields_of(state)), self._clock())"
 _ARCHIVED = '{("archived", name): amount for name, amount in measures.items()}'
-_LATER = "found.add(total.compared(later.get(path, {}), watermark, now))"
+_LATER = "found.add(total.compared(later.get(path, {}), watermark))"
 _FRESH = "is_fresh(member.place.after, now, self._lag)"
 
 DEFECTS: dict[str, Callable[[], Parts]] = {
@@ -267,7 +267,7 @@ DEFECTS: dict[str, Callable[[], Parts]] = {
         ("if document.update_time > self.watermark:", "if False:")
     ),
     "what was archived after the watermark counts twice": lambda: recompute(
-        (_LATER, "found.add(total.compared({}, watermark, now))")
+        (_LATER, "found.add(total.compared({}, watermark))")
     ),
     # the compaction
     "a compaction overwrites what a trigger has added meanwhile": lambda: recompute(

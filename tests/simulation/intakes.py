@@ -209,16 +209,16 @@ class Simulation:
 
     def _epilogue(self) -> None:
         """When everything is quiet: two runs, and every event once more."""
-        self._later(lambda: self._last_run("first"))
+        self.world.alone(lambda: self._last_run("first"))
         if any(self.observer.off.values()):
             raise Violation(f"converge: {self.observer.off}")
         before = self.observer.writes
-        report = self._later(lambda: self._last_run("second"))
+        report = self.world.alone(lambda: self._last_run("second"))
         if report.drift or self.observer.writes != before:
             raise Violation(f"idempotent: a second run found {report.corrections}")
         there = self.store.count(Query(HOME.entries))
         for number in {each.event for each in self.story.operations if isinstance(each, Send)}:
-            self._later(lambda number=number: self._sent_to("afterwards", event(number)))  # type: ignore[misc]  # binds the loop's
+            self.world.alone(lambda number=number: self._sent_to("afterwards", event(number)))  # type: ignore[misc]  # binds the loop's
         added = self.store.count(Query(HOME.entries)) - there
         if self.observer.writes - before != added:
             raise Violation(
@@ -230,14 +230,6 @@ class Simulation:
         if report is None:
             raise Violation(f"converge: the {which} run after everything was quiet did not complete")
         return report
-
-    def _later(self, act: Callable[[], Any]) -> Any:
-        """Do something by itself, long after everything else."""
-        answers: list[Any] = []
-        self.world.now += timedelta(hours=2)
-        self.world.spawn(f"epilogue {len(self.world.threads)}", lambda: answers.append(act()))
-        self.world.run()
-        return answers[0]
 
 
 def violation(story: Story, doors: Doors = Doors()) -> Exception | None:

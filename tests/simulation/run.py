@@ -410,7 +410,7 @@ class Simulation:
         """When everything is quiet: two runs, and every event once more."""
         last = {"scan": "index", "index": "scan"}
         first = "scan" if self.world._rng.random() < 0.5 else "index"
-        self._later(lambda: self._last_run("first", first))
+        self.world.alone(lambda: self._last_run("first", first))
         if self.laws.shown() | {} != self._padded(self.laws.truth(self.world.now)):
             raise Violation(
                 f"converge: {self.laws.shown()} is shown, {self.laws.truth(self.world.now)} is true"
@@ -420,7 +420,7 @@ class Simulation:
         if stale := self.laws.stale_records():
             raise Violation(f"converge: rejections of versions that are replaced or gone are left: {stale}")
         before = self.laws.aggregate_writes
-        report = self._later(lambda: self._last_run("second", last[first]))
+        report = self.world.alone(lambda: self._last_run("second", last[first]))
         if report.drift or self.laws.aggregate_writes != before:
             raise Violation(f"idempotent: a second run found {report.corrections}")
         self._deliver_again(before)
@@ -431,14 +431,14 @@ class Simulation:
         for cause, entry in self._made.items():
             if not (isinstance(cause, Make) or cause.told):
                 continue
-            self._later(lambda entry=entry: self._delivered(entry, "afterwards"))  # type: ignore[misc]  # binds the loop's entry
+            self.world.alone(lambda entry=entry: self._delivered(entry, "afterwards"))  # type: ignore[misc]  # binds the loop's entry
         if self.laws.aggregate_writes != before:
             raise Violation("once: an event that was delivered once more was counted")
 
     def _retire(self) -> None:
         """*retain*: everything is archived, and every reader sees what it saw before."""
         shown = self.laws.shown()
-        self._later(lambda: self._move(Process("last archive"), CALM, by_commit_time=True))
+        self.world.alone(lambda: self._move(Process("last archive"), CALM, by_commit_time=True))
         if self.laws.living():
             raise Violation(f"retain: entries are left: {self.laws.living()}")
         verify = self._verify(Process("verify"))
@@ -446,8 +446,8 @@ class Simulation:
             raise Violation(f"retain: {shown} was shown, now {self.laws.shown()}; drift {verify.corrections}")
         before = self.laws.aggregate_writes
         for entry in self.laws.archived_deletions():
-            self._later(lambda entry=entry: self._delivered(entry, "afterwards"))  # type: ignore[misc]  # binds the loop's entry
-        report = self._later(lambda: self._last_run("third", "scan"))
+            self.world.alone(lambda entry=entry: self._delivered(entry, "afterwards"))  # type: ignore[misc]  # binds the loop's entry
+        report = self.world.alone(lambda: self._last_run("third", "scan"))
         if report.drift or self.laws.aggregate_writes != before:
             raise Violation(f"retain: a run after the archive found {report.corrections}")
 
@@ -471,14 +471,6 @@ class Simulation:
         if report is None:
             raise Violation(f"converge: the {which} run after everything was quiet did not complete")
         return report
-
-    def _later(self, act: Callable[[], Any]) -> Any:
-        """Do something by itself, long after everything else."""
-        answers: list[Any] = []
-        self.world.now += timedelta(hours=2)
-        self.world.spawn(f"epilogue {len(self.world.threads)}", lambda: answers.append(act()))
-        self.world.run()
-        return answers[0]
 
 
 def violation(schedule: Schedule, parts: Parts = REAL) -> Exception | None:

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import ModuleType, SimpleNamespace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from unittest.mock import patch
 
 import greenlet  # type: ignore[import-untyped]  # it ships none
@@ -92,6 +92,14 @@ class World:
         thread.body = greenlet.greenlet(body, parent=self._hub)
         self.threads.append(thread)
         self.at(self.now, lambda: self._resume(thread, thread.waits))
+
+    def alone(self, act: Callable[[], Any]) -> Any:
+        """Do something by itself, long after everything else; what it answers."""
+        answers: list[Any] = []
+        self.now += timedelta(hours=2)
+        self.spawn(f"epilogue {len(self.threads)}", lambda: answers.append(act()))
+        self.run()
+        return answers[0]
 
     def run(self) -> None:
         """Let happen whatever there is to happen.

@@ -9,7 +9,9 @@ import duckdb
 import pyarrow.parquet
 import pytest
 
+from cli.against import compare_then_or_now
 from shared.aggregation import Cell, document_id, fold
+from shared.catalog import Books
 from shared.errors import ExportError
 from shared.exports import FORMATS, STEPS, compare
 from shared.exports.folder import Folder
@@ -205,6 +207,34 @@ def test_a_comparison_names_every_number_that_differs(tmp_path: Path) -> None:
     assert said["aggregates_actions/Served", "count"] == (len(ODD) + 1, 1)
     assert said["aggregates_time_hours/18", "count"] == (len(ODD) + 1, None)
     assert compare(target, manifest, snapshot(made, at=manifest.read_at)).faults == 0
+
+
+def test_a_comparison_falls_back_to_now_where_the_instant_is_gone(tmp_path: Path) -> None:
+    """After Firestore's window: nothing has changed, so nothing differs; then something has, and is told."""
+    made, target = world(odd=False), Folder(str(tmp_path), "csv")
+    manifest = target.save(snapshot(made))
+    made.later(days=8)
+    books = Books(made.source, made.home)
+    same = compare_then_or_now(made.store, books, target, manifest, lambda _, __: None)
+    assert (same.certain, same.faults) == (False, 0)
+    made.merge("aggregates_actions/Served", count=9)
+    other = compare_then_or_now(made.store, books, target, manifest, lambda _, __: None)
+    assert {each.total for each in other.differences} == {"aggregates_actions/Served"}
+
+
+def test_a_comparison_with_what_is_replaced_meanwhile_says_so(tmp_path: Path) -> None:
+    """A table and its manifest could be of two snapshots: that is no finding."""
+    made, target = world(odd=False), Folder(str(tmp_path), "csv")
+    manifest, others = target.save(snapshot(made)), list[str]()
+
+    def step(moment: str) -> None:
+        if moment == "page written" and not others:
+            others.append(target.save(snapshot(made)).snapshot)
+
+    with pytest.raises(
+        ExportError, match=r"another export has replaced libra-totals-.* meanwhile: compare again"
+    ):
+        compare(target, manifest, snapshot(made, at=manifest.read_at, step=step))
 
 
 def test_a_file_that_was_changed_is_found(tmp_path: Path) -> None:

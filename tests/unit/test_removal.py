@@ -6,11 +6,10 @@ from datetime import timedelta
 import pytest
 
 from shared.aggregation import Aggregation, FieldKey, Source
-from shared.catalog import of_others
 from shared.errors import LeaseHeld, LeaseLost, NotOrphaned
 from shared.recompute import LEASE
 from shared.recompute.corrections import BATCH_DOCUMENTS
-from shared.recompute.removal import remove
+from shared.recompute.removal import of_others, remove
 from shared.recompute.standing import OLD_CODE, standings
 from shared.settings import Settings
 from shared.status import status
