@@ -29,6 +29,8 @@ COMMANDS = {  # in the order of the help: name, module of cli.commands
     "compact": "compact",
     "aggregation": "aggregation",
     "cost": "cost",
+    "ingest": "ingest",
+    "tenant": "tenant",
     "drill": "drill",
 }
 

@@ -191,6 +191,9 @@ class EventReading:
                     bad.append(Rejected(line, str(error), json.dumps(row, default=str)))
             yield Batch(good, bad)
 
+    def close(self) -> None:
+        """Nothing is open but while batches are taken."""
+
     def _rows(self) -> Iterator[Sequence[ga4.Row]]:
         session = self._session()
         streams = Streams(self.reads, session)
