@@ -90,6 +90,14 @@ WORKER = Artefact(
     served=("main",),
     started="python -m services.worker",
 )
+EXPORT = Artefact(
+    "export",
+    ".",
+    ("services.export.__main__",),
+    "services/export/requirements.txt",
+    served=("main",),
+    started="python -m services.export",
+)
 USAGE = Artefact(
     "usage",
     ".",
@@ -106,9 +114,9 @@ PIPELINES = Artefact(
     served=("main",),
     image="pipelines/Dockerfile",
 )
-WANTED_BY = {API: "LIBRA_API", COLLECTOR: "LIBRA_COLLECTOR", WORKER: "LIBRA_WORKER"}
+WANTED_BY = {API: "LIBRA_API", COLLECTOR: "LIBRA_COLLECTOR", WORKER: "LIBRA_WORKER", EXPORT: "LIBRA_EXPORT"}
 """The parameter that says whether a service is wanted."""
-ARTEFACTS = (FUNCTIONS, API, COLLECTOR, WORKER, USAGE, PIPELINES)
+ARTEFACTS = (FUNCTIONS, API, COLLECTOR, WORKER, EXPORT, USAGE, PIPELINES)
 """Every artefact. To add a service, add its line here and its files to tests/deploy/artefacts/NAME.txt."""
 
 IMPORT = """
