@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -102,3 +103,15 @@ def test_the_exit_status_says_what_went_wrong(
         "An export failed",
         "the place does not answer",
     )
+
+
+@pytest.mark.parametrize(("done", "status"), [((True, True), 0), ((False, True), 1), ((True, False), 1)])
+def test_one_snapshot_that_fails_fails_the_night(
+    monkeypatch: pytest.MonkeyPatch, done: tuple[bool, ...], status: int
+) -> None:
+    """Each is tried, whatever became of the one before; the platform tries the job again."""
+    answers = iter(done)
+    monkeypatch.setattr(job, "opened", lambda *_: nullcontext())
+    monkeypatch.setattr(job, "exported", lambda *_: next(answers))
+    assert run(monkeypatch, {"LIBRA_EXPORT_WHAT": "libra-totals,libra-entries"}) == status
+    assert list(answers) == []
