@@ -22,6 +22,7 @@ from deploy.parameters import ParameterError
 from deploy.steps import STEPS, Deployment
 from deploy.steps.accounts import exists
 from deploy.steps.base import RECOMPUTE
+from deploy.steps.export import JOB, Export
 from deploy.steps.monitoring import Monitored, Objectives
 from deploy.steps.project import Indexes
 from deploy.steps.schedule import JOBS
@@ -38,7 +39,7 @@ SERVICES = {
     "libra-collector": ("LIBRA_COLLECTOR", "module.doors[0].module.collector[0]"),
 }
 """The parameter that wants a service, and its address."""
-WAREHOUSE = "module.warehouse[0]"
+WAREHOUSE, EXPORT = "module.warehouse[0]", "module.export[0]"
 MONITORED = {
     "metrics": "google_logging_metric.metric",
     "objectives": "google_monitoring_slo.objective",
@@ -57,6 +58,7 @@ class Adoption:
         self._deployment = deployment
         self._home = f"projects/{deployment.project}"
         self._worker = deployment.values["LIBRA_WORKER"] == "on"
+        self._exported = deployment.values["LIBRA_EXPORT"] != "off"
         self._warehoused = deployment.values["LIBRA_WAREHOUSE"] == "on"
         served = {name: it for name, it in SERVICES.items() if deployment.values[it[0]] != "off"}
         self._services_wanted = {name: address for name, (_, address) in served.items()}
@@ -82,6 +84,7 @@ class Adoption:
         yield from self._pubsub()
         yield from self._services()
         yield from self._warehouse()
+        yield from self._export()
         yield from self._monitoring()
 
     def _there(self, *words: str) -> str:
@@ -138,7 +141,8 @@ class Adoption:
         served = {name: f"{at}.google_service_account.account" for name, at in self._services_wanted.items()}
         worker = {POOL: "module.doors[0].google_service_account.worker[0]"} if self._worker else {}
         pipeline = {ACCOUNT: f"{WAREHOUSE}.google_service_account.warehouse"} if self._warehoused else {}
-        for name, address in (own | served | worker | pipeline).items():
+        export = {JOB: f"{EXPORT}.google_service_account.export"} if self._exported else {}
+        for name, address in (own | served | worker | pipeline | export).items():
             if exists(self._deployment, name):
                 yield address, f"{self._home}/serviceAccounts/{self._deployment.email(name)}"
 
@@ -198,6 +202,21 @@ class Adoption:
         for name, kind in kinds(deployment.values).items():
             if step.found(path(where, name)):
                 yield f'{WAREHOUSE}.google_bigquery_table.{kind}["{name}"]', f"{home}/tables/{name}"
+
+    def _export(self) -> Iterator[Import]:
+        deployment = self._deployment
+        if not self._exported:
+            return
+        scheme, _, dataset = deployment.values["LIBRA_EXPORT"].partition(":")
+        if scheme == "bigquery" and Export(deployment).dataset():
+            yield f"{EXPORT}.google_bigquery_dataset.export[0]", f"{self._home}/datasets/{dataset}"
+        where = (JOB, *deployment.in_region, "--format=value(metadata.name)")
+        if deployment.gcloud.look("run", "jobs", "describe", *where):
+            identity = f"{self._home}/locations/{deployment.region}/jobs/{JOB}"
+            yield f"{EXPORT}.google_cloud_run_v2_job.export", identity
+        place = deployment.values["LIBRA_SCHEDULER_REGION"]
+        if self._there("scheduler", "jobs", "describe", JOB, f"--location={place}", deployment.in_project):
+            yield f"{EXPORT}.google_cloud_scheduler_job.export", f"{self._home}/locations/{place}/jobs/{JOB}"
 
     def _monitoring(self) -> Iterator[Import]:
         if self._deployment.values["LIBRA_MONITORING"] == "off":

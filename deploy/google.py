@@ -38,7 +38,7 @@ MONITORED = {
 }
 """The same, with `--monitoring=on`."""
 _PUBSUB = "roles/pubsub.admin"
-IMAGES = ("api", "collector", "worker")
+IMAGES = ("api", "collector", "worker", "export")
 """The steps that build an image, if it is wanted."""
 QUEUED = {
     "pubsub.topics.create": _PUBSUB,
@@ -52,13 +52,21 @@ BUILT = {
     "cloudbuild.builds.create": "roles/cloudbuild.builds.editor",
     "run.services.create": "roles/run.admin",
 }
-"""The same, with an image that is built: of the API, the collector or the worker."""
+"""The same, with an image that is built: of the API, the collector, the worker or the export."""
 
 WAREHOUSED = {
     "bigquery.datasets.create": "roles/bigquery.admin",
     "bigquery.tables.create": "roles/bigquery.admin",
 }
 """The same, with `--warehouse=on`."""
+
+EXPORTED = {
+    "run.jobs.create": "roles/run.admin",
+    "run.jobs.setIamPolicy": "roles/run.admin",
+}
+"""The same, with `--export`."""
+EXPORT_DATASET = "bigquery.datasets.create"
+"""With `--export=bigquery:DATASET`, likewise."""
 
 Json = dict[str, Any]
 
@@ -116,6 +124,7 @@ def needed(values: Mapping[str, str], only: frozenset[str]) -> dict[str, str]:
     watched = values["LIBRA_MONITORING"] == "on"
     warehoused = values["LIBRA_WAREHOUSE"] == "on"
     queued = warehoused or values["LIBRA_WORKER"] == "on" or values["LIBRA_COLLECTOR"] == "queue"
+    place = values["LIBRA_EXPORT"] if "export" in only else "off"
     built = any(name in only and values[f"LIBRA_{name.upper()}"] != "off" for name in IMAGES)
     return (
         NEEDED
@@ -123,6 +132,8 @@ def needed(values: Mapping[str, str], only: frozenset[str]) -> dict[str, str]:
         | (QUEUED if queued and only & {"topics", "collector", "worker", "warehouse"} else {})
         | (WAREHOUSED if warehoused and "warehouse" in only else {})
         | (BUILT if built else {})
+        | (EXPORTED if place != "off" else {})
+        | ({EXPORT_DATASET: WAREHOUSED[EXPORT_DATASET]} if place.startswith("bigquery:") else {})
     )
 
 

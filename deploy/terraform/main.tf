@@ -13,6 +13,7 @@ module "core" {
   enable_monitoring = var.enable_monitoring
   sources           = var.sources
   warehouse         = var.warehouse
+  export            = var.export
 }
 
 module "functions" {
@@ -112,6 +113,26 @@ module "warehouse" {
 
   # It pulls from the topics, which are named and not referred to: they may be deploy.sh's.
   depends_on = [module.core, module.doors]
+}
+
+module "export" {
+  source = "./modules/export"
+  count  = var.export != "off" ? 1 : 0
+
+  project_id       = var.project_id
+  region           = var.region
+  scheduler_region = local.scheduler_region
+  time_zone        = var.time_zone
+  runtime          = local.runtime
+  place            = var.export
+  what             = var.export_what
+  schedule         = var.export_schedule
+  secret           = var.export_secret
+  memory           = var.export_memory
+  image            = var.export_image
+
+  # It is started by libra-scheduler, which is named and not referred to.
+  depends_on = [module.core]
 }
 
 module "monitoring" {

@@ -45,6 +45,10 @@ GIVEN = {
     "LIBRA_WORKER_MEMORY": "1Gi",
     "LIBRA_WAREHOUSE": "on",
     "LIBRA_WAREHOUSE_DATASET": "events",
+    "LIBRA_EXPORT": "bigquery:books",
+    "LIBRA_EXPORT_WHAT": "libra-totals,signals-entries",
+    "LIBRA_EXPORT_SCHEDULE": "45 3 * * *",
+    "LIBRA_EXPORT_MEMORY": "2Gi",
     "LIBRA_NOTIFY": "17,projects/other/notificationChannels/4",
     "LIBRA_RUNBOOK": "https://wiki.example/libra",
 }
@@ -61,6 +65,8 @@ CASES = {
         "LIBRA_BOARD": "off",
         "LIBRA_WORKER": "off",
         "LIBRA_WAREHOUSE": "off",
+        "LIBRA_EXPORT": "postgres:books",
+        "LIBRA_EXPORT_SECRET": "postgres-url:2",
         "LIBRA_RULES": "keep",
         "LIBRA_PITR": "off",
     },
@@ -82,7 +88,12 @@ class Deployed:
             for it in PARAMETERS
         }
         own = {"api_image": "an-image", "collector_image": "an-image", "worker_image": "an-image"}
-        own |= {"board_site": SITE, "functions_archive": str(archive), "sources": str(ROOT)}
+        own |= {
+            "export_image": "an-image",
+            "board_site": SITE,
+            "functions_archive": str(archive),
+            "sources": str(ROOT),
+        }
         root = Module(FOLDER, given | own)
         self.resources = dict(everything(root, self.account))
 
@@ -132,10 +143,12 @@ def everything(module: Module, account: Callable[[str], str], within: str = "") 
         for known, name in (
             ("google_service_account.worker[0].email", "libra-worker"),
             ("google_service_account.warehouse.email", "libra-warehouse"),
+            ("google_service_account.export.email", "libra-export"),
             ("module.service.email", "libra-api"),
             ("module.collector.email", "libra-collector"),
         ):
             text = text.replace(known, account(name))
+        text = text.replace("google_cloud_run_v2_job.export.name", "libra-export")
         text = text.replace("data.google_project.project.number", "PROJECT-NUMBER")
         yield within + address, json.loads(text)
     for name, values in module.modules().items():
