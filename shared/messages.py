@@ -37,7 +37,7 @@ _read = json.JSONDecoder(parse_constant=_no_number).decode
 
 
 def accepted(attributes: Mapping[str, str], published: datetime) -> datetime:
-    """When Libra accepted an event, in UTC: when its message was published first, however often it was replayed.
+    """When Libra accepted an event, in UTC: when it was published first, however often it was replayed.
 
     What is no such time is passed over: whoever publishes may write it.
     """
