@@ -19,6 +19,12 @@ from shared.settings import Settings
 TEMPLATE = "gs://{project}-libra-pipelines/libra.json"
 """Where `libra pipeline build` puts the template."""
 
+IMAGE = "--sdk_container_image"
+"""Beam's option that says what workers run; the template's image is what starts the job."""
+
+WATCHED = ("count", "recompute")
+"""Pipelines that wait for their job, which a template's launcher cannot."""
+
 PASSED = ("FIRESTORE_DATABASE", "LIBRA_TIME_ZONE", "LIBRA_TIME_ACTION", "LIBRA_LOG_LEVEL")
 """Variables that a job takes from this environment: what it counts by."""
 
@@ -86,11 +92,21 @@ def run(
     if region is None:
         words = [pipelines_python(), "-m", "pipelines", f"--pipeline={name}", *options]
     else:
+        if name in WATCHED:
+            raise click.UsageError(
+                f"{name} --region: a template starts a job and ends, and {name} has to see the job through: "
+                "libra recompute --strategy beam -- --runner=DataflowRunner, or the job libra-recompute-beam"
+            )
         settings = Settings.from_environment(os.environ)
         project = settings.project
         if project is None:
             raise click.UsageError("GOOGLE_CLOUD_PROJECT is not set: the id of the project that runs the job")
         file = template or TEMPLATE.format(project=project)
+        if not any(each.startswith(f"{IMAGE}=") for each in options):
+            raise click.UsageError(
+                f"{IMAGE} is not among the options: expected the image of the template, else workers run one "
+                f"without Libra. It is in the template: gcloud storage cat {file}"
+            )
         where = (f"--project={project}", f"--region={region}", f"--template-file-gcs-location={file}")
         parameters = f"--parameters=^@@^{'@@'.join(_parameters(name, options, os.environ))}"
         more = ("--update",) if update else ()

@@ -1,6 +1,7 @@
 """What `libra pipeline build` makes in a project, and that it makes it once."""
 
 import json
+import re
 import shlex
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -128,10 +129,12 @@ def test_a_setting_that_changes_is_told_to_the_job() -> None:
 
 
 def test_the_template_is_where_a_job_is_started_from() -> None:
-    """And what a template's parameters are is JSON that names the pipeline."""
+    """It names every option of the pipeline: Dataflow refuses one that is neither there nor Beam's."""
     assert step({}).template == TEMPLATE.format(project="kitchen-1")
     said = json.loads((ROOT / "pipelines" / "template.json").read_text(encoding="utf-8"))
-    assert [it["name"] for it in said["parameters"]] == ["pipeline", "settings"]
+    code = (ROOT / "pipelines" / "events_to_bigquery.py").read_text(encoding="utf-8")
+    own = re.findall(r'add_argument\(\s*"--(\w+)"', code)
+    assert [it["name"] for it in said["parameters"]] == ["pipeline", "settings", *own]
 
 
 NEW = (
@@ -149,7 +152,7 @@ def test_gcloud_knows_every_flag(gcloud: str) -> None:
     done = CliRunner(env=GIVEN).invoke(command, ["build", "--print"])
     assert done.exit_code == 0, done.output
     started = CliRunner(env=GIVEN).invoke(
-        command, ["run", "--print", "x", "--region=r", "--update", "--", "--a=b"]
+        command, ["run", "--print", "x", "--region=r", "--update", "--", "--sdk_container_image=b"]
     )
     lines = [shlex.split(line)[1:] for line in (done.output + started.output).splitlines()]
     commands = [words for words in lines if any(words[: len(each)] == each for each in NEW)]

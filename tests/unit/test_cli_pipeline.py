@@ -13,6 +13,8 @@ from cli.main import main
 
 PROJECT = {"GOOGLE_CLOUD_PROJECT": "kitchen-1", "LIBRA_TIME_ZONE": "Europe/Zurich", "LIBRA_TIME_ACTION": "*"}
 
+IMAGE = "--sdk_container_image=r/i:1"
+
 
 def printed(*arguments: str, **environment: str) -> list[str]:
     """The command that would be run."""
@@ -40,37 +42,45 @@ def test_on_this_machine_it_runs_in_its_own_environment(installed: Path) -> None
 
 def test_a_job_is_started_from_the_template_with_the_settings_of_here() -> None:
     """A job has no environment of its own: what it counts by are parameters."""
-    words = printed("count", "--region=europe-west6", "--", "--result=gs://a/b,c", "--max_num_workers=9")
-    assert words[:5] == ["gcloud", "dataflow", "flex-template", "run", "libra-count"]
+    words = printed(
+        "events_to_bigquery", "--region=europe-west6", "--", IMAGE, "--sources=signals,user_events"
+    )
+    assert words[:5] == ["gcloud", "dataflow", "flex-template", "run", "libra-events-to-bigquery"]
     assert words[5:8] == [
         "--project=kitchen-1",
         "--region=europe-west6",
         "--template-file-gcs-location=gs://kitchen-1-libra-pipelines/libra.json",
     ]
     assert words[8].removeprefix("--parameters=^@@^").split("@@") == [
-        "pipeline=count",
+        "pipeline=events_to_bigquery",
         "settings=GOOGLE_CLOUD_PROJECT=kitchen-1;LIBRA_TIME_ZONE=Europe/Zurich;LIBRA_TIME_ACTION=*",
-        "result=gs://a/b,c",
-        "max_num_workers=9",
+        "sdk_container_image=r/i:1",
+        "sources=signals,user_events",
     ]
 
 
 def test_a_running_job_is_replaced_by_its_name() -> None:
     """`--update` keeps its state: see docs/pipelines.md."""
-    words = printed("events_to_bigquery", "--region=r", "--template=gs://t/x.json", "--update")
+    words = printed("events_to_bigquery", "--region=r", "--template=gs://t/x.json", "--update", "--", IMAGE)
     assert words[4] == "libra-events-to-bigquery"
     assert "--template-file-gcs-location=gs://t/x.json" in words
     assert words[-1] == "--update"
-    assert printed("count", "--region=r", "--job=tonight")[4] == "tonight"
+    assert printed("events_to_bigquery", "--region=r", "--job=tonight", "--", IMAGE)[4] == "tonight"
 
 
 @pytest.mark.parametrize(
     ("arguments", "environment", "says"),
     [
         (["count", "--job=tonight"], {}, "go with --region"),
-        (["count", "--region=r"], {"GOOGLE_CLOUD_PROJECT": ""}, "GOOGLE_CLOUD_PROJECT is not set"),
         (
-            ["count", "--region=r", "--", "--streaming"],
+            ["events_to_bigquery", "--region=r"],
+            {"GOOGLE_CLOUD_PROJECT": ""},
+            "GOOGLE_CLOUD_PROJECT is not set",
+        ),
+        (["count", "--region=r", "--", IMAGE], {}, "has to see the job through"),
+        (["events_to_bigquery", "--region=r"], {}, "--sdk_container_image is not among the options"),
+        (
+            ["events_to_bigquery", "--region=r", "--", IMAGE, "--streaming"],
             {},
             "--streaming: a job takes options as --name=value",
         ),
