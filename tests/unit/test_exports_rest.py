@@ -1,0 +1,68 @@
+"""BigQuery's HTTP API, where a double answers: what is no answer is not taken for one."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from shared.errors import ExportError
+from shared.exports.rest import BigQuery
+
+JOB = {"projectId": "p", "jobId": "j1", "location": "europe-west6"}
+
+
+def answer(code: int, body: dict[str, Any], **headers: str) -> requests.Response:
+    made = requests.Response()
+    made.status_code = code
+    made._content = json.dumps(body).encode()  # there is no other way to make one
+    made.headers.update(headers)
+    return made
+
+
+GONE = answer(404, {"error": {"errors": [{"reason": "notFound"}], "message": "Not found: Job p:j1"}})
+
+
+class Session(requests.Session):
+    """Gives answers in their order."""
+
+    def __init__(self, *answers: requests.Response) -> None:
+        super().__init__()
+        self._answers = list(answers)
+
+    def request(self, *_: object, **__: object) -> requests.Response:
+        return self._answers.pop(0)
+
+
+def bigquery(*answers: requests.Response) -> BigQuery:
+    return BigQuery(Session(*answers), "http://bigquery", "p", "d", sleep=lambda _: None)
+
+
+def test_an_answer_of_several_pages_is_read_to_its_end() -> None:
+    """Also where the query is not done at once."""
+    row = {"f": [{"v": "1"}]}
+    pages = (
+        {"jobReference": JOB, "jobComplete": False},
+        {"jobReference": JOB, "jobComplete": True, "rows": [row], "pageToken": "next"},
+        {"jobReference": JOB, "jobComplete": True, "rows": [row]},
+    )
+    assert list(bigquery(*(answer(200, each) for each in pages)).query("SELECT 1")) == [["1"], ["1"]]
+
+
+@pytest.mark.parametrize("page", [{"jobComplete": False}, {"jobComplete": True, "pageToken": "next"}])
+def test_a_query_whose_job_is_gone_is_not_done(page: dict[str, object]) -> None:
+    """Neither a swap that nobody saw end, nor the first page of many, passes for the whole."""
+    asked = bigquery(answer(200, {"jobReference": JOB} | page), GONE)
+    with pytest.raises(ExportError, match=r"no longer knows the job /queries/j1.*run the command again"):
+        asked.run("BEGIN TRANSACTION; COMMIT TRANSACTION;")
+
+
+def test_a_load_whose_job_is_gone_is_not_waited_for(tmp_path: Path) -> None:
+    """It would never be done."""
+    file = tmp_path / "rows.jsonl"
+    file.write_text("{}\n", encoding="utf-8")
+    begun = answer(200, {}, Location="http://bigquery/upload")
+    running = answer(200, {"jobReference": JOB, "status": {"state": "RUNNING"}})
+    with pytest.raises(ExportError, match="no longer knows the job /jobs/j1"):
+        bigquery(begun, running, GONE).load("t", [], file)
