@@ -1,4 +1,4 @@
-"""BigQuery's HTTP API, where a double answers: what is no answer is not taken for one."""
+"""BigQuery, where a double answers: what is asked of it, and what is no answer is not taken for one."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,10 @@ import pytest
 import requests
 
 from shared.errors import ExportError
+from shared.exports.folder import Folder
 from shared.exports.rest import BigQuery
+from shared.exports.warehouse import Warehouse
+from tests.support.exporting import snapshot, world
 
 JOB = {"projectId": "p", "jobId": "j1", "location": "europe-west6"}
 
@@ -66,3 +69,19 @@ def test_a_load_whose_job_is_gone_is_not_waited_for(tmp_path: Path) -> None:
     running = answer(200, {"jobReference": JOB, "status": {"state": "RUNNING"}})
     with pytest.raises(ExportError, match="no longer knows the job /jobs/j1"):
         bigquery(begun, running, GONE).load("t", [], file)
+
+
+def test_any_double_of_an_entry_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """BigQuery refuses to parse 0.915908 exactly, and with it the whole export. The emulator takes it."""
+    made = world(odd=False)
+    manifest = Folder(str(tmp_path), "jsonl").save(snapshot(made, "entries"))
+    asked = bigquery()
+    statements: list[str] = []
+    monkeypatch.setattr(asked, "run", statements.append)
+    Warehouse(asked)._swap(manifest, {"libra_entries": "beside"})
+    (statement,) = statements
+    assert (
+        statement.count("PARSE_JSON(")
+        == statement.count("PARSE_JSON(`data`, wide_number_mode=>'round')")
+        == 1
+    )
