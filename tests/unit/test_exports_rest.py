@@ -1,5 +1,6 @@
 """BigQuery, where a double answers: what is asked of it, and what is no answer is not taken for one."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ import requests
 
 from shared.errors import ExportError
 from shared.exports.folder import Folder
+from shared.exports.formats import JsonWriter
 from shared.exports.rest import BigQuery
+from shared.exports.tables import Column, Table
 from shared.exports.warehouse import Warehouse
 from tests.support.exporting import snapshot, world
 
@@ -85,3 +88,11 @@ def test_any_double_of_an_entry_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_pa
         == statement.count("PARSE_JSON(`data`, wide_number_mode=>'round')")
         == 1
     )
+
+
+def test_an_integer_is_loaded_as_text() -> None:
+    """BigQuery's loader may round a number beyond 2^53. The emulator does not."""
+    file = io.BytesIO()
+    columns = (Column("n", "integer"), Column("b", "boolean"), Column("none", "integer"))
+    JsonWriter(file, Table("t", columns), as_text=True).write([(2**53 + 1, True, None)])
+    assert file.getvalue() == b'{"n":"9007199254740993","b":true,"none":null}\n'
