@@ -20,6 +20,9 @@ from shared.settings import Settings
 ACCOUNTS = {"events_to_bigquery": WAREHOUSE}
 """What a job of a pipeline runs as; the others have the account of `libra pipeline build`."""
 
+WATCHED = ("count", "recompute")
+"""Pipelines that wait for their job, which a template's launcher cannot."""
+
 PASSED = ("FIRESTORE_DATABASE", "LIBRA_TIME_ZONE", "LIBRA_TIME_ACTION", "LIBRA_LOG_LEVEL")
 """Variables that a job takes from this environment: what it counts by."""
 
@@ -88,6 +91,11 @@ def run(
     if region is None:
         words = [pipelines_python(), "-m", "pipelines", f"--pipeline={name}", *options]
     else:
+        if name in WATCHED:
+            raise click.UsageError(
+                f"{name} --region: a template starts a job and ends, and {name} has to see the job through: "
+                "libra recompute --strategy beam -- --runner=DataflowRunner, or the job libra-recompute-beam"
+            )
         settings = Settings.from_environment(os.environ)
         project = settings.project
         if project is None:

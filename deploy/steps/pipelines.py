@@ -4,7 +4,9 @@ It is no step of `up`: nothing that runs all the time needs it, and its image ta
 `libra pipeline build` takes it.
 """
 
+import hashlib
 from collections.abc import Iterator
+from functools import cached_property
 
 from deploy import stage
 from deploy.gcloud import Change, gcloud
@@ -55,7 +57,7 @@ class Pipelines(Step):
         """See `bucket_of`."""
         return bucket_of(self.deployment.project)
 
-    @property
+    @cached_property
     def image(self) -> str:
         """See `image_of`."""
         return image_of(self.deployment.project, self.deployment.region)
@@ -109,29 +111,32 @@ class Pipelines(Step):
         listed = ("artifacts", "tags", "list", f"--package={ACCOUNT}", f"--repository={ACCOUNT}", *where)
         tags = self.gcloud.look(*listed, "--format=value(name)").splitlines()
         wanted = self.image.rpartition(":")[2]
-        if not deployment.force and any(tag.rpartition("/")[2] == wanted for tag in tags):
-            return
-        account = f"projects/{deployment.project}/serviceAccounts/{deployment.email(BUILDER)}"
-        yield gcloud(
-            *("builds", "submit", "build/pipelines", f"--tag={self.image}", *deployment.in_region),
-            *(f"--service-account={account}", "--default-buckets-behavior=regional-user-owned-bucket"),
-            "--suppress-logs",
-            patient=True,
-        )
-        yield gcloud(
-            *("dataflow", "flex-template", "build", self.template, f"--image={self.image}"),
-            *("--sdk-language=PYTHON", "--metadata-file=pipelines/template.json", deployment.in_project),
-        )
+        if deployment.force or not any(tag.rpartition("/")[2] == wanted for tag in tags):
+            account = f"projects/{deployment.project}/serviceAccounts/{deployment.email(BUILDER)}"
+            yield gcloud(
+                *("builds", "submit", "build/pipelines", f"--tag={self.image}", *deployment.in_region),
+                *(f"--service-account={account}", "--default-buckets-behavior=regional-user-owned-bucket"),
+                "--suppress-logs",
+                patient=True,
+            )
+        if deployment.force or self.image not in self._said():
+            yield gcloud(
+                *("dataflow", "flex-template", "build", self.template, f"--image={self.image}"),
+                *("--sdk-language=PYTHON", "--metadata-file=pipelines/template.json", deployment.in_project),
+            )
+
+    def _said(self) -> str:
+        """What the template says: a build that was stopped may have made the image alone."""
+        there = self.gcloud.look("storage", "objects", "describe", self.template, "--format=value(name)")
+        return self.gcloud.look("storage", "cat", self.template) if there else ""
 
     def _deployed(self) -> Iterator[Change]:
-        """The job. It is not started, and not started again by itself: a run holds the lease once."""
+        """The job. It is not started, and not started again by itself: a run holds the lease once.
+
+        Its label is a digest of all that it was deployed with: a job that kept the zone of before would
+        correct the totals to another declaration than the trigger's.
+        """
         deployment = self.deployment
-        described = self.gcloud.look(
-            *("run", "jobs", "describe", JOB, *deployment.in_region),
-            "--format=value(spec.template.spec.template.spec.containers[0].image)",
-        )
-        if described == self.image and not deployment.force:
-            return
         variables = SEPARATOR.join(f"{name}={value}" for name, value in runtime(deployment.values).items())
         arguments = SEPARATOR.join(
             (
@@ -141,11 +146,17 @@ class Pipelines(Step):
                 *(f"--service_account_email={deployment.email(ACCOUNT)}", "--max_num_workers=20"),
             )
         )
-        yield gcloud(
-            *("run", "jobs", "deploy", JOB, *deployment.in_region, f"--image={self.image}"),
+        flags = (
+            *(*deployment.in_region, f"--image={self.image}"),
             *(f"--service-account={deployment.email(ACCOUNT)}", "--cpu=1", "--memory=1Gi"),
             *("--tasks=1", "--max-retries=0", f"--task-timeout={HOURS}h"),
             *("--command=python", f"--args=^{SEPARATOR}^{arguments}"),
             f"--set-env-vars=^{SEPARATOR}^{variables}",
-            patient=True,
         )
+        config = hashlib.sha256("\n".join(flags).encode()).hexdigest()[:40]
+        label = "--format=value(metadata.labels.libra-config)"
+        there = self.gcloud.look("run", "jobs", "describe", JOB, *deployment.in_region, label)
+        if there != config or deployment.force:
+            yield gcloud(
+                "run", "jobs", "deploy", JOB, *flags, f"--labels=libra-config={config}", patient=True
+            )
