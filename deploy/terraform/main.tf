@@ -13,6 +13,7 @@ module "core" {
   enable_monitoring = var.enable_monitoring
   sources           = var.sources
   warehouse         = var.warehouse
+  pipelines         = var.pipelines
 }
 
 module "functions" {
@@ -112,6 +113,24 @@ module "warehouse" {
 
   # It pulls from the topics, which are named and not referred to: they may be deploy.sh's.
   depends_on = [module.core, module.doors]
+}
+
+module "pipelines" {
+  source = "./modules/pipelines"
+  count  = var.pipelines ? 1 : 0
+
+  project_id = var.project_id
+  region     = var.region
+  runtime    = local.runtime
+  image      = var.pipelines_image
+  workers    = var.pipelines_workers
+  warehouse  = var.warehouse
+  dataset    = var.warehouse_dataset
+  stream     = var.stream
+  sources    = var.sources
+
+  # The stream's job pulls subscriptions and writes to tables, which are named and not referred to.
+  depends_on = [module.core, module.warehouse]
 }
 
 module "monitoring" {

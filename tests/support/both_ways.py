@@ -45,6 +45,9 @@ GIVEN = {
     "LIBRA_WORKER_MEMORY": "1Gi",
     "LIBRA_WAREHOUSE": "on",
     "LIBRA_WAREHOUSE_DATASET": "events",
+    "LIBRA_PIPELINES": "on",
+    "LIBRA_PIPELINES_WORKERS": "7",
+    "LIBRA_STREAM": "on",
     "LIBRA_NOTIFY": "17,projects/other/notificationChannels/4",
     "LIBRA_RUNBOOK": "https://wiki.example/libra",
 }
@@ -61,6 +64,7 @@ CASES = {
         "LIBRA_BOARD": "off",
         "LIBRA_WORKER": "off",
         "LIBRA_WAREHOUSE": "off",
+        "LIBRA_STREAM": "off",
         "LIBRA_RULES": "keep",
         "LIBRA_PITR": "off",
     },
@@ -82,7 +86,12 @@ class Deployed:
             for it in PARAMETERS
         }
         own = {"api_image": "an-image", "collector_image": "an-image", "worker_image": "an-image"}
-        own |= {"board_site": SITE, "functions_archive": str(archive), "sources": str(ROOT)}
+        own |= {
+            "pipelines_image": "an-image",
+            "board_site": SITE,
+            "functions_archive": str(archive),
+            "sources": str(ROOT),
+        }
         root = Module(FOLDER, given | own)
         self.resources = dict(everything(root, self.account))
 
@@ -132,6 +141,7 @@ def everything(module: Module, account: Callable[[str], str], within: str = "") 
         for known, name in (
             ("google_service_account.worker[0].email", "libra-worker"),
             ("google_service_account.warehouse.email", "libra-warehouse"),
+            ("google_service_account.pipelines.email", "libra-pipelines"),
             ("module.service.email", "libra-api"),
             ("module.collector.email", "libra-collector"),
         ):

@@ -14,7 +14,8 @@ locals {
     ],
     var.secrets != "" ? ["secretmanager.googleapis.com"] : [],
     var.board != "off" ? ["firebasehosting.googleapis.com"] : [],
-    var.warehouse ? ["bigquery.googleapis.com", "dataflow.googleapis.com"] : [],
+    var.warehouse ? ["bigquery.googleapis.com"] : [],
+    var.warehouse || var.pipelines ? ["dataflow.googleapis.com"] : [],
     var.enable_monitoring ? ["logging.googleapis.com", "monitoring.googleapis.com"] : [],
   )
 
