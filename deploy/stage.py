@@ -115,8 +115,14 @@ PIPELINES = Artefact(
     served=("main",),
     image="pipelines/Dockerfile",
 )
-WANTED_BY = {API: "LIBRA_API", COLLECTOR: "LIBRA_COLLECTOR", WORKER: "LIBRA_WORKER", EXPORT: "LIBRA_EXPORT"}
-"""The parameter that says whether a service is wanted."""
+WANTED_BY = {
+    API: "LIBRA_API",
+    COLLECTOR: "LIBRA_COLLECTOR",
+    WORKER: "LIBRA_WORKER",
+    EXPORT: "LIBRA_EXPORT",
+    PIPELINES: "LIBRA_PIPELINES",
+}
+"""The parameter that says whether an artefact is wanted."""
 ARTEFACTS = (FUNCTIONS, API, COLLECTOR, WORKER, EXPORT, USAGE, PIPELINES)
 """Every artefact. To add a service, add its line here and its files to tests/deploy/artefacts/NAME.txt."""
 

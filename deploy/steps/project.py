@@ -22,7 +22,6 @@ SERVICES = (
     "pubsub.googleapis.com",
     "run.googleapis.com",
 )
-WAREHOUSE = ("bigquery.googleapis.com", "dataflow.googleapis.com")
 MONITORING = ("logging.googleapis.com", "monitoring.googleapis.com")
 
 
@@ -41,10 +40,12 @@ class Services(Step):
             wanted.append("secretmanager.googleapis.com")
         if deployment.values["LIBRA_BOARD"] != "off":
             wanted.append("firebasehosting.googleapis.com")
-        if deployment.values["LIBRA_WAREHOUSE"] == "on":
-            wanted += WAREHOUSE
-        elif deployment.values["LIBRA_EXPORT"].startswith("bigquery:"):
-            wanted.append(WAREHOUSE[0])
+        if deployment.values["LIBRA_WAREHOUSE"] == "on" or deployment.values["LIBRA_EXPORT"].startswith(
+            "bigquery:"
+        ):
+            wanted.append("bigquery.googleapis.com")
+        if "on" in (deployment.values["LIBRA_WAREHOUSE"], deployment.values["LIBRA_PIPELINES"]):
+            wanted.append("dataflow.googleapis.com")
         if deployment.values["LIBRA_MONITORING"] == "on":
             wanted += MONITORING
         listed = self.gcloud.look(

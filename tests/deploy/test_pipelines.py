@@ -1,10 +1,11 @@
-"""What `libra pipeline build` makes in a project, and that it makes it once."""
+"""What the step `pipelines` makes in a project, that it makes it once, and what `down` leaves.
+
+`libra pipeline build` takes it too. It runs in this process, with gcloud's reads replaced.
+"""
 
 import json
 import re
 import shlex
-import subprocess
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
@@ -13,33 +14,22 @@ from click.testing import CliRunner
 
 from cli.commands.pipeline import command
 from deploy import stage
-from deploy.gcloud import Gcloud
+from deploy.flex import ACCOUNT, template_of
 from deploy.parameters import read
 from deploy.steps.base import Deployment
-from deploy.steps.pipelines import ACCOUNT, ACTS, GRANTS, JOB, KEEPS, Pipelines
+from deploy.steps.pipelines import ACTS, GRANTS, JOB, KEEPS, Pipelines
 from deploy.warehouse import ACCOUNT as WAREHOUSE
 from shared.settings import Settings
 from tests.deploy.conftest import ROOT
+from tests.support.answering import Answering, assert_known, flags
 
 GIVEN = {
     "GOOGLE_CLOUD_PROJECT": "kitchen-1",
     "LIBRA_REGION": "europe-west6",
     "LIBRA_TIME_ACTION": "Served, hot",
+    "LIBRA_PIPELINES": "on",
 }
 MEMBER = f"serviceAccount:{ACCOUNT}@kitchen-1.iam.gserviceaccount.com"
-
-
-class Answering(Gcloud):
-    """A gcloud that finds what it is told; a read is known by the words that it begins with."""
-
-    def __init__(self, answers: dict[str, str]) -> None:
-        super().__init__(planning=False)
-        self.answers = answers
-
-    def look(self, *words: str, program: tuple[str, ...] = ("gcloud",)) -> str:
-        """What is there."""
-        assert program == ("gcloud",)
-        return next((it for begin, it in self.answers.items() if " ".join(words).startswith(begin)), "")
 
 
 def step(answers: dict[str, str], **changed: str) -> Pipelines:
@@ -52,7 +42,6 @@ def everything() -> dict[str, str]:
     """What is there when all has been made."""
     email, one = f"{ACCOUNT}@kitchen-1.iam.gserviceaccount.com", step({})
     return {
-        "services list": "dataflow.googleapis.com\nrun.googleapis.com",
         "iam service-accounts describe": email,
         "projects get-iam-policy": "\n".join(
             f"{role}\tserviceAccount:{account}@kitchen-1.iam.gserviceaccount.com" for role, account in GRANTS
@@ -81,11 +70,6 @@ def made(answers: dict[str, str], **changed: str) -> list[list[str]]:
     return [list(change.words) for change in step(answers, **changed).missing()]
 
 
-def flags(words: list[str]) -> dict[str, str]:
-    """The flags of a command."""
-    return dict(it[2:].partition("=")[::2] for it in words if it.startswith("--"))
-
-
 def test_where_all_is_there_nothing_is_made() -> None:
     """A second build is a look."""
     assert made(everything()) == []
@@ -96,7 +80,6 @@ def test_what_is_missing_is_made_and_nothing_else(absent: str) -> None:
     """One thing is gone, or was made by other sources, or a build was stopped between two commands."""
     commands = made({begin: it for begin, it in everything().items() if begin != absent})
     verbs = {
-        "services list": ["services enable"],
         "iam service-accounts describe": ["iam service-accounts"],
         "projects get-iam-policy": ["projects add-iam-policy-binding"] * len(GRANTS),
         "iam service-accounts get-iam-policy": ["iam service-accounts"],
@@ -136,7 +119,7 @@ def test_a_setting_that_changes_is_told_to_the_job() -> None:
 def test_the_template_is_where_a_job_is_started_from() -> None:
     """It names every option of the pipeline: Dataflow refuses one that is neither there nor Beam's."""
     started = CliRunner(env=GIVEN).invoke(command, ["run", "--print", "x", "--region=europe-west6"]).output
-    assert f"--template-file-gcs-location={step({}).template} " in started
+    assert f"--template-file-gcs-location={template_of('kitchen-1')} " in started
     assert f"sdk_container_image={step({}).image}" in started
     said = json.loads((ROOT / "pipelines" / "template.json").read_text(encoding="utf-8"))
     code = (ROOT / "pipelines" / "events_to_bigquery.py").read_text(encoding="utf-8")
@@ -144,10 +127,56 @@ def test_the_template_is_where_a_job_is_started_from() -> None:
     assert [it["name"] for it in said["parameters"]] == ["pipeline", "settings", *own]
 
 
+def test_another_setting_is_another_job() -> None:
+    """A job of another zone would count by other declarations than the functions."""
+    there = everything()
+    for changed in ({"LIBRA_TIME_ZONE": "Europe/Zurich"}, {"LIBRA_PIPELINES_WORKERS": "7"}):
+        assert [it.words[1:3] for it in step(there, **changed).missing()] == [("run", "jobs")]
+
+
+def test_the_warehouses_account_has_the_bucket_where_there_is_a_warehouse() -> None:
+    """In a plan, which finds nothing, too: the stream's jobs run as that account."""
+    for wanted, keepers in (("on", {ACCOUNT, WAREHOUSE}), ("off", {ACCOUNT})):
+        grants = [
+            flags(list(it.words))
+            for it in step({}, LIBRA_WAREHOUSE=wanted).missing()
+            if "buckets" in it.words
+        ]
+        members = {it["member"] for it in grants if it.get("role") == KEEPS}
+        assert members == {MEMBER.replace(ACCOUNT, each) for each in keepers}
+
+
+def test_what_is_not_wanted_is_left_alone() -> None:
+    """`libra pipeline build` may have made it: an `up` that does not speak of it takes nothing away."""
+    assert list(step(everything(), LIBRA_PIPELINES="off").missing()) == []
+
+
+def test_down_leaves_the_bucket_and_takes_the_rest() -> None:
+    """What the accounts may do goes before the account. Without pipelines nothing is asked for."""
+    removed = [" ".join(it.words[1:4]) for it in step(everything()).surplus()]
+    assert removed == [
+        "run jobs delete",
+        "artifacts repositories delete",
+        *["storage buckets remove-iam-policy-binding"] * 2,
+        *["projects remove-iam-policy-binding kitchen-1"] * len(GRANTS),
+        "iam service-accounts delete",
+    ]
+    assert list(step({}).surplus()) == []
+
+
+def test_status_says_whether_the_job_is_of_these_sources() -> None:
+    """And nothing where nobody wants one."""
+    assert dict(step(everything()).state()) == {JOB: "up to date"}
+    assert dict(step(everything(), THREADS="7").state()) == {JOB: "up to date"}
+    assert dict(step(everything(), LIBRA_TIME_ACTION="x").state()) == {JOB: "of other sources or flags"}
+    assert dict(step({}).state()) == {JOB: "not deployed"}
+    assert dict(step({}, LIBRA_PIPELINES="off").state()) == {}
+
+
 NEW = (
-    ["storage", "buckets", "create"],
+    ["storage", "buckets"],
     ["builds", "submit"],
-    ["dataflow", "flex-template"],
+    ["dataflow"],
     ["run", "jobs"],
 )
 """What no other step asks of gcloud; accounts, roles and repositories are those of the worker's step too."""
@@ -162,17 +191,11 @@ def test_gcloud_knows_every_flag(gcloud: str) -> None:
         command, ["run", "--print", "x", "--region=r", "--update", "--", "--sdk_container_image=b"]
     )
     lines = [shlex.split(line)[1:] for line in (done.output + started.output).splitlines()]
+    lines += [list(it.words[1:]) for it in step(everything()).surplus()]
     commands = [words for words in lines if any(words[: len(each)] == each for each in NEW)]
-    assert len(commands) == 5
+    assert len(commands) == 9
 
-    def unknown(words: list[str]) -> list[str]:
-        asked = [gcloud, *words, "--no-such-flag"]
-        said = subprocess.run(asked, capture_output=True, text=True, check=False).stderr
-        return said.partition("unrecognized arguments:")[2].partition("\n\n")[0].split()
-
-    with ThreadPoolExecutor(2) as pool:
-        for found in pool.map(unknown, commands):
-            assert [word for word in found if word.startswith("--")] == ["--no-such-flag"]
+    assert_known(gcloud, commands)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from cli import beam
 from cli.commands.pipeline import command as pipeline
 from cli.commands.recompute import command as recompute
 from cli.main import main
-from deploy.steps.pipelines import image_of
+from deploy.flex import image_of
 
 PROJECT = {"GOOGLE_CLOUD_PROJECT": "kitchen-1", "LIBRA_TIME_ZONE": "Europe/Zurich", "LIBRA_TIME_ACTION": "*"}
 
