@@ -35,14 +35,12 @@ class Services(Step):
     def missing(self) -> Iterator[Change]:
         """One command for all; then the region is looked at, which takes an enabled service."""
         deployment = self.deployment
-        wanted = list(SERVICES)
-        if deployment.values["LIBRA_SECRETS"] or deployment.values["LIBRA_EXPORT"].startswith("postgres"):
+        wanted, export = list(SERVICES), deployment.values["LIBRA_EXPORT"]
+        if deployment.values["LIBRA_SECRETS"] or export.startswith("postgres"):
             wanted.append("secretmanager.googleapis.com")
         if deployment.values["LIBRA_BOARD"] != "off":
             wanted.append("firebasehosting.googleapis.com")
-        if deployment.values["LIBRA_WAREHOUSE"] == "on" or deployment.values["LIBRA_EXPORT"].startswith(
-            "bigquery:"
-        ):
+        if deployment.values["LIBRA_WAREHOUSE"] == "on" or export.startswith("bigquery:"):
             wanted.append("bigquery.googleapis.com")
         if "on" in (deployment.values["LIBRA_WAREHOUSE"], deployment.values["LIBRA_PIPELINES"]):
             wanted.append("dataflow.googleapis.com")
