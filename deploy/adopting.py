@@ -26,6 +26,7 @@ from deploy.steps.monitoring import Monitored, Objectives
 from deploy.steps.project import Indexes
 from deploy.steps.schedule import JOBS
 from deploy.steps.topics import names
+from deploy.steps.usage import JOB as USAGE
 from deploy.steps.warehouse import Warehouse
 from deploy.steps.worker import POOLS
 from deploy.warehouse import ACCOUNT, dataset, kinds, path, where_is
@@ -58,6 +59,7 @@ class Adoption:
         self._home = f"projects/{deployment.project}"
         self._worker = deployment.values["LIBRA_WORKER"] == "on"
         self._warehoused = deployment.values["LIBRA_WAREHOUSE"] == "on"
+        self._metered = deployment.values["LIBRA_USAGE"] == "on"
         served = {name: it for name, it in SERVICES.items() if deployment.values[it[0]] != "off"}
         self._services_wanted = {name: address for name, (_, address) in served.items()}
 
@@ -82,6 +84,7 @@ class Adoption:
         yield from self._pubsub()
         yield from self._services()
         yield from self._warehouse()
+        yield from self._usage()
         yield from self._monitoring()
 
     def _there(self, *words: str) -> str:
@@ -138,7 +141,8 @@ class Adoption:
         served = {name: f"{at}.google_service_account.account" for name, at in self._services_wanted.items()}
         worker = {POOL: "module.doors[0].google_service_account.worker[0]"} if self._worker else {}
         pipeline = {ACCOUNT: f"{WAREHOUSE}.google_service_account.warehouse"} if self._warehoused else {}
-        for name, address in (own | served | worker | pipeline).items():
+        usage = {USAGE: "module.usage[0].google_service_account.usage"} if self._metered else {}
+        for name, address in (own | served | worker | pipeline | usage).items():
             if exists(self._deployment, name):
                 yield address, f"{self._home}/serviceAccounts/{self._deployment.email(name)}"
 
@@ -148,13 +152,14 @@ class Adoption:
             if self._there("functions", "describe", name, "--gen2", *deployment.in_region):
                 address = f'module.functions[0].google_cloudfunctions2_function.function["{name}"]'
                 yield address, f"{self._home}/locations/{deployment.region}/functions/{name}"
-        place = deployment.values["LIBRA_SCHEDULER_REGION"]
         for job in JOBS:
-            if self._there(
-                "scheduler", "jobs", "describe", job, f"--location={place}", deployment.in_project
-            ):
-                address = f'module.functions[0].google_cloud_scheduler_job.call["{job}"]'
-                yield address, f"{self._home}/locations/{place}/jobs/{job}"
+            yield from self._scheduled(job, f'module.functions[0].google_cloud_scheduler_job.call["{job}"]')
+
+    def _scheduled(self, job: str, address: str) -> Iterator[Import]:
+        place = self._deployment.values["LIBRA_SCHEDULER_REGION"]
+        where = (f"--location={place}", self._deployment.in_project)
+        if self._there("scheduler", "jobs", "describe", job, *where):
+            yield address, f"{self._home}/locations/{place}/jobs/{job}"
 
     def _services(self) -> Iterator[Import]:
         for name, address in self._services_wanted.items():
@@ -198,6 +203,15 @@ class Adoption:
         for name, kind in kinds(deployment.values).items():
             if step.found(path(where, name)):
                 yield f'{WAREHOUSE}.google_bigquery_table.{kind}["{name}"]', f"{home}/tables/{name}"
+
+    def _usage(self) -> Iterator[Import]:
+        if not self._metered:
+            return
+        where = (USAGE, *self._deployment.in_region, "--format=value(metadata.name)")
+        if self._deployment.gcloud.look("run", "jobs", "describe", *where):
+            identity = f"{self._home}/locations/{self._deployment.region}/jobs/{USAGE}"
+            yield "module.usage[0].google_cloud_run_v2_job.usage", identity
+        yield from self._scheduled(USAGE, "module.usage[0].google_cloud_scheduler_job.usage")
 
     def _monitoring(self) -> Iterator[Import]:
         if self._deployment.values["LIBRA_MONITORING"] == "off":

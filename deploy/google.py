@@ -38,7 +38,7 @@ MONITORED = {
 }
 """The same, with `--monitoring=on`."""
 _PUBSUB = "roles/pubsub.admin"
-IMAGES = ("api", "collector", "worker")
+IMAGES = ("api", "collector", "worker", "usage")
 """The steps that build an image, if it is wanted."""
 QUEUED = {
     "pubsub.topics.create": _PUBSUB,
@@ -52,13 +52,19 @@ BUILT = {
     "cloudbuild.builds.create": "roles/cloudbuild.builds.editor",
     "run.services.create": "roles/run.admin",
 }
-"""The same, with an image that is built: of the API, the collector or the worker."""
+"""The same, with an image that is built: of the API, the collector, the worker or the flush of usage."""
 
 WAREHOUSED = {
     "bigquery.datasets.create": "roles/bigquery.admin",
     "bigquery.tables.create": "roles/bigquery.admin",
 }
 """The same, with `--warehouse=on`."""
+
+METERED = {
+    "run.jobs.create": "roles/run.admin",
+    "run.jobs.setIamPolicy": "roles/run.admin",
+}
+"""The same, with `--usage=on`."""
 
 Json = dict[str, Any]
 
@@ -122,6 +128,7 @@ def needed(values: Mapping[str, str], only: frozenset[str]) -> dict[str, str]:
         | (MONITORED if watched else {})
         | (QUEUED if queued and only & {"topics", "collector", "worker", "warehouse"} else {})
         | (WAREHOUSED if warehoused and "warehouse" in only else {})
+        | (METERED if values["LIBRA_USAGE"] == "on" and "usage" in only else {})
         | (BUILT if built else {})
     )
 

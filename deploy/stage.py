@@ -106,8 +106,8 @@ PIPELINES = Artefact(
     served=("main",),
     image="pipelines/Dockerfile",
 )
-WANTED_BY = {API: "LIBRA_API", COLLECTOR: "LIBRA_COLLECTOR", WORKER: "LIBRA_WORKER"}
-"""The parameter that says whether a service is wanted."""
+WANTED_BY = {API: "LIBRA_API", COLLECTOR: "LIBRA_COLLECTOR", WORKER: "LIBRA_WORKER", USAGE: "LIBRA_USAGE"}
+"""The parameter that says whether a service or a job is wanted."""
 ARTEFACTS = (FUNCTIONS, API, COLLECTOR, WORKER, USAGE, PIPELINES)
 """Every artefact. To add a service, add its line here and its files to tests/deploy/artefacts/NAME.txt."""
 

@@ -15,6 +15,7 @@ from deploy.steps.preflight import Preflight
 from deploy.steps.project import Backup, Database, Indexes, Rules, Services
 from deploy.steps.schedule import Schedule
 from deploy.steps.topics import TopicsStep
+from deploy.steps.usage import Usage
 from deploy.steps.warehouse import Warehouse
 from deploy.steps.worker import Worker
 
@@ -33,6 +34,7 @@ STEPS: tuple[type[Step], ...] = (
     Collector,
     Worker,
     Warehouse,
+    Usage,
     Board,
     Schedule,
     Backup,

@@ -37,7 +37,7 @@ class Services(Step):
         """One command for all; then the region is looked at, which takes an enabled service."""
         deployment = self.deployment
         wanted = list(SERVICES)
-        if deployment.values["LIBRA_SECRETS"]:
+        if deployment.values["LIBRA_SECRETS"] or deployment.values["LIBRA_USAGE"] == "on":
             wanted.append("secretmanager.googleapis.com")
         if deployment.values["LIBRA_BOARD"] != "off":
             wanted.append("firebasehosting.googleapis.com")

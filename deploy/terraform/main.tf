@@ -13,6 +13,7 @@ module "core" {
   enable_monitoring = var.enable_monitoring
   sources           = var.sources
   warehouse         = var.warehouse
+  usage             = var.usage
 }
 
 module "functions" {
@@ -112,6 +113,26 @@ module "warehouse" {
 
   # It pulls from the topics, which are named and not referred to: they may be deploy.sh's.
   depends_on = [module.core, module.doors]
+}
+
+module "usage" {
+  source = "./modules/usage"
+  count  = var.usage ? 1 : 0
+
+  project_id       = var.project_id
+  region           = var.region
+  scheduler_region = local.scheduler_region
+  time_zone        = var.time_zone
+  runtime          = local.runtime
+  image            = var.usage_image
+  schedule         = var.usage_schedule
+  redis_secret     = var.redis_secret
+  postgres_secret  = var.postgres_secret
+  network          = var.usage_network
+  close_seconds    = var.usage_close_seconds
+  metrics          = var.usage_metrics
+
+  depends_on = [module.core]
 }
 
 module "monitoring" {

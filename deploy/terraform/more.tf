@@ -36,6 +36,12 @@ variable "worker_image" {
   default     = ""
 }
 
+variable "usage_image" {
+  description = "The image of the flush of usage, with its digest; needed with usage = true"
+  type        = string
+  default     = ""
+}
+
 variable "worker_pool_name" {
   description = "The worker pool's name; deploy.sh calls it libra-worker"
   type        = string

@@ -22,6 +22,7 @@ ANEW = {
     "google_secret_manager_secret_iam_member",
     "google_pubsub_topic_iam_member",
     "google_pubsub_subscription_iam_member",
+    "google_cloud_run_v2_job_iam_member",
     "google_cloud_run_v2_service_iam_member",
     "google_firestore_field",
 }
@@ -154,6 +155,7 @@ BARE = {"LIBRA_WAREHOUSE": "off"}
         ({"LIBRA_API": "off", **BARE}, {"windows", "warehouse"}, True),
         ({"LIBRA_MONITORING": "off"}, {"monitoring"}, True),
         ({"LIBRA_WORKER": "off"}, set(), True),
+        ({"LIBRA_USAGE": "off"}, {"usage"}, True),
         ({"LIBRA_COLLECTOR": "off"}, set(), True),
         ({"LIBRA_COLLECTOR": "direct", "LIBRA_WORKER": "off"}, set(), True),
         ({"LIBRA_COLLECTOR": "direct", "LIBRA_WORKER": "off", **BARE}, {"warehouse"}, False),
@@ -165,7 +167,7 @@ def test_what_is_there_and_not_wanted_is_not_adopted(
 ) -> None:
     """`down` leaves topics. Terraform refuses an import for which there is no resource."""
     addresses = [address for address, _ in adoption(monkeypatch, OURS, **given).imports()]
-    modules = {"core", "functions", "windows", "doors", "warehouse", "monitoring"}
+    modules = {"core", "functions", "windows", "doors", "warehouse", "usage", "monitoring"}
     assert {re.split(r"[.\[]", it)[1] for it in addresses} == modules - missing
     assert any("google_pubsub" in it for it in addresses) == topics
     works, collects = (given.get(name) != "off" for name in ("LIBRA_WORKER", "LIBRA_COLLECTOR"))

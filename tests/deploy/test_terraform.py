@@ -47,6 +47,7 @@ def test_the_same_accounts_have_the_same_roles(both: Deployed) -> None:
             "subscription",
         ),
         (("run", "services", "add-iam-policy-binding"), "google_cloud_run_v2_service_iam_member", "name"),
+        (("run", "jobs", "add-iam-policy-binding"), "google_cloud_run_v2_job_iam_member", "name"),
     ):
         granted = Counter((name, flags["role"], flags["member"]) for (name,), flags in both.asked(*words))
         made = Counter((_plain(it[on]), it["role"], it["member"]) for it in both.of(kind))
@@ -56,7 +57,8 @@ def test_the_same_accounts_have_the_same_roles(both: Deployed) -> None:
 def _plain(name: str) -> str:
     """The name of a resource, where it is taken from the resource."""
     name = re.sub(r"google_pubsub_subscription\.worker\[(\w+)\]\.name", r"\1-worker", name)
-    return re.sub(r"google_\w+\.\w+\[([\w-]+)\]\.(name|id)", r"\1", name)
+    name = re.sub(r"google_\w+\.\w+\[([\w-]+)\]\.(name|id)", r"\1", name)
+    return name.replace("google_cloud_run_v2_job.usage.name", "libra-usage")
 
 
 def test_the_same_database_is_made_and_kept(both: Deployed) -> None:
@@ -175,6 +177,8 @@ def test_the_same_schedule_with_the_same_token(both: Deployed) -> None:
     assert made.keys() == asked.keys()
     uri = "google_cloudfunctions2_function.function[libra-recompute].service_config[0].uri"
     for name, flags in asked.items():
+        if name == "libra-usage":
+            continue  # below
         job, (target,), (retry,) = made[name], made[name]["http_target"], made[name]["retry_config"]
         (token,) = target["oidc_token"]
         told = {
@@ -290,6 +294,60 @@ def test_the_same_worker(both: Deployed) -> None:
         }
 
 
+def test_the_same_flush_of_usage(both: Deployed) -> None:
+    """The job with its size, environment, secrets and network; its schedule, and the token that starts it."""
+    wanted = both.values["LIBRA_USAGE"] == "on"
+    asked = both.asked("run", "jobs", "deploy")
+    made = both.of("google_cloud_run_v2_job")
+    assert len(made) == wanted
+    for ((name,), flags), job in zip(asked, made, strict=True):
+        (outer,) = job["template"]
+        (template,) = outer["template"]
+        (container,) = template["containers"]
+        secrets = {
+            it["name"]: f"{key['secret']}:{key['version']}"
+            for it in container["env"]
+            for source in it["value_source"]
+            for key in source["secret_key_ref"]
+        }
+        environment = {it["name"]: it["value"] for it in container["env"] if it["name"] not in secrets}
+        assert _environment(flags.pop("set-env-vars")) == environment
+        given = (it.partition("=")[::2] for it in flags.pop("set-secrets").split(","))
+        assert dict(given) == secrets
+        del flags["image"], flags["labels"]
+        networks = [
+            {"network": it["network"], "subnet": it["subnetwork"], "vpc-egress": "private-ranges-only"}
+            for access in template["vpc_access"]
+            for it in access["network_interfaces"]
+        ]
+        assert {access["egress"] for access in template["vpc_access"]} <= {"PRIVATE_RANGES_ONLY"}
+        (resources,) = container["resources"]
+        assert job["name"] == name
+        assert flags == (networks[0] if networks else {"clear-network": ""}) | {
+            "project": job["project"],
+            "region": job["location"],
+            "service-account": template["service_account"],
+            "cpu": resources["limits"]["cpu"],
+            "memory": resources["limits"]["memory"],
+            "tasks": str(outer["task_count"]),
+            "max-retries": str(template["max_retries"]),
+            "task-timeout": template["timeout"],
+        }
+    jobs = [it for it in both.of("google_cloud_scheduler_job") if it["name"] == "libra-usage"]
+    schedules = [it for it in both.asked("scheduler", "jobs", "create", "http") if it[0] == ["libra-usage"]]
+    for (_, flags), job in zip(schedules, jobs, strict=True):
+        (target,) = job["http_target"]
+        assert flags == {
+            "project": job["project"],
+            "location": job["region"],
+            "schedule": job["schedule"],
+            "time-zone": job["time_zone"],
+            "uri": target["uri"],
+            "http-method": target["http_method"],
+            "oauth-service-account-email": target["oauth_token"][0]["service_account_email"],
+        }
+
+
 def test_the_board_has_a_site_and_its_page_stays_with_the_firebase_cli(both: Deployed) -> None:
     """Terraform makes the site and the web app, `deploy.sh` the page; without a board there is neither."""
     wanted = both.values["LIBRA_BOARD"] == "on"
@@ -383,6 +441,7 @@ def test_nothing_is_planned_that_terraform_does_not_make(both: Deployed) -> None
     assert resources["google_cloudfunctions2_function"] == number("functions deploy")
     assert resources["google_cloud_scheduler_job"] == number("scheduler jobs create")
     assert resources["google_cloud_run_v2_service"] == number("run deploy")
+    assert resources["google_cloud_run_v2_job"] == number("run jobs deploy")
     assert resources["google_logging_metric"] == sent["metrics"]
     assert resources["google_monitoring_alert_policy"] == sent["alertPolicies"]
     assert resources["google_bigquery_dataset"] == sent["datasets"]

@@ -45,6 +45,12 @@ GIVEN = {
     "LIBRA_WORKER_MEMORY": "1Gi",
     "LIBRA_WAREHOUSE": "on",
     "LIBRA_WAREHOUSE_DATASET": "events",
+    "LIBRA_USAGE": "on",
+    "LIBRA_USAGE_SCHEDULE": "*/10 * * * *",
+    "LIBRA_REDIS_SECRET": "valkey:2",
+    "LIBRA_USAGE_NETWORK": "kitchen/counters",
+    "LIBRA_USAGE_CLOSE_SECONDS": "7200",
+    "LIBRA_USAGE_METRICS": "api_calls,pages",
     "LIBRA_NOTIFY": "17,projects/other/notificationChannels/4",
     "LIBRA_RUNBOOK": "https://wiki.example/libra",
 }
@@ -61,6 +67,7 @@ CASES = {
         "LIBRA_BOARD": "off",
         "LIBRA_WORKER": "off",
         "LIBRA_WAREHOUSE": "off",
+        "LIBRA_USAGE_NETWORK": "",
         "LIBRA_RULES": "keep",
         "LIBRA_PITR": "off",
     },
@@ -82,7 +89,12 @@ class Deployed:
             for it in PARAMETERS
         }
         own = {"api_image": "an-image", "collector_image": "an-image", "worker_image": "an-image"}
-        own |= {"board_site": SITE, "functions_archive": str(archive), "sources": str(ROOT)}
+        own |= {
+            "usage_image": "an-image",
+            "board_site": SITE,
+            "functions_archive": str(archive),
+            "sources": str(ROOT),
+        }
         root = Module(FOLDER, given | own)
         self.resources = dict(everything(root, self.account))
 
@@ -132,6 +144,7 @@ def everything(module: Module, account: Callable[[str], str], within: str = "") 
         for known, name in (
             ("google_service_account.worker[0].email", "libra-worker"),
             ("google_service_account.warehouse.email", "libra-warehouse"),
+            ("google_service_account.usage.email", "libra-usage"),
             ("module.service.email", "libra-api"),
             ("module.collector.email", "libra-collector"),
         ):

@@ -12,7 +12,7 @@ locals {
       "pubsub.googleapis.com",
       "run.googleapis.com",
     ],
-    var.secrets != "" ? ["secretmanager.googleapis.com"] : [],
+    var.secrets != "" || var.usage ? ["secretmanager.googleapis.com"] : [],
     var.board != "off" ? ["firebasehosting.googleapis.com"] : [],
     var.warehouse ? ["bigquery.googleapis.com", "dataflow.googleapis.com"] : [],
     var.enable_monitoring ? ["logging.googleapis.com", "monitoring.googleapis.com"] : [],

@@ -10,3 +10,4 @@ variable "board" { type = string }
 variable "enable_monitoring" { type = bool }
 variable "sources" { type = string }
 variable "warehouse" { type = bool }
+variable "usage" { type = bool }
