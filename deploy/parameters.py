@@ -410,7 +410,7 @@ PARAMETERS = (
         "--usage-schedule",
         "*/5 * * * *",
         r"\S+( \S+){4}",
-        "when usage is flushed, as in cron; at least every three hours",
+        "when usage is flushed, as in cron; at least every two hours",
         ("usage",),
     ),
     Parameter(

@@ -145,6 +145,7 @@ module "monitoring" {
   runbook          = var.runbook
   worker_pool_name = var.worker_pool_name
   sources          = var.sources
+  usage            = var.usage
 
   depends_on = [module.core]
 }

@@ -444,13 +444,13 @@ variable "usage" {
 }
 
 variable "usage_schedule" {
-  description = "when usage is flushed, as in cron; at least every three hours"
+  description = "when usage is flushed, as in cron; at least every two hours"
   type        = string
   default     = "*/5 * * * *"
 
   validation {
     condition     = can(regex("^(\\S+( \\S+){4})$", var.usage_schedule))
-    error_message = "usage_schedule: when usage is flushed, as in cron; at least every three hours; allowed is what matches \\S+( \\S+){4}."
+    error_message = "usage_schedule: when usage is flushed, as in cron; at least every two hours; allowed is what matches \\S+( \\S+){4}."
   }
 }
 
