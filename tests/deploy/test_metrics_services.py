@@ -1,11 +1,11 @@
-"""The metrics of services, the worker and the flush of usage match lines that their real code logs."""
+"""The metrics of the API, the collector and the worker match lines that their real code logs."""
 
 import asyncio
 import io
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 from fastapi import FastAPI
@@ -14,37 +14,29 @@ from firebase_admin import auth
 from deploy.monitored import POOL as WORKER
 from deploy.steps import api as api_step
 from deploy.steps import collector as collector_step
-from deploy.steps.usage import JOB as USAGE
 from services.api.application import application as api_application
 from services.api.books import Books
 from services.api.settings import ApiSettings
 from services.collector.application import application as collector_application
 from services.collector.doors import Direct, Door, Queue
 from services.collector.settings import CollectorSettings
-from services.usage import __main__ as usage_program
-from services.usage import flush
-from services.usage.counters import Raise
 from services.worker.door import Door as WorkerDoor
-from shared import log
 from shared.errors import Denied, PublishError
 from shared.intake import Intake
-from shared.parts import Hour
 from shared.publishing import Publisher
 from shared.schemas import self_written
 from shared.settings import Settings
 from shared.store import Store
-from tests.deploy import test_metrics
+from tests.deploy import test_metrics, test_metrics_usage
 from tests.support import api, collector
 from tests.support.api import Api
 from tests.support.collector import Topic, send, user_event
 from tests.support.log_filter import counting
 from tests.support.memory_seams import Call, Seams
 from tests.support.memory_store import MemoryStore
-from tests.support.usage import MemoryBooks, MemoryCounters
 
 METRICS = test_metrics.METRICS
 SOURCE, HOME = self_written(Settings())["user_events"]
-KINDS = {WORKER: "worker_pool", USAGE: "job"}
 API, COLLECTOR = api_step.SERVICE, collector_step.SERVICE
 
 Happening = Callable[[pytest.MonkeyPatch], None]
@@ -200,67 +192,6 @@ def uncommitted(_: pytest.MonkeyPatch) -> None:
     delivered(user_event(), "refused", denied=True)
 
 
-HOURS = [datetime(2026, 11, 24, hour, tzinfo=UTC) for hour in range(24)]
-
-
-def used(counters: MemoryCounters, incarnation: str = "one") -> None:
-    """A merchant has used something between midnight and one."""
-    counters.raise_to([Raise("m", Hour(HOURS[0], HOURS[0].date()), (("calls", incarnation, 7),))])
-
-
-def run_flush(counters: MemoryCounters, books: MemoryBooks, at: datetime) -> None:
-    """The deployed flush, over models of both servers."""
-    flush.Flush(counters, books, close_after=timedelta(hours=1)).run(now=at)
-
-
-def booked(_: pytest.MonkeyPatch) -> None:
-    """A flush finds a count."""
-    counters = MemoryCounters()
-    used(counters)
-    run_flush(counters, MemoryBooks(), HOURS[1])
-
-
-def nothing_used(_: pytest.MonkeyPatch) -> None:
-    """A flush finds nothing."""
-    run_flush(MemoryCounters(), MemoryBooks(), HOURS[1])
-
-
-def set_aside(_: pytest.MonkeyPatch) -> None:
-    """Something else has written a key of usage's."""
-    counters = MemoryCounters()
-    used(counters)
-    counters.hashes["usage-parts:{m}:yesterday"] = {"calls": "7"}
-    run_flush(counters, MemoryBooks(), HOURS[1])
-
-
-def came_late(_: pytest.MonkeyPatch) -> None:
-    """A process sends its count after the hour was sealed."""
-    counters, books = MemoryCounters(), MemoryBooks()
-    run_flush(counters, books, HOURS[3])
-    used(counters)
-    run_flush(counters, books, HOURS[4])
-
-
-def took_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A flush takes over 5 minutes."""
-    assert flush.SLOW_SECONDS == 300
-    monkeypatch.setattr(flush, "SLOW_SECONDS", -1)
-    nothing_used(monkeypatch)
-
-
-def job_failed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """PostgreSQL does not answer the job, which has not begun a run."""
-
-    def unreachable(_: object) -> None:
-        raise Denied("no connection")
-
-    monkeypatch.setenv("LIBRA_REDIS_URL", "redis://127.0.0.1:1")
-    monkeypatch.setenv("LIBRA_POSTGRES_URL", "postgresql://127.0.0.1:1/none")
-    monkeypatch.setattr(usage_program, "opened", unreachable)
-    monkeypatch.setattr(log, "configure", lambda _: None)  # the test reads what is logged
-    assert usage_program.main([]) == 1
-
-
 MATCHED: dict[Happening, tuple[str, set[str]]] = {
     answered: (API, set()),
     misspelt: (API, set()),
@@ -276,12 +207,6 @@ MATCHED: dict[Happening, tuple[str, set[str]]] = {
     admitted: (WORKER, set()),
     rejected: (WORKER, {"libra-worker-rejections"}),
     uncommitted: (WORKER, {"libra-worker-redeliveries"}),
-    booked: (USAGE, {"libra-usage-completed", "libra-usage-booked"}),
-    nothing_used: (USAGE, {"libra-usage-completed"}),
-    set_aside: (USAGE, {"libra-usage-completed", "libra-usage-booked", "libra-usage-aside"}),
-    came_late: (USAGE, {"libra-usage-completed", "libra-usage-booked", "libra-usage-aside"}),
-    took_long: (USAGE, {"libra-usage-completed", "libra-usage-slow"}),
-    job_failed: (USAGE, {"libra-usage-failed"}),
 }
 """What happens, which service logs it, and the metrics that count its lines."""
 
@@ -293,11 +218,14 @@ def test_a_metric_counts_the_lines_of_a_service_that_it_is_for_and_no_others(
     """The real code logs what happens, and exactly these metrics count it; a label finds its field."""
     happening(monkeypatch)
     service, expected = MATCHED[happening]
-    found = counting(METRICS, output.getvalue(), service, kind=KINDS.get(service, "revision"))
+    found = counting(
+        METRICS, output.getvalue(), service, kind="worker_pool" if service == WORKER else "revision"
+    )
     assert found == expected, output.getvalue()
 
 
 def test_every_metric_counts_something_that_happens() -> None:
     """A filter that matches nothing is a defect."""
     matched = (*test_metrics.MATCHED.values(), *MATCHED.values())
-    assert set().union(*(names for _, names in matched)) == METRICS.keys()
+    usage = test_metrics_usage.MATCHED.values()
+    assert set().union(*(names for _, names in matched), *usage) == METRICS.keys()
