@@ -22,6 +22,7 @@ from deploy.parameters import ParameterError
 from deploy.steps import STEPS, Deployment
 from deploy.steps.accounts import exists
 from deploy.steps.base import RECOMPUTE
+from deploy.steps.export import JOB, Export
 from deploy.steps.monitoring import Monitored, Objectives
 from deploy.steps.project import Indexes
 from deploy.steps.schedule import JOBS
@@ -39,7 +40,7 @@ SERVICES = {
     "libra-collector": ("LIBRA_COLLECTOR", "module.doors[0].module.collector[0]"),
 }
 """The parameter that wants a service, and its address."""
-WAREHOUSE = "module.warehouse[0]"
+WAREHOUSE, EXPORT = "module.warehouse[0]", "module.export[0]"
 MONITORED = {
     "metrics": "google_logging_metric.metric",
     "objectives": "google_monitoring_slo.objective",
@@ -58,6 +59,7 @@ class Adoption:
         self._deployment = deployment
         self._home = f"projects/{deployment.project}"
         self._worker = deployment.values["LIBRA_WORKER"] == "on"
+        self._exported = deployment.values["LIBRA_EXPORT"] != "off"
         self._warehoused = deployment.values["LIBRA_WAREHOUSE"] == "on"
         self._metered = deployment.values["LIBRA_USAGE"] == "on"
         served = {name: it for name, it in SERVICES.items() if deployment.values[it[0]] != "off"}
@@ -85,6 +87,7 @@ class Adoption:
         yield from self._services()
         yield from self._warehouse()
         yield from self._usage()
+        yield from self._export()
         yield from self._monitoring()
 
     def _there(self, *words: str) -> str:
@@ -142,7 +145,8 @@ class Adoption:
         worker = {POOL: "module.doors[0].google_service_account.worker[0]"} if self._worker else {}
         pipeline = {ACCOUNT: f"{WAREHOUSE}.google_service_account.warehouse"} if self._warehoused else {}
         usage = {USAGE: "module.usage[0].google_service_account.usage"} if self._metered else {}
-        for name, address in (own | served | worker | pipeline | usage).items():
+        export = {JOB: f"{EXPORT}.google_service_account.export"} if self._exported else {}
+        for name, address in (own | served | worker | pipeline | usage | export).items():
             if exists(self._deployment, name):
                 yield address, f"{self._home}/serviceAccounts/{self._deployment.email(name)}"
 
@@ -212,6 +216,19 @@ class Adoption:
             identity = f"{self._home}/locations/{self._deployment.region}/jobs/{USAGE}"
             yield "module.usage[0].google_cloud_run_v2_job.usage", identity
         yield from self._scheduled(USAGE, "module.usage[0].google_cloud_scheduler_job.usage")
+
+    def _export(self) -> Iterator[Import]:
+        deployment = self._deployment
+        if not self._exported:
+            return
+        scheme, _, dataset = deployment.values["LIBRA_EXPORT"].partition(":")
+        if scheme == "bigquery" and Export(deployment).dataset():
+            yield f"{EXPORT}.google_bigquery_dataset.export[0]", f"{self._home}/datasets/{dataset}"
+        where = (JOB, *deployment.in_region, "--format=value(metadata.name)")
+        if deployment.gcloud.look("run", "jobs", "describe", *where):
+            identity = f"{self._home}/locations/{deployment.region}/jobs/{JOB}"
+            yield f"{EXPORT}.google_cloud_run_v2_job.export", identity
+        yield from self._scheduled(JOB, f"{EXPORT}.google_cloud_scheduler_job.export")
 
     def _monitoring(self) -> Iterator[Import]:
         if self._deployment.values["LIBRA_MONITORING"] == "off":

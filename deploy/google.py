@@ -38,7 +38,7 @@ MONITORED = {
 }
 """The same, with `--monitoring=on`."""
 _PUBSUB = "roles/pubsub.admin"
-IMAGES = ("api", "collector", "worker", "usage")
+IMAGES = ("api", "collector", "worker", "usage", "export")
 """The steps that build an image, if it is wanted."""
 QUEUED = {
     "pubsub.topics.create": _PUBSUB,
@@ -52,7 +52,7 @@ BUILT = {
     "cloudbuild.builds.create": "roles/cloudbuild.builds.editor",
     "run.services.create": "roles/run.admin",
 }
-"""The same, with an image that is built: of the API, the collector, the worker or the flush of usage."""
+"""The same, with an image that is built: of a service, the worker, the flush of usage or the export."""
 
 WAREHOUSED = {
     "bigquery.datasets.create": "roles/bigquery.admin",
@@ -60,11 +60,13 @@ WAREHOUSED = {
 }
 """The same, with `--warehouse=on`."""
 
-METERED = {
+JOBS = {
     "run.jobs.create": "roles/run.admin",
     "run.jobs.setIamPolicy": "roles/run.admin",
 }
-"""The same, with `--usage=on`."""
+"""The same, with `--usage=on` or `--export`."""
+EXPORT_DATASET = "bigquery.datasets.create"
+"""With `--export=bigquery:DATASET`, likewise."""
 
 Json = dict[str, Any]
 
@@ -122,14 +124,16 @@ def needed(values: Mapping[str, str], only: frozenset[str]) -> dict[str, str]:
     watched = values["LIBRA_MONITORING"] == "on"
     warehoused = values["LIBRA_WAREHOUSE"] == "on"
     queued = warehoused or values["LIBRA_WORKER"] == "on" or values["LIBRA_COLLECTOR"] == "queue"
+    place = values["LIBRA_EXPORT"] if "export" in only else "off"
     built = any(name in only and values[f"LIBRA_{name.upper()}"] != "off" for name in IMAGES)
     return (
         NEEDED
         | (MONITORED if watched else {})
         | (QUEUED if queued and only & {"topics", "collector", "worker", "warehouse"} else {})
         | (WAREHOUSED if warehoused and "warehouse" in only else {})
-        | (METERED if values["LIBRA_USAGE"] == "on" and "usage" in only else {})
         | (BUILT if built else {})
+        | (JOBS if place != "off" or (values["LIBRA_USAGE"] == "on" and "usage" in only) else {})
+        | ({EXPORT_DATASET: WAREHOUSED[EXPORT_DATASET]} if place.startswith("bigquery:") else {})
     )
 
 

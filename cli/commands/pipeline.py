@@ -13,11 +13,12 @@ from deploy import stage
 from deploy.gcloud import CommandError, DeployError, Gcloud
 from deploy.parameters import ParameterError, read
 from deploy.steps.base import Deployment
-from deploy.steps.pipelines import Pipelines
+from deploy.steps.pipelines import ACCOUNT, Pipelines, bucket_of, image_of
+from deploy.warehouse import ACCOUNT as WAREHOUSE
 from shared.settings import Settings
 
-TEMPLATE = "gs://{project}-libra-pipelines/libra.json"
-"""Where `libra pipeline build` puts the template."""
+ACCOUNTS = {"events_to_bigquery": WAREHOUSE}
+"""What a job of a pipeline runs as; the others have the account of `libra pipeline build`."""
 
 PASSED = ("FIRESTORE_DATABASE", "LIBRA_TIME_ZONE", "LIBRA_TIME_ACTION", "LIBRA_LOG_LEVEL")
 """Variables that a job takes from this environment: what it counts by."""
@@ -60,6 +61,7 @@ def build(*, region: str | None, only_print: bool) -> None:
 @click.argument("name", metavar="NAME")
 @click.option("--region", help="Run as a job of Dataflow, in this region.")
 @click.option("--template", help="The template's file.  [default: gs://PROJECT-libra-pipelines/libra.json]")
+@click.option("--account", help="What the job runs as.  [default: libra-pipelines, or libra-warehouse]")
 @click.option("--job", help="The job's name.  [default: libra-NAME]")
 @click.option("--update", is_flag=True, help="Replace the running job of that name, and keep its state.")
 @click.option("--print", "only_print", is_flag=True, help="Print the command and do not run it.")
@@ -69,6 +71,7 @@ def run(
     name: str,
     region: str | None,
     template: str | None,
+    account: str | None,
     job: str | None,
     update: bool,
     only_print: bool,
@@ -77,12 +80,11 @@ def run(
     """Start the pipeline NAME. What stands behind -- goes to it, and to Beam, as --name=value.
 
     Without --region it runs on this machine, in .venv-pipelines, and this command ends with it. With --region
-    gcloud starts a job from the template, and this command ends when the job is accepted.
+    gcloud starts a job from the template, and this command ends when the job is accepted. Its workers have
+    the image that `libra pipeline build` makes of these sources, unless --sdk_container_image names another.
     """
-    if region is None and (template or job or update):
-        raise click.UsageError(
-            "--template, --job and --update go with --region: they are of jobs on Dataflow"
-        )
+    if region is None and (template or account or job or update):
+        raise click.UsageError("--template, --account, --job and --update are of jobs: they go with --region")
     if region is None:
         words = [pipelines_python(), "-m", "pipelines", f"--pipeline={name}", *options]
     else:
@@ -90,8 +92,15 @@ def run(
         project = settings.project
         if project is None:
             raise click.UsageError("GOOGLE_CLOUD_PROJECT is not set: the id of the project that runs the job")
-        file = template or TEMPLATE.format(project=project)
-        where = (f"--project={project}", f"--region={region}", f"--template-file-gcs-location={file}")
+        bucket = bucket_of(project)
+        email = account or f"{ACCOUNTS.get(name, ACCOUNT)}@{project}.iam.gserviceaccount.com"
+        where = (
+            *(f"--project={project}", f"--region={region}", f"--service-account-email={email}"),
+            f"--template-file-gcs-location={template or f'{bucket}/libra.json'}",
+            *(f"--temp-location={bucket}/temp", f"--staging-location={bucket}/staging"),
+        )
+        if not any(each.startswith("--sdk_container_image=") for each in options):
+            options = (f"--sdk_container_image={image_of(project, region)}", *options)
         parameters = f"--parameters=^@@^{'@@'.join(_parameters(name, options, os.environ))}"
         more = ("--update",) if update else ()
         job = job or f"libra-{name.replace('_', '-')}"

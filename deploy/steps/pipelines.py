@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from deploy import stage
 from deploy.gcloud import Change, gcloud
 from deploy.parameters import SEPARATOR, runtime
-from deploy.steps.accounts import BUILDER, Grants, granting
+from deploy.steps.accounts import BUILDER, Grants, exists, granting
 from deploy.steps.base import Step
+from deploy.warehouse import ACCOUNT as WAREHOUSE
 
 ACCOUNT = "libra-pipelines"
 """What jobs and their workers run as; also the repository, and the image in it."""
@@ -28,6 +29,17 @@ HOURS = 24
 """How long the job may take: it holds the lease for as long as Dataflow counts."""
 
 
+def bucket_of(project: str) -> str:
+    """Where the template is, and where jobs write what they need for themselves."""
+    return f"gs://{project}-libra-pipelines"
+
+
+def image_of(project: str, region: str) -> str:
+    """The image; its tag says of which sources it is."""
+    where = f"{region}-docker.pkg.dev/{project}/{ACCOUNT}/{ACCOUNT}"
+    return f"{where}:{stage.fingerprint(stage.PIPELINES)[:40]}"
+
+
 class Pipelines(Step):
     """Everything that a job on Dataflow needs, unless it is there and of these sources."""
 
@@ -40,14 +52,13 @@ class Pipelines(Step):
 
     @property
     def bucket(self) -> str:
-        """Where the template is, and where jobs write what they need for themselves."""
-        return f"gs://{self.deployment.project}-libra-pipelines"
+        """See `bucket_of`."""
+        return bucket_of(self.deployment.project)
 
     @property
     def image(self) -> str:
-        """The image; its tag says of which sources it is."""
-        where = f"{self.deployment.region}-docker.pkg.dev/{self.deployment.project}/{ACCOUNT}/{ACCOUNT}"
-        return f"{where}:{stage.fingerprint(stage.PIPELINES)[:40]}"
+        """See `image_of`."""
+        return image_of(self.deployment.project, self.deployment.region)
 
     @property
     def template(self) -> str:
@@ -61,7 +72,7 @@ class Pipelines(Step):
         if "dataflow.googleapis.com" not in self.gcloud.look(*service).splitlines():
             yield gcloud("services", "enable", "dataflow.googleapis.com", deployment.in_project)
         yield from granting(deployment, [ACCOUNT], GRANTS)
-        yield from self._granted(ACTS, "iam", "service-accounts", target=deployment.email(ACCOUNT))
+        yield from self._granted(ACTS, ACCOUNT, "iam", "service-accounts", target=deployment.email(ACCOUNT))
         if not self.gcloud.look("storage", "buckets", "describe", self.bucket, "--format=value(name)"):
             flags = (
                 "--uniform-bucket-level-access",
@@ -70,15 +81,19 @@ class Pipelines(Step):
             )
             where = (f"--location={deployment.region}", deployment.in_project)
             yield gcloud("storage", "buckets", "create", self.bucket, *where, *flags)
-        yield from self._granted(KEEPS, "storage", "buckets", target=self.bucket)
+        for account in (
+            ACCOUNT,
+            *((WAREHOUSE,) if exists(deployment, WAREHOUSE) else ()),
+        ):  # the stream's jobs
+            yield from self._granted(KEEPS, account, "storage", "buckets", target=self.bucket)
         yield from self._built()
         yield from self._deployed()
 
-    def _granted(self, role: str, *kind: str, target: str) -> Iterator[Change]:
-        """Let the account do something with one thing, if it may not yet."""
+    def _granted(self, role: str, account: str, *kind: str, target: str) -> Iterator[Change]:
+        """Let an account do something with one thing, if it may not yet."""
         where = () if kind[0] == "storage" else (self.deployment.in_project,)
         policy = self.deployment.bindings(*kind, "get-iam-policy", target, *where)
-        member = self.deployment.member(ACCOUNT)
+        member = self.deployment.member(account)
         if (role, member) not in policy:
             words = (*kind, "add-iam-policy-binding", target, f"--member={member}", f"--role={role}", *where)
             yield gcloud(*words, patient=True)

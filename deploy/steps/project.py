@@ -37,12 +37,15 @@ class Services(Step):
         """One command for all; then the region is looked at, which takes an enabled service."""
         deployment = self.deployment
         wanted = list(SERVICES)
-        if deployment.values["LIBRA_SECRETS"] or deployment.values["LIBRA_USAGE"] == "on":
+        exports = deployment.values["LIBRA_EXPORT"].startswith("postgres")
+        if deployment.values["LIBRA_SECRETS"] or deployment.values["LIBRA_USAGE"] == "on" or exports:
             wanted.append("secretmanager.googleapis.com")
         if deployment.values["LIBRA_BOARD"] != "off":
             wanted.append("firebasehosting.googleapis.com")
         if deployment.values["LIBRA_WAREHOUSE"] == "on":
             wanted += WAREHOUSE
+        elif deployment.values["LIBRA_EXPORT"].startswith("bigquery:"):
+            wanted.append(WAREHOUSE[0])
         if deployment.values["LIBRA_MONITORING"] == "on":
             wanted += MONITORING
         listed = self.gcloud.look(

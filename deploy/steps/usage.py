@@ -12,7 +12,7 @@ from deploy.gcloud import Change, DeployError, gcloud, say
 from deploy.parameters import SEPARATOR, runtime
 from deploy.steps.accounts import INVOKER, caller, exists, granting, revoking
 from deploy.steps.base import Step
-from deploy.steps.image import building, image_of, removing
+from deploy.steps.images import building, clearing, image_of
 from deploy.steps.service import Service
 
 JOB = "libra-usage"
@@ -64,7 +64,7 @@ class Usage(Step):
             yield gcloud("scheduler", "jobs", "delete", JOB, *self._in_scheduler)
         if self._describe("value(metadata.name)"):
             yield gcloud("run", "jobs", "delete", JOB, *self.deployment.in_region)
-        yield from removing(self.deployment, JOB)
+        yield from clearing(self.deployment, JOB)
         for secret in self._secrets():
             if self._reads(secret):
                 yield gcloud(*self._reader("remove", secret))

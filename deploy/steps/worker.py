@@ -16,7 +16,7 @@ from deploy.monitored import POOL
 from deploy.parameters import SEPARATOR, runtime
 from deploy.steps.accounts import exists, granting, revoking
 from deploy.steps.base import Step
-from deploy.steps.image import building, image_of, removing
+from deploy.steps.images import building, clearing, image_of
 from deploy.steps.service import Service
 from deploy.steps.topics import SUBSCRIBER, names
 from deploy.steps.topics import granting as granting_pubsub
@@ -60,7 +60,7 @@ class Worker(Step):
             return  # whoever has no worker needs no gcloud that knows worker pools
         if self._described():
             yield gcloud(*POOLS, "delete", POOL, *self.deployment.in_region)
-        yield from removing(self.deployment, POOL)
+        yield from clearing(self.deployment, POOL)
         yield from revoking(self.deployment, [POOL], [(ROLE, POOL)])
 
     def state(self) -> Iterator[tuple[str, str]]:

@@ -14,6 +14,7 @@ module "core" {
   sources           = var.sources
   warehouse         = var.warehouse
   usage             = var.usage
+  export            = var.export
 }
 
 module "functions" {
@@ -132,6 +133,26 @@ module "usage" {
   close_seconds    = var.usage_close_seconds
   metrics          = var.usage_metrics
 
+  depends_on = [module.core]
+}
+
+module "export" {
+  source = "./modules/export"
+  count  = var.export != "off" ? 1 : 0
+
+  project_id       = var.project_id
+  region           = var.region
+  scheduler_region = local.scheduler_region
+  time_zone        = var.time_zone
+  runtime          = local.runtime
+  place            = var.export
+  what             = var.export_what
+  schedule         = var.export_schedule
+  secret           = var.export_secret
+  memory           = var.export_memory
+  image            = var.export_image
+
+  # It is started by libra-scheduler, which is named and not referred to.
   depends_on = [module.core]
 }
 

@@ -1,7 +1,7 @@
 """Three exact counters, one answer: `index` counts by the indexes, `scan` and `beam` by reading every entry.
 
 All count a `Snapshot` and give a `Counted`; the result does not depend on which of them ran. `plan` chooses.
-`beam` reads on many machines: see `engine`, which a process that cannot start a pipeline does not have.
+`engine` has `beam`; a function is deployed without it.
 """
 
 from collections.abc import Callable
@@ -64,7 +64,7 @@ class Plan:
 
 
 def plan(snapshot: Snapshot, asked: Strategy, beam: Beam | None = None) -> Plan:
-    """Choose how to count. ``beam``: what counts by that strategy, where this process has it.
+    """Choose how to count. ``beam``: what counts by that strategy.
 
     Raises:
         StrategyUnsupported: ``index`` is asked for and cannot prove what is declared; or ``beam``, and this
@@ -93,9 +93,8 @@ def startable(beam: Beam | None) -> Beam:
     """
     if beam is None:
         raise StrategyUnsupported(
-            "the strategy beam cannot be used here: a count on Dataflow takes longer than this request may, "
-            "and nothing of Beam is deployed with it. Run the Cloud Run job libra-recompute-beam, or "
-            "libra recompute --strategy beam"
+            "the strategy beam takes longer than a request may: run the Cloud Run job libra-recompute-beam, "
+            "or libra recompute --strategy beam"
         )
     return beam
 

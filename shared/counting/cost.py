@@ -45,10 +45,7 @@ def index_cost(entries: int, keys: Sequence[int], stretches: Sequence[int], work
 
 
 def proposal(strategy: str, entries: int) -> str:
-    """What to do about a scan of this many entries, where that soon does not fit into its hour; else nothing.
-
-    It comes at half of the hour, so that an operator reads it before a run fails.
-    """
+    """Advice for a scan of so many entries, once it takes half of the hour that it has; else nothing."""
     cost = scan_cost(entries)
     if strategy != "scan" or cost.seconds <= PATIENCE_SECONDS:
         return ""

@@ -151,7 +151,7 @@ def writer(name: str, file: BinaryIO, table: Table) -> Writer:
         made: Writer = _FORMATS[name][0](file, table)
     except ImportError as error:
         raise ExportError(
-            f"Parquet needs the package pyarrow (pip install 'libra[exports]'): {error}"
+            f"Parquet needs the package pyarrow (make .venv/.all brings it): {error}"
         ) from error
     return made
 

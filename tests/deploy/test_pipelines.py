@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from cli.commands.pipeline import TEMPLATE, command
+from cli.commands.pipeline import command
 from deploy import stage
 from deploy.parameters import read
 from deploy.steps.base import Deployment
 from deploy.steps.pipelines import ACCOUNT, ACTS, GRANTS, JOB, KEEPS, Pipelines
+from deploy.warehouse import ACCOUNT as WAREHOUSE
 from shared.settings import Settings
 from tests.deploy.conftest import ROOT
 from tests.support.answering import Answering, flags, unknown
@@ -36,10 +37,14 @@ def everything() -> dict[str, str]:
     return {
         "services list": "dataflow.googleapis.com\nrun.googleapis.com",
         "iam service-accounts describe": email,
-        "projects get-iam-policy": "\n".join(f"{role}\t{MEMBER}" for role, _ in GRANTS),
+        "projects get-iam-policy": "\n".join(
+            f"{role}\tserviceAccount:{account}@kitchen-1.iam.gserviceaccount.com" for role, account in GRANTS
+        ),
         "iam service-accounts get-iam-policy": f"{ACTS}\t{MEMBER}",
         "storage buckets describe": "kitchen-1-libra-pipelines",
-        "storage buckets get-iam-policy": f"{KEEPS}\t{MEMBER}",
+        "storage buckets get-iam-policy": "\n".join(
+            f"{KEEPS}\t{member}" for member in (MEMBER, MEMBER.replace(ACCOUNT, WAREHOUSE))
+        ),
         "artifacts repositories describe": "libra-pipelines",
         "artifacts tags list": f"projects/x/tags/{one.image.rpartition(':')[2]}",
         f"run jobs describe {JOB}": one.image,
@@ -66,7 +71,7 @@ def test_what_is_missing_is_made_and_nothing_else(absent: str) -> None:
         "projects get-iam-policy": ["projects add-iam-policy-binding"] * len(GRANTS),
         "iam service-accounts get-iam-policy": ["iam service-accounts"],
         "storage buckets describe": ["storage buckets"],
-        "storage buckets get-iam-policy": ["storage buckets"],
+        "storage buckets get-iam-policy": ["storage buckets"] * 2,
         "artifacts repositories describe": ["artifacts repositories"],
         "artifacts tags list": ["builds submit", "dataflow flex-template"],
         f"run jobs describe {JOB}": ["run jobs"],
@@ -91,7 +96,9 @@ def test_the_job_has_the_settings_of_the_functions_and_a_lease_of_its_own_time()
 
 def test_the_template_is_where_a_job_is_started_from() -> None:
     """And what a template's parameters are is JSON that names the pipeline."""
-    assert step({}).template == TEMPLATE.format(project="kitchen-1")
+    started = CliRunner(env=GIVEN).invoke(command, ["run", "--print", "x", "--region=europe-west6"]).output
+    assert f"--template-file-gcs-location={step({}).template} " in started
+    assert f"sdk_container_image={step({}).image}" in started
     said = json.loads((ROOT / "pipelines" / "template.json").read_text(encoding="utf-8"))
     assert [it["name"] for it in said["parameters"]] == ["pipeline", "settings"]
 

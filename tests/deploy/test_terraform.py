@@ -13,6 +13,7 @@ import pytest
 
 from deploy import indexes, monitored, warehouse
 from deploy.parameters import SEPARATOR
+from deploy.steps.export import dataset_body
 from tests.deploy.conftest import ROOT
 from tests.deploy.extract_schema import used
 from tests.support.both_ways import CASES, SITE, Deployed, Json, kind_of
@@ -177,10 +178,7 @@ def test_the_same_schedule_with_the_same_token(both: Deployed) -> None:
     assert made.keys() == asked.keys()
     uri = "google_cloudfunctions2_function.function[libra-recompute].service_config[0].uri"
     for name, flags in asked.items():
-        if name == "libra-usage":
-            continue  # below
-        job, (target,), (retry,) = made[name], made[name]["http_target"], made[name]["retry_config"]
-        (token,) = target["oidc_token"]
+        job, (target,) = made[name], made[name]["http_target"]
         told = {
             "project": job["project"],
             "location": job["region"],
@@ -188,18 +186,25 @@ def test_the_same_schedule_with_the_same_token(both: Deployed) -> None:
             "time-zone": job["time_zone"],
             "uri": target["uri"].replace(uri, "https://THE-URL-OF-libra-recompute.run.app"),
             "http-method": target["http_method"],
-            "headers": ",".join("=".join(it) for it in target["headers"].items()),
-            "message-body": base64.b64decode(target["body"]).decode(),
-            "oidc-service-account-email": token["service_account_email"],
-            "oidc-token-audience": token["audience"].replace(
-                uri, "https://THE-URL-OF-libra-recompute.run.app"
-            ),
-            "attempt-deadline": job["attempt_deadline"],
-            "max-retry-attempts": str(retry["retry_count"]),
-            "min-backoff": retry["min_backoff_duration"],
-            "max-backoff": retry["max_backoff_duration"],
-            "max-doublings": str(retry["max_doublings"]),
         }
+        for retry in job.get("retry_config", []):
+            told |= {
+                "attempt-deadline": job["attempt_deadline"],
+                "max-retry-attempts": str(retry["retry_count"]),
+                "min-backoff": retry["min_backoff_duration"],
+                "max-backoff": retry["max_backoff_duration"],
+                "max-doublings": str(retry["max_doublings"]),
+            }
+        for token in target.get("oidc_token", []):
+            audience = token["audience"].replace(uri, "https://THE-URL-OF-libra-recompute.run.app")
+            told |= {
+                "headers": ",".join("=".join(it) for it in target["headers"].items()),
+                "message-body": base64.b64decode(target["body"]).decode(),
+                "oidc-service-account-email": token["service_account_email"],
+                "oidc-token-audience": audience,
+            }
+        for token in target.get("oauth_token", []):
+            told |= {"oauth-service-account-email": token["service_account_email"]}
         assert flags == told, name
 
 
@@ -294,36 +299,38 @@ def test_the_same_worker(both: Deployed) -> None:
         }
 
 
-def test_the_same_flush_of_usage(both: Deployed) -> None:
-    """The job with its size, environment, secrets and network; its schedule, and the token that starts it."""
-    wanted = both.values["LIBRA_USAGE"] == "on"
-    asked = both.asked("run", "jobs", "deploy")
-    made = both.of("google_cloud_run_v2_job")
-    assert len(made) == wanted
-    for ((name,), flags), job in zip(asked, made, strict=True):
-        (outer,) = job["template"]
+def test_the_same_jobs(both: Deployed) -> None:
+    """The export and the flush of usage: size, account, time, environment, secrets, network."""
+    asked = {name: flags for (name,), flags in both.asked("run", "jobs", "deploy")}
+    made = {it["name"]: it for it in both.of("google_cloud_run_v2_job")}
+    wanted = {"libra-usage": both.values["LIBRA_USAGE"], "libra-export": both.values["LIBRA_EXPORT"]}
+    assert made.keys() == asked.keys() == {name for name, value in wanted.items() if value != "off"}
+    for name, flags in asked.items():
+        job, (outer,) = made[name], made[name]["template"]
         (template,) = outer["template"]
         (container,) = template["containers"]
+        (resources,) = container["resources"]
+        environment = {it["name"]: it["value"] for it in container["env"] if not it["value_source"]}
+        assert _environment(flags.pop("set-env-vars")) == environment
         secrets = {
-            it["name"]: f"{key['secret']}:{key['version']}"
+            it["name"]: ":".join(source["secret_key_ref"][0][part] for part in ("secret", "version"))
             for it in container["env"]
             for source in it["value_source"]
-            for key in source["secret_key_ref"]
         }
-        environment = {it["name"]: it["value"] for it in container["env"] if it["name"] not in secrets}
-        assert _environment(flags.pop("set-env-vars")) == environment
-        given = (it.partition("=")[::2] for it in flags.pop("set-secrets").split(","))
-        assert dict(given) == secrets
-        del flags["image"], flags["labels"]
+        given = flags.pop("set-secrets", flags.pop("clear-secrets", ""))
+        assert dict(it.partition("=")[::2] for it in given.split(",") if it) == secrets
         networks = [
             {"network": it["network"], "subnet": it["subnetwork"], "vpc-egress": "private-ranges-only"}
-            for access in template["vpc_access"]
+            for access in template.get("vpc_access", [])
             for it in access["network_interfaces"]
+            if access["egress"] == "PRIVATE_RANGES_ONLY"
         ]
-        assert {access["egress"] for access in template["vpc_access"]} <= {"PRIVATE_RANGES_ONLY"}
-        (resources,) = container["resources"]
-        assert job["name"] == name
-        assert flags == (networks[0] if networks else {"clear-network": ""}) | {
+        if not flags.keys().isdisjoint({"network", "clear-network"}):
+            assert [flags.pop("clear-network", None)] == ([None] if networks else [""])
+        del flags["image"], flags["labels"]
+        timeout = re.sub(r"^(\d+)h$", lambda it: f"{int(it[1]) * 3_600}s", flags.pop("task-timeout"))
+        assert timeout == template["timeout"]
+        assert flags == (networks[0] if networks else {}) | {
             "project": job["project"],
             "region": job["location"],
             "service-account": template["service_account"],
@@ -331,20 +338,6 @@ def test_the_same_flush_of_usage(both: Deployed) -> None:
             "memory": resources["limits"]["memory"],
             "tasks": str(outer["task_count"]),
             "max-retries": str(template["max_retries"]),
-            "task-timeout": template["timeout"],
-        }
-    jobs = [it for it in both.of("google_cloud_scheduler_job") if it["name"] == "libra-usage"]
-    schedules = [it for it in both.asked("scheduler", "jobs", "create", "http") if it[0] == ["libra-usage"]]
-    for (_, flags), job in zip(schedules, jobs, strict=True):
-        (target,) = job["http_target"]
-        assert flags == {
-            "project": job["project"],
-            "location": job["region"],
-            "schedule": job["schedule"],
-            "time-zone": job["time_zone"],
-            "uri": target["uri"],
-            "http-method": target["http_method"],
-            "oauth-service-account-email": target["oauth_token"][0]["service_account_email"],
         }
 
 
@@ -362,9 +355,16 @@ def test_the_same_warehouse(both: Deployed) -> None:
     """The dataset and who may write to it; every column, partition and view."""
     wanted = both.values["LIBRA_WAREHOUSE"] == "on"
     where, asked = warehouse.dataset(both.values), warehouse.bodies(both.values)
-    for made in both.of("google_bigquery_dataset"):
-        body = warehouse.dataset_body(both.values)
-        assert (made["dataset_id"], made["location"]) == (where.name, body["location"])
+    bodies = {where.name: warehouse.dataset_body(both.values)} if wanted else {}
+    scheme, _, name = both.values["LIBRA_EXPORT"].partition(":")
+    if scheme == "bigquery":
+        bodies[name] = dataset_body("kitchen-1", name, "europe-west6")
+    datasets = both.of("google_bigquery_dataset")
+    assert {it["dataset_id"] for it in datasets} == bodies.keys()
+    for made in datasets:
+        body = bodies[made["dataset_id"]]
+        assert made["description"] == body["description"]
+        assert made["location"] == body["location"]
         access = [{"role": it["role"]} | _other(it, "role") for it in body["access"]]
         assert [{_snake(key): value for key, value in it.items()} for it in access] == made["access"]
     made_tables = {it["table_id"]: it for it in both.of("google_bigquery_table")}

@@ -14,7 +14,7 @@ from deploy.parameters import PARAMETERS, read
 from deploy.steps import NAMES
 from deploy.steps.accounts import INVOKER
 from deploy.steps.base import Deployment
-from deploy.steps.image import image_of
+from deploy.steps.images import image_of
 from deploy.steps.project import Services
 from deploy.steps.usage import ACCESSOR, JOB, Usage
 from services.usage.settings import KEPT_SECONDS, UsageSettings

@@ -10,6 +10,7 @@ from cli import beam
 from cli.commands.pipeline import command as pipeline
 from cli.commands.recompute import command as recompute
 from cli.main import main
+from deploy.steps.pipelines import image_of
 
 PROJECT = {"GOOGLE_CLOUD_PROJECT": "kitchen-1", "LIBRA_TIME_ZONE": "Europe/Zurich", "LIBRA_TIME_ACTION": "*"}
 
@@ -42,14 +43,18 @@ def test_a_job_is_started_from_the_template_with_the_settings_of_here() -> None:
     """A job has no environment of its own: what it counts by are parameters."""
     words = printed("count", "--region=europe-west6", "--", "--result=gs://a/b,c", "--max_num_workers=9")
     assert words[:5] == ["gcloud", "dataflow", "flex-template", "run", "libra-count"]
-    assert words[5:8] == [
+    assert words[5:11] == [
         "--project=kitchen-1",
         "--region=europe-west6",
+        "--service-account-email=libra-pipelines@kitchen-1.iam.gserviceaccount.com",
         "--template-file-gcs-location=gs://kitchen-1-libra-pipelines/libra.json",
+        "--temp-location=gs://kitchen-1-libra-pipelines/temp",
+        "--staging-location=gs://kitchen-1-libra-pipelines/staging",
     ]
-    assert words[8].removeprefix("--parameters=^@@^").split("@@") == [
+    assert words[11].removeprefix("--parameters=^@@^").split("@@") == [
         "pipeline=count",
         "settings=GOOGLE_CLOUD_PROJECT=kitchen-1;LIBRA_TIME_ZONE=Europe/Zurich;LIBRA_TIME_ACTION=*",
+        f"sdk_container_image={image_of('kitchen-1', 'europe-west6')}",
         "result=gs://a/b,c",
         "max_num_workers=9",
     ]
@@ -60,7 +65,12 @@ def test_a_running_job_is_replaced_by_its_name() -> None:
     words = printed("events_to_bigquery", "--region=r", "--template=gs://t/x.json", "--update")
     assert words[4] == "libra-events-to-bigquery"
     assert "--template-file-gcs-location=gs://t/x.json" in words
+    assert "--service-account-email=libra-warehouse@kitchen-1.iam.gserviceaccount.com" in words
     assert words[-1] == "--update"
+    own = printed("count", "--region=r", "--account=a@b", "--", "--sdk_container_image=x")
+    assert "--service-account-email=a@b" in own
+    assert "sdk_container_image=x" in own[-1].split("@@")
+    assert own[-1].count("sdk_container_image") == 1
     assert printed("count", "--region=r", "--job=tonight")[4] == "tonight"
 
 

@@ -12,9 +12,10 @@ locals {
       "pubsub.googleapis.com",
       "run.googleapis.com",
     ],
-    var.secrets != "" || var.usage ? ["secretmanager.googleapis.com"] : [],
+    var.secrets != "" || var.usage || startswith(var.export, "postgres") ? ["secretmanager.googleapis.com"] : [],
     var.board != "off" ? ["firebasehosting.googleapis.com"] : [],
     var.warehouse ? ["bigquery.googleapis.com", "dataflow.googleapis.com"] : [],
+    !var.warehouse && startswith(var.export, "bigquery:") ? ["bigquery.googleapis.com"] : [],
     var.enable_monitoring ? ["logging.googleapis.com", "monitoring.googleapis.com"] : [],
   )
 

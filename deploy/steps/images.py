@@ -1,4 +1,4 @@
-"""The image of a job or of a worker: built of what is staged, in a repository that holds nothing else."""
+"""The image of something that is no service: a repository for it alone, and a build of what is staged."""
 
 from collections.abc import Iterator
 
@@ -9,14 +9,14 @@ from deploy.steps.base import Deployment
 
 
 def image_of(deployment: Deployment, name: str, artefact: stage.Artefact) -> str:
-    """The image, in a repository of its own name; its tag says of which sources it is."""
-    where = f"{deployment.region}-docker.pkg.dev/{deployment.project}/{name}"
-    return f"{where}/{name}:{stage.fingerprint(artefact)[:40]}"
+    """The image; its tag says of which sources it is."""
+    repository = f"{deployment.region}-docker.pkg.dev/{deployment.project}/{name}"
+    return f"{repository}/{name}:{stage.fingerprint(artefact)[:40]}"
 
 
 def building(deployment: Deployment, name: str, artefact: stage.Artefact) -> Iterator[Change]:
-    """Build what is staged, unless the image of these sources is there."""
-    where, image = _in_location(deployment), image_of(deployment, name, artefact)
+    """Make the repository and build what is staged, once for each state of the sources."""
+    where, image = _where(deployment), image_of(deployment, name, artefact)
     if not _repository(deployment, name):
         yield gcloud("artifacts", "repositories", "create", name, *where, "--repository-format=docker")
     listed = ("artifacts", "tags", "list", f"--package={name}", f"--repository={name}", *where)
@@ -32,16 +32,17 @@ def building(deployment: Deployment, name: str, artefact: stage.Artefact) -> Ite
         )
 
 
-def removing(deployment: Deployment, name: str) -> Iterator[Change]:
-    """Remove the repository and every image in it."""
+def clearing(deployment: Deployment, name: str) -> Iterator[Change]:
+    """Remove the repository with its images, if it is there."""
     if _repository(deployment, name):
-        yield gcloud("artifacts", "repositories", "delete", name, *_in_location(deployment))
-
-
-def _in_location(deployment: Deployment) -> tuple[str, str]:
-    return f"--location={deployment.region}", deployment.in_project
+        yield gcloud("artifacts", "repositories", "delete", name, *_where(deployment))
 
 
 def _repository(deployment: Deployment, name: str) -> str:
-    describe = ("artifacts", "repositories", "describe", name, *_in_location(deployment))
+    """The repository's full name; empty: it is not there."""
+    describe = ("artifacts", "repositories", "describe", name, *_where(deployment))
     return deployment.gcloud.look(*describe, "--format=value(name)")
+
+
+def _where(deployment: Deployment) -> tuple[str, str]:
+    return f"--location={deployment.region}", deployment.in_project
