@@ -31,6 +31,7 @@ from deploy.steps.project import Indexes
 from deploy.steps.schedule import JOBS
 from deploy.steps.stream import Stream
 from deploy.steps.topics import names
+from deploy.steps.usage import JOB as USAGE
 from deploy.steps.warehouse import Warehouse
 from deploy.steps.worker import POOLS
 from deploy.warehouse import ACCOUNT, dataset, kinds, path, where_is
@@ -65,6 +66,7 @@ class Adoption:
         self._exported = deployment.values["LIBRA_EXPORT"] != "off"
         self._warehoused = deployment.values["LIBRA_WAREHOUSE"] == "on"
         self._piped = deployment.values["LIBRA_PIPELINES"] == "on"
+        self._metered = deployment.values["LIBRA_USAGE"] == "on"
         served = {name: it for name, it in SERVICES.items() if deployment.values[it[0]] != "off"}
         self._services_wanted = {name: address for name, (_, address) in served.items()}
 
@@ -95,6 +97,7 @@ class Adoption:
         yield from self._pubsub()
         yield from self._services()
         yield from self._warehouse()
+        yield from self._usage()
         yield from self._export()
         yield from self._pipelines()
         yield from self._monitoring()
@@ -153,9 +156,11 @@ class Adoption:
         served = {name: f"{at}.google_service_account.account" for name, at in self._services_wanted.items()}
         worker = {POOL: "module.doors[0].google_service_account.worker[0]"} if self._worker else {}
         pipeline = {ACCOUNT: f"{WAREHOUSE}.google_service_account.warehouse"} if self._warehoused else {}
+        usage = {USAGE: "module.usage[0].google_service_account.usage"} if self._metered else {}
         export = {JOB: f"{EXPORT}.google_service_account.export"} if self._exported else {}
         jobs = {PIPELINES: "module.pipelines[0].google_service_account.pipelines"} if self._piped else {}
-        for name, address in (own | served | worker | pipeline | export | jobs).items():
+        usage = {USAGE: "module.usage[0].google_service_account.usage"} if self._metered else {}
+        for name, address in (own | served | worker | pipeline | export | jobs | usage).items():
             if exists(self._deployment, name):
                 yield address, f"{self._home}/serviceAccounts/{self._deployment.email(name)}"
 
@@ -165,13 +170,14 @@ class Adoption:
             if self._there("functions", "describe", name, "--gen2", *deployment.in_region):
                 address = f'module.functions[0].google_cloudfunctions2_function.function["{name}"]'
                 yield address, f"{self._home}/locations/{deployment.region}/functions/{name}"
-        place = deployment.values["LIBRA_SCHEDULER_REGION"]
         for job in JOBS:
-            if self._there(
-                "scheduler", "jobs", "describe", job, f"--location={place}", deployment.in_project
-            ):
-                address = f'module.functions[0].google_cloud_scheduler_job.call["{job}"]'
-                yield address, f"{self._home}/locations/{place}/jobs/{job}"
+            yield from self._scheduled(job, f'module.functions[0].google_cloud_scheduler_job.call["{job}"]')
+
+    def _scheduled(self, job: str, address: str) -> Iterator[Import]:
+        place = self._deployment.values["LIBRA_SCHEDULER_REGION"]
+        where = (f"--location={place}", self._deployment.in_project)
+        if self._there("scheduler", "jobs", "describe", job, *where):
+            yield address, f"{self._home}/locations/{place}/jobs/{job}"
 
     def _services(self) -> Iterator[Import]:
         for name, address in self._services_wanted.items():
@@ -216,6 +222,15 @@ class Adoption:
             if step.found(path(where, name)):
                 yield f'{WAREHOUSE}.google_bigquery_table.{kind}["{name}"]', f"{home}/tables/{name}"
 
+    def _usage(self) -> Iterator[Import]:
+        if not self._metered:
+            return
+        where = (USAGE, *self._deployment.in_region, "--format=value(metadata.name)")
+        if self._deployment.gcloud.look("run", "jobs", "describe", *where):
+            identity = f"{self._home}/locations/{self._deployment.region}/jobs/{USAGE}"
+            yield "module.usage[0].google_cloud_run_v2_job.usage", identity
+        yield from self._scheduled(USAGE, "module.usage[0].google_cloud_scheduler_job.usage")
+
     def _export(self) -> Iterator[Import]:
         deployment = self._deployment
         if not self._exported:
@@ -227,9 +242,7 @@ class Adoption:
         if deployment.gcloud.look("run", "jobs", "describe", *where):
             identity = f"{self._home}/locations/{deployment.region}/jobs/{JOB}"
             yield f"{EXPORT}.google_cloud_run_v2_job.export", identity
-        place = deployment.values["LIBRA_SCHEDULER_REGION"]
-        if self._there("scheduler", "jobs", "describe", JOB, f"--location={place}", deployment.in_project):
-            yield f"{EXPORT}.google_cloud_scheduler_job.export", f"{self._home}/locations/{place}/jobs/{JOB}"
+        yield from self._scheduled(JOB, f"{EXPORT}.google_cloud_scheduler_job.export")
 
     def _pipelines(self) -> Iterator[Import]:
         deployment = self._deployment

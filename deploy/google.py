@@ -38,7 +38,7 @@ MONITORED = {
 }
 """The same, with `--monitoring=on`."""
 _PUBSUB = "roles/pubsub.admin"
-IMAGES = ("api", "collector", "worker", "export", "pipelines")
+IMAGES = ("api", "collector", "worker", "usage", "export", "pipelines")
 """The steps that build an image, if it is wanted."""
 QUEUED = {
     "pubsub.topics.create": _PUBSUB,
@@ -52,7 +52,7 @@ BUILT = {
     "cloudbuild.builds.create": "roles/cloudbuild.builds.editor",
     "run.services.create": "roles/run.admin",
 }
-"""The same, with an image that is built: a service's, the export's or the pipelines'."""
+"""The same, with an image that is built."""
 
 WAREHOUSED = {
     "bigquery.datasets.create": "roles/bigquery.admin",
@@ -69,11 +69,11 @@ PIPED = {
 STREAMED = {"dataflow.jobs.create": "roles/dataflow.developer"}
 """The same, with `--stream=on`."""
 
-EXPORTED = {
+JOBS = {
     "run.jobs.create": "roles/run.admin",
     "run.jobs.setIamPolicy": "roles/run.admin",
 }
-"""The same, with `--export`."""
+"""The same, with `--usage=on` or `--export`."""
 EXPORT_DATASET = "bigquery.datasets.create"
 """With `--export=bigquery:DATASET`, likewise."""
 
@@ -141,7 +141,7 @@ def needed(values: Mapping[str, str], only: frozenset[str]) -> dict[str, str]:
         | (QUEUED if queued and only & {"topics", "collector", "worker", "warehouse"} else {})
         | (WAREHOUSED if warehoused and "warehouse" in only else {})
         | (BUILT if built else {})
-        | (EXPORTED if place != "off" else {})
+        | (JOBS if place != "off" or (values["LIBRA_USAGE"] == "on" and "usage" in only) else {})
         | ({EXPORT_DATASET: WAREHOUSED[EXPORT_DATASET]} if place.startswith("bigquery:") else {})
         | (PIPED if "pipelines" in only and values["LIBRA_PIPELINES"] == "on" else {})
         | (STREAMED if "stream" in only and values["LIBRA_STREAM"] == "on" else {})

@@ -2,6 +2,9 @@
 
 `${project}`, `${runbook}` and `${worker_pool}` in a file stand for parameters. Google fills in defaults of
 its own, so what is sent carries a digest as a label. A second `up` compares the digests.
+
+Metrics and alerts of usage (`USAGE`) go with `--usage=on` alone: one that waits for a flush
+would fire where there is none.
 """
 
 import hashlib
@@ -17,6 +20,8 @@ BUILT = "build/monitoring"
 POOL = "libra-worker"
 """What deploy.sh calls the worker pool, the account that it runs as, and its image. Terraform has a variable
 for the pool."""
+USAGE = ("usage-", "libra-usage-")
+"""How the names of usage's files begin."""
 LABEL, CONFIG = "libra", "libra-config"
 """The labels of what Libra made: the file's name, and the digest."""
 
@@ -71,7 +76,12 @@ def render(values: Mapping[str, str], root: Path) -> None:
 
 def _files(kind: str, values: Mapping[str, str]) -> dict[str, Json]:
     """The files of one folder by name, with the parameters filled in."""
-    found = {file.stem: file.read_text(encoding="utf-8") for file in sorted((FILES / kind).glob("*.json"))}
+    metered = values["LIBRA_USAGE"] == "on"
+    found = {
+        file.stem: file.read_text(encoding="utf-8")
+        for file in sorted((FILES / kind).glob("*.json"))
+        if metered or not file.stem.startswith(USAGE)
+    }
     parameters = {
         "${project}": values["GOOGLE_CLOUD_PROJECT"],
         "${runbook}": values["LIBRA_RUNBOOK"],

@@ -70,6 +70,7 @@ class Parameter:
 _REGION = r"[a-z]+-[a-z]+\d{1,2}"
 _COUNT = r"\d{1,4}"
 _CHANNEL = r"(projects/[a-z0-9-]+/notificationChannels/)?\d+"
+_VERSION = r"[A-Za-z0-9_-]{1,255}:(latest|\d+)"
 _MEMORY = r"(128|256|512)Mi|(1|2|4|8|16|32)Gi"
 
 
@@ -421,6 +422,63 @@ PARAMETERS = (
         "keep the job running that streams events into the warehouse; needs --warehouse and --pipelines",
         ("stream",),
         not_by_firebase="./deploy.sh up --only=stream starts it",
+    ),
+    Parameter(
+        "LIBRA_USAGE",
+        "--usage",
+        "off",
+        "off|on",
+        "the flush of usage into PostgreSQL, a Cloud Run job that a schedule starts",
+        ("services", "usage"),
+        not_by_firebase="./deploy.sh up --only=services,usage deploys it",
+    ),
+    Parameter(
+        "LIBRA_USAGE_SCHEDULE",
+        "--usage-schedule",
+        "*/5 * * * *",
+        r"\S+( \S+){4}",
+        "when usage is flushed, as in cron; at least every two hours",
+        ("usage",),
+    ),
+    Parameter(
+        "LIBRA_REDIS_SECRET",
+        "--redis-secret",
+        "libra-redis:latest",
+        _VERSION,
+        "SECRET:VERSION in Secret Manager: the address of Redis, where applications count usage",
+        ("usage",),
+    ),
+    Parameter(
+        "LIBRA_POSTGRES_SECRET",
+        "--postgres-secret",
+        "libra-postgres:latest",
+        _VERSION,
+        "SECRET:VERSION in Secret Manager: the address of PostgreSQL, where usage is booked",
+        ("usage",),
+    ),
+    Parameter(
+        "LIBRA_USAGE_NETWORK",
+        "--usage-network",
+        "",
+        r"[a-z][a-z0-9-]*/[a-z][a-z0-9-]*",
+        "NETWORK/SUBNET that the flush reaches Redis and PostgreSQL through, in the functions' region",
+        ("usage",),
+    ),
+    Parameter(
+        "LIBRA_USAGE_CLOSE_SECONDS",
+        "--usage-close-seconds",
+        "3600",
+        r"\d{1,4}|10[0-7]\d\d|10800",
+        "how long after its end an hour of usage is sealed",
+        ("usage",),
+    ),
+    Parameter(
+        "LIBRA_USAGE_METRICS",
+        "--usage-metrics",
+        "",
+        r"[^\s,@]{1,100}(,[^\s,@]{1,100})*",
+        "metrics of usage that are declared, by commas; others are set aside; none given: any",
+        ("usage",),
     ),
     Parameter(
         "LIBRA_EXPORT",

@@ -213,3 +213,24 @@ class Retried(Record):
     verdict: str
     removed: bool
     reasons: tuple[Rejection, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UsageWindow(Record):
+    """What a merchant has used of a metric in one window."""
+
+    begin: str
+    """The first date, or the instant at which the hour begins."""
+    metric: str
+    value: int
+    sealed: bool
+    """Whether every hour of it that has usage is sealed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage(Record):
+    """What a merchant has used."""
+
+    exact_through: datetime | None
+    """Hours that ended by then are sealed; None: no hour is."""
+    windows: tuple[UsageWindow, ...]

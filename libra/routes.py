@@ -6,7 +6,7 @@ through the rows of all pages. Keys and ids may hold any character.
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import date, datetime
 from functools import partial, update_wrapper
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar, overload
 from urllib.parse import quote
@@ -23,6 +23,7 @@ from libra.records import (
     Run,
     RunDetail,
     Total,
+    Usage,
 )
 
 if TYPE_CHECKING:
@@ -171,6 +172,13 @@ def retry(record_id: str) -> Call[Retried]:
     return Call(_path("rejected", record_id, "retry"), Retried.of, method="POST")
 
 
+def usage(
+    merchant: str, *, by: str = "day", start: date | None = None, end: date | None = None
+) -> Call[Usage]:
+    """What a merchant has used, by ``hour``, ``day``, ``week`` or ``month``, the newest first; operators."""
+    return Call(_path("usage", merchant), Usage.of, {"by": by, **_given(**{"from": start, "to": end})})
+
+
 class Routes:
     """What both clients can be asked."""
 
@@ -188,6 +196,7 @@ class Routes:
     recompute = One(recompute)
     rejected = Each(rejected)
     retry = One(retry)
+    usage = One(usage)
 
 
 def _path(*segments: str) -> str:

@@ -17,13 +17,13 @@ from cli.comparison import as_json, iso, print_json
 from cli.report import page, shown
 from services.usage.books import Books, Drift
 from services.usage.flush import Asked, Result
-from services.usage.reading import GRAINS, Grain, Top, top, windows
 from services.usage.running import Opened, Scheduler, opened
 from services.usage.settings import UsageSettings
 from services.usage.tracker import UsageTracker
 from shared import log
 from shared.errors import Transient
 from shared.parts import hour_of
+from shared.usage import GRAINS, Grain, Top, top, windows
 
 SET_ASIDE = 3
 """The exit status of a flush that booked all it could read, and set something aside."""

@@ -18,6 +18,7 @@ from deploy.steps.project import Backup, Database, Indexes, Rules, Services
 from deploy.steps.schedule import Schedule
 from deploy.steps.stream import Stream
 from deploy.steps.topics import TopicsStep
+from deploy.steps.usage import Usage
 from deploy.steps.warehouse import Warehouse
 from deploy.steps.worker import Worker
 
@@ -38,6 +39,7 @@ STEPS: tuple[type[Step], ...] = (
     Warehouse,
     Pipelines,
     Stream,
+    Usage,
     Board,
     Schedule,
     Export,

@@ -125,7 +125,8 @@ class Metrics(Monitored):
 
     def _name(self, found: Json) -> str:
         """A metric has no labels: ours are those that have the names of our files."""
-        return str(found["name"]) if found["name"] in monitored.metrics(self.deployment.values) else ""
+        every = monitored.metrics({**self.deployment.values, "LIBRA_USAGE": "on"})
+        return str(found["name"]) if found["name"] in every else ""
 
     def _same(self, found: Json | None, wanted: Json) -> bool:
         """Google adds to a metric's descriptor; all that the file says has to be there."""

@@ -13,6 +13,7 @@ module "core" {
   enable_monitoring = var.enable_monitoring
   sources           = var.sources
   warehouse         = var.warehouse
+  usage             = var.usage
   export            = var.export
   pipelines         = var.pipelines
 }
@@ -116,6 +117,26 @@ module "warehouse" {
   depends_on = [module.core, module.doors]
 }
 
+module "usage" {
+  source = "./modules/usage"
+  count  = var.usage ? 1 : 0
+
+  project_id       = var.project_id
+  region           = var.region
+  scheduler_region = local.scheduler_region
+  time_zone        = var.time_zone
+  runtime          = local.runtime
+  image            = var.usage_image
+  schedule         = var.usage_schedule
+  redis_secret     = var.redis_secret
+  postgres_secret  = var.postgres_secret
+  network          = var.usage_network
+  close_seconds    = var.usage_close_seconds
+  metrics          = var.usage_metrics
+
+  depends_on = [module.core]
+}
+
 module "export" {
   source = "./modules/export"
   count  = var.export != "off" ? 1 : 0
@@ -164,6 +185,7 @@ module "monitoring" {
   runbook          = var.runbook
   worker_pool_name = var.worker_pool_name
   sources          = var.sources
+  usage            = var.usage
 
   depends_on = [module.core]
 }

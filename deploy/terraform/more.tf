@@ -36,6 +36,12 @@ variable "worker_image" {
   default     = ""
 }
 
+variable "usage_image" {
+  description = "The image of the flush of usage, with its digest; needed with usage = true"
+  type        = string
+  default     = ""
+}
+
 variable "export_image" {
   description = "The image of the export, with its digest; needed with export = bigquery:DATASET or postgres"
   type        = string

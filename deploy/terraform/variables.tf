@@ -460,6 +460,78 @@ variable "stream" {
   default     = false
 }
 
+variable "usage" {
+  description = "the flush of usage into PostgreSQL, a Cloud Run job that a schedule starts"
+  type        = bool
+  default     = false
+}
+
+variable "usage_schedule" {
+  description = "when usage is flushed, as in cron; at least every two hours"
+  type        = string
+  default     = "*/5 * * * *"
+
+  validation {
+    condition     = can(regex("^(\\S+( \\S+){4})$", var.usage_schedule))
+    error_message = "usage_schedule: when usage is flushed, as in cron; at least every two hours; allowed is what matches \\S+( \\S+){4}."
+  }
+}
+
+variable "redis_secret" {
+  description = "SECRET:VERSION in Secret Manager: the address of Redis, where applications count usage"
+  type        = string
+  default     = "libra-redis:latest"
+
+  validation {
+    condition     = can(regex("^([A-Za-z0-9_-]{1,255}:(latest|\\d+))$", var.redis_secret))
+    error_message = "redis_secret: SECRET:VERSION in Secret Manager: the address of Redis, where applications count usage; allowed is what matches [A-Za-z0-9_-]{1,255}:(latest|\\d+)."
+  }
+}
+
+variable "postgres_secret" {
+  description = "SECRET:VERSION in Secret Manager: the address of PostgreSQL, where usage is booked"
+  type        = string
+  default     = "libra-postgres:latest"
+
+  validation {
+    condition     = can(regex("^([A-Za-z0-9_-]{1,255}:(latest|\\d+))$", var.postgres_secret))
+    error_message = "postgres_secret: SECRET:VERSION in Secret Manager: the address of PostgreSQL, where usage is booked; allowed is what matches [A-Za-z0-9_-]{1,255}:(latest|\\d+)."
+  }
+}
+
+variable "usage_network" {
+  description = "NETWORK/SUBNET that the flush reaches Redis and PostgreSQL through, in the functions' region"
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = var.usage_network == "" || can(regex("^([a-z][a-z0-9-]*/[a-z][a-z0-9-]*)$", var.usage_network))
+    error_message = "usage_network: NETWORK/SUBNET that the flush reaches Redis and PostgreSQL through, in the functions' region; allowed is what matches [a-z][a-z0-9-]*/[a-z][a-z0-9-]*."
+  }
+}
+
+variable "usage_close_seconds" {
+  description = "how long after its end an hour of usage is sealed"
+  type        = string
+  default     = "3600"
+
+  validation {
+    condition     = can(regex("^(\\d{1,4}|10[0-7]\\d\\d|10800)$", var.usage_close_seconds))
+    error_message = "usage_close_seconds: how long after its end an hour of usage is sealed; allowed is what matches \\d{1,4}|10[0-7]\\d\\d|10800."
+  }
+}
+
+variable "usage_metrics" {
+  description = "metrics of usage that are declared, by commas; others are set aside; none given: any"
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = var.usage_metrics == "" || can(regex("^([^\\s,@]{1,100}(,[^\\s,@]{1,100})*)$", var.usage_metrics))
+    error_message = "usage_metrics: metrics of usage that are declared, by commas; others are set aside; none given: any; allowed is what matches [^\\s,@]{1,100}(,[^\\s,@]{1,100})*."
+  }
+}
+
 variable "export" {
   description = "where snapshots of totals or entries go every night: bigquery:DATASET of the project, postgres or postgres:SCHEMA; or off"
   type        = string

@@ -6,8 +6,10 @@ from pydantic import Field
 from services.api import documentation
 from services.api.books import Books
 from services.api.routes import aggregations, entries, runs, totals
+from services.api.routes import usage as usage_routes
 from services.api.settings import ApiSettings
 from services.api.starting import Starter
+from services.api.usage import Usage
 from shared.http import application as http
 from shared.http import health, problems
 from shared.http.identity import Verifier
@@ -20,7 +22,9 @@ Send a Firebase ID token as `Authorization: Bearer TOKEN`. Anyone signed in read
 `libra` with the value `operator` reads everything and starts recomputes. Errors are
 `application/problem+json` (RFC 9457).
 """
-ROUTERS = tuple(each.router for each in (aggregations, totals, entries, runs, health, documentation))
+ROUTERS = tuple(
+    each.router for each in (aggregations, totals, entries, runs, usage_routes, health, documentation)
+)
 MAX_BODY = 10_000
 """Bytes of a body; options take a few dozen."""
 
@@ -34,7 +38,11 @@ class ProblemBody(problems.ProblemBody):
 
 
 def application(
-    settings: ApiSettings, *, books: Books | None = None, starter: Starter | None = None
+    settings: ApiSettings,
+    *,
+    books: Books | None = None,
+    starter: Starter | None = None,
+    usage: Usage | None = None,
 ) -> FastAPI:
     """An application. Nothing is connected yet.
 
@@ -42,6 +50,7 @@ def application(
         settings: what the environment says.
         books: what the routes read.
         starter: what starts a run.
+        usage: what reads usage.
     """
     app = http.application(
         "Libra API",
@@ -56,6 +65,7 @@ def application(
     app.state.books = books or Books(settings)
     app.state.ready = health.Readiness(app.state.books.ready)
     app.state.verifier = Verifier(settings.tokens)
+    app.state.usage = usage or Usage(settings.postgres_url, patience=settings.deadline)
     patience = 0.8 * settings.deadline.total_seconds()
     app.state.starter = starter or Starter(settings.recompute_url, patience=patience)
     return app

@@ -179,6 +179,26 @@ class Series(Answer):
     totals: list[Total]
 
 
+class UsageWindow(Answer):
+    """What a merchant has used of a metric in one window."""
+
+    begin: str = Field(
+        description="The first date, or the instant at which the hour begins.", examples=["2026-11-24"]
+    )
+    metric: str = Field(examples=["api_calls"])
+    value: int = Field(examples=[1204])
+    sealed: bool = Field(description="Whether every hour of it that has usage is sealed.")
+
+
+class Usage(Answer):
+    """What a merchant has used, as of one instant."""
+
+    exact_through: Moment | None = Field(
+        description="Hours that ended by then are sealed: late usage is set aside. Null: no hour is."
+    )
+    windows: list[UsageWindow]
+
+
 class Rejection(Answer):
     """Why an aggregation could not count an entry. It never holds the value."""
 

@@ -5,7 +5,7 @@ from typing import Annotated
 from urllib.parse import unquote_to_bytes
 
 from fastapi import Path, Query
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator
 
 MAX_PAGE = 500
 """Rows of a page at most; each is a document read."""
@@ -25,6 +25,13 @@ def dated(text: object) -> object:
     """A time as it was sent. A number alone would be taken for one: for seconds since 1970."""
     if isinstance(text, str) and text.count("-") < 2:
         raise ValueError("expected a date and a time with a zone, such as 2025-09-04T18:00:00Z")
+    return text
+
+
+def storable(text: str) -> str:
+    """What PostgreSQL can store: no NUL."""
+    if "\0" in text:
+        raise ValueError("expected text without a NUL")
     return text
 
 
@@ -49,6 +56,16 @@ KeyInQuery = Annotated[
     str, Query(alias="key", description="The key as text. This form takes every key.", examples=[".."])
 ]
 EntryId = Annotated[str, Path(description="The id of an entry's document.", examples=["e1"]), _decoded]
+Merchant = Annotated[
+    str,
+    Path(
+        description="A merchant's id, percent-encoded. Clients remove `.` and `..` from a path.",
+        examples=["acme"],
+        max_length=256,
+    ),
+    _decoded,
+    AfterValidator(storable),
+]
 RunId = Annotated[str, Path(description="The id of a run.", examples=["20250905T020000Z-0a1b2c3d"]), _decoded]
 RecordId = Annotated[str, Path(description="The id of a rejection's record."), _decoded]
 Instant = Annotated[datetime | None, Query(examples=["2025-09-04T18:00:00Z"]), BeforeValidator(dated)]

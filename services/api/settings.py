@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
+from services.api.usage import VARIABLE
 from shared.http import reading
 from shared.http.identity import Tokens
 from shared.settings import Settings
@@ -23,6 +24,8 @@ class ApiSettings:
     """`LIBRA_API_ORIGINS`: the origins whose web pages may ask from a browser."""
     deadline: timedelta = timedelta(seconds=20)
     """`LIBRA_API_DEADLINE_SECONDS`: how long a request may take before it is answered with 504."""
+    postgres_url: str | None = None
+    """`LIBRA_POSTGRES_URL`: where usage is booked; None: the API reads none. It holds a password."""
     emulated: bool = False
     """Whether `FIREBASE_AUTH_EMULATOR_HOST` is set: then firebase-admin takes tokens that nobody signed."""
 
@@ -46,5 +49,6 @@ class ApiSettings:
             ),
             origins=reading.origins(environment, "LIBRA_API_ORIGINS"),
             deadline=reading.deadline(environment, "LIBRA_API_DEADLINE_SECONDS"),
+            postgres_url=environment.get(VARIABLE, "").strip() or None,
             emulated=reading.emulated(environment),
         )

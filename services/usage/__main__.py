@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
             result = service.flush.run()
             return 3 if result.errors else 0
     except LibraError as error:
-        log.logger.error(str(error))
+        log.logger.error("The usage job failed", extra={"error": str(error)})
         return 2 if isinstance(error, SettingError) else 1
 
 

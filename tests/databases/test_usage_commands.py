@@ -17,11 +17,14 @@ from click.testing import CliRunner, Result
 
 from cli.main import main
 from local.databases import PostgresServer, ValkeyServer
+from services.api.application import application
+from services.api.settings import ApiSettings
 from services.usage.counters import Counters
 from services.usage.flush import Result as Flushed
 from services.usage.running import Scheduler
 from services.usage.settings import UsageSettings
 from shared.errors import SettingError, Transient
+from tests.support.api import ENVIRONMENT, PROJECT, Api
 from tests.support.databases import fresh_url
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,8 +69,10 @@ def test_from_a_count_to_a_bill(environment: dict[str, str]) -> None:
     assert "Every total is the sum of its parts" in libra(environment, "verify").output
 
 
-def test_windows_and_the_merchants_that_use_most(environment: dict[str, str]) -> None:
-    """By hour, day, week and month, with what is sealed; the largest first."""
+def test_windows_and_the_merchants_that_use_most(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By hour, day, week and month, with what is sealed; the largest first. The API says the same."""
     rows = (
         ("acme", "2026-10-25", "requests", "2026-10-25T12:00Z", 1),
         ("acme", "2026-10-26", "requests", "2026-10-26T12:00Z", 2),
@@ -98,6 +103,15 @@ def test_windows_and_the_merchants_that_use_most(environment: dict[str, str]) ->
     ]
     assert windows("--by", "week", "--to", "2026-10-25") == [("2026-10-19", "requests", 1, True)]
     assert windows("--by", "month")[1] == ("2026-10-01", "requests", 7, False)
+    monkeypatch.setenv("FIREBASE_AUTH_EMULATOR_HOST", "127.0.0.1:9099")
+    api = Api(application(ApiSettings.from_environment(ENVIRONMENT | environment)), PROJECT)
+    for by in ("hour", "day", "week", "month"):
+        answer = api.get(f"/v1/usage/acme?by={by}&from=2026-10-26").json()
+        assert answer["exact_through"] == "2026-10-26T13:00:00Z"
+        listed = [(it["begin"][:16], it["metric"], it["value"], it["sealed"]) for it in answer["windows"]]
+        assert listed == windows("--by", by, "--from", "2026-10-26")
+    assert api.get("/v1/usage/nobody").json()["windows"] == []
+    api.app.state.usage._opened()[1].close()
     top = told(libra(environment, "totals", "--json", "--top", "1"))["top"]
     assert [(it["metric"], it["merchant"], it["value"]) for it in top] == [
         ("bytes", "acme", 100),

@@ -12,6 +12,7 @@ import pytest
 from deploy import locked, stage
 from deploy.closure import ClosureError, closure, finder
 from deploy.stage import ARTEFACTS, FUNCTIONS, ROOT, Artefact
+from services.api.usage import NEEDED
 
 CODE = ("functions", "shared", "libra", "local", "cli", "deploy", "services", "pipelines", "tests")
 LISTS = Path(__file__).parent / "artefacts"
@@ -66,6 +67,15 @@ def test_the_list_of_files_is_the_one_that_was_agreed(artefact: Artefact) -> Non
 def test_the_packages_are_the_ones_that_were_agreed(artefact: Artefact) -> None:
     """A new third-party import makes every cold start slower: it is decided, never an accident."""
     assert artefact.closure().outside == PACKAGES[artefact.name]
+
+
+def test_an_api_without_usage_carries_nothing_of_postgresql() -> None:
+    """Where it is told of a PostgreSQL, it imports what reads usage by name. These are the names."""
+    assert set(NEEDED) == {"shared.usage", "psycopg", "psycopg_pool"}
+    assert (ROOT / "shared" / "usage.py").is_file()
+    assert {"psycopg", "psycopg_pool"}.isdisjoint(stage.API.closure().outside)
+    assert {"shared.usage", "shared.postgres"}.isdisjoint(stage.API.closure().modules)
+    assert "psycopg" not in {package.name for package in locked.python(ROOT / stage.API.requirements)}
 
 
 def test_nothing_of_beam_reaches_a_function_or_a_service() -> None:

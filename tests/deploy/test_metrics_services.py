@@ -27,7 +27,7 @@ from shared.publishing import Publisher
 from shared.schemas import self_written
 from shared.settings import Settings
 from shared.store import Store
-from tests.deploy import test_metrics
+from tests.deploy import test_metrics, test_metrics_usage
 from tests.support import api, collector
 from tests.support.api import Api
 from tests.support.collector import Topic, send, user_event
@@ -218,11 +218,14 @@ def test_a_metric_counts_the_lines_of_a_service_that_it_is_for_and_no_others(
     """The real code logs what happens, and exactly these metrics count it; a label finds its field."""
     happening(monkeypatch)
     service, expected = MATCHED[happening]
-    found = counting(METRICS, output.getvalue(), service, pool=service == WORKER)
+    found = counting(
+        METRICS, output.getvalue(), service, kind="worker_pool" if service == WORKER else "revision"
+    )
     assert found == expected, output.getvalue()
 
 
 def test_every_metric_counts_something_that_happens() -> None:
     """A filter that matches nothing is a defect."""
     matched = (*test_metrics.MATCHED.values(), *MATCHED.values())
-    assert set().union(*(names for _, names in matched)) == METRICS.keys()
+    usage = test_metrics_usage.MATCHED.values()
+    assert set().union(*(names for _, names in matched), *usage) == METRICS.keys()

@@ -7,15 +7,19 @@ from datetime import timedelta
 import pytest
 
 from deploy import monitored
+from deploy.gcloud import Gcloud
 from deploy.parameters import read
 from deploy.steps import api, collector, export
+from deploy.steps.base import Deployment
+from deploy.steps.monitoring import Metrics
+from shared.parts import KEEP
 from shared.schemas import self_written
 from shared.settings import Settings
 from shared.topics import Topics
 from tests.deploy.conftest import ROOT
 from tests.deploy.test_operations_page import PAGE, table
 
-VALUES = read({}, {"GOOGLE_CLOUD_PROJECT": "kitchen-1"}, ROOT / "none.env")
+VALUES = read({}, {"GOOGLE_CLOUD_PROJECT": "kitchen-1", "LIBRA_USAGE": "on"}, ROOT / "none.env")
 METRICS, ALERTS = monitored.metrics(VALUES), monitored.alerts(VALUES)
 OBJECTIVES = monitored.objectives(VALUES)
 BURNING = re.compile(
@@ -135,6 +139,26 @@ def test_no_recompute_is_noticed_after_26_hours() -> None:
     seconds = threshold["aggregations"][0]["alignmentPeriod"], threshold["duration"]
     assert sum(int(each[:-1]) for each in seconds) == 26 * 3600
     assert threshold["evaluationMissingData"] == "EVALUATION_MISSING_DATA_ACTIVE"
+
+
+def test_a_stopped_flush_is_noticed_while_applications_keep_their_counts() -> None:
+    """No data is nothing; a run that found nothing is noticed within Google's limit."""
+    for name, hours in (("usage-stopped", KEEP / timedelta(hours=1)), ("usage-empty", 25)):
+        threshold = ALERTS[name]["conditions"][0]["conditionThreshold"]
+        seconds = threshold["aggregations"][0]["alignmentPeriod"], threshold["duration"]
+        assert sum(int(each[:-1]) for each in seconds) == hours * 3600
+        assert threshold["evaluationMissingData"] == "EVALUATION_MISSING_DATA_ACTIVE"
+
+
+def test_what_waits_for_a_flush_is_only_where_there_is_one() -> None:
+    """Metrics and alerts of usage go with it. Those that were made are found again, to be removed."""
+    off = {**VALUES, "LIBRA_USAGE": "off"}
+    assert {it for it in ALERTS if it not in monitored.alerts(off)} == {
+        f"usage-{it}" for it in ("aside", "empty", "failed", "slow", "stopped")
+    }
+    assert not [it for it in monitored.metrics(off) if "usage" in it]
+    gone = Metrics(Deployment(off, Gcloud(planning=True)))
+    assert gone._name({"name": "libra-usage-completed"}) == "libra-usage-completed"
 
 
 def test_the_table_of_alerts_the_files_and_the_pages_are_one() -> None:

@@ -15,7 +15,6 @@ import yaml
 
 from deploy import indexes, monitored, warehouse
 from deploy.parameters import SEPARATOR
-from deploy.steps.export import JOB as EXPORT
 from deploy.steps.export import dataset_body
 from deploy.steps.pipelines import JOB as BEAM
 from tests.deploy.conftest import ROOT
@@ -73,6 +72,7 @@ def _plain(name: str) -> str:
     name = re.sub(r"google_pubsub_subscription\.worker\[(\w+)\]\.name", r"\1-worker", name)
     name = name.replace("google_storage_bucket.pipelines.name", f"gs://{BUCKET}")
     name = name.replace("google_service_account.pipelines.name", PIPELINES)
+    name = name.replace("google_cloud_run_v2_job.usage.name", "libra-usage")
     return re.sub(r"google_\w+\.\w+\[([\w-]+)\]\.(name|id)", r"\1", name)
 
 
@@ -192,7 +192,7 @@ def test_the_same_schedule_with_the_same_token(both: Deployed) -> None:
     assert made.keys() == asked.keys()
     uri = "google_cloudfunctions2_function.function[libra-recompute].service_config[0].uri"
     for name, flags in asked.items():
-        job, (target,), (retry,) = made[name], made[name]["http_target"], made[name]["retry_config"]
+        job, (target,) = made[name], made[name]["http_target"]
         told = {
             "project": job["project"],
             "location": job["region"],
@@ -200,12 +200,15 @@ def test_the_same_schedule_with_the_same_token(both: Deployed) -> None:
             "time-zone": job["time_zone"],
             "uri": target["uri"].replace(uri, "https://THE-URL-OF-libra-recompute.run.app"),
             "http-method": target["http_method"],
-            "attempt-deadline": job["attempt_deadline"],
-            "max-retry-attempts": str(retry["retry_count"]),
-            "min-backoff": retry["min_backoff_duration"],
-            "max-backoff": retry["max_backoff_duration"],
-            "max-doublings": str(retry["max_doublings"]),
         }
+        for retry in job.get("retry_config", []):
+            told |= {
+                "attempt-deadline": job["attempt_deadline"],
+                "max-retry-attempts": str(retry["retry_count"]),
+                "min-backoff": retry["min_backoff_duration"],
+                "max-backoff": retry["max_backoff_duration"],
+                "max-doublings": str(retry["max_doublings"]),
+            }
         for token in target.get("oidc_token", []):
             audience = token["audience"].replace(uri, "https://THE-URL-OF-libra-recompute.run.app")
             told |= {
@@ -310,12 +313,14 @@ def test_the_same_worker(both: Deployed) -> None:
         }
 
 
-def test_the_same_export(both: Deployed) -> None:
-    """Size, account, time, environment, secret; Terraform takes an image where deploy.sh builds one."""
-    asked = [it for it in both.asked("run", "jobs", "deploy") if it[0] == [EXPORT]]
-    made = [it for it in both.of("google_cloud_run_v2_job") if it["name"] == EXPORT]
-    for ((name,), flags), job in zip(asked, made, strict=True):
-        (outer,) = job["template"]
+def test_the_same_jobs(both: Deployed) -> None:
+    """The export and the flush of usage: size, account, time, environment, secrets, network."""
+    asked = {name: flags for (name,), flags in both.asked("run", "jobs", "deploy") if name != BEAM}
+    made = {it["name"]: it for it in both.of("google_cloud_run_v2_job") if it["name"] != BEAM}
+    wanted = {"libra-usage": both.values["LIBRA_USAGE"], "libra-export": both.values["LIBRA_EXPORT"]}
+    assert made.keys() == asked.keys() == {name for name, value in wanted.items() if value != "off"}
+    for name, flags in asked.items():
+        job, (outer,) = made[name], made[name]["template"]
         (template,) = outer["template"]
         (container,) = template["containers"]
         (resources,) = container["resources"]
@@ -327,10 +332,19 @@ def test_the_same_export(both: Deployed) -> None:
             for source in it["value_source"]
         }
         given = flags.pop("set-secrets", flags.pop("clear-secrets", ""))
-        assert [f"{variable}={version}" for variable, version in secrets.items()] == [given] * bool(given)
+        assert dict(it.partition("=")[::2] for it in given.split(",") if it) == secrets
+        networks = [
+            {"network": it["network"], "subnet": it["subnetwork"], "vpc-egress": "private-ranges-only"}
+            for access in template.get("vpc_access", [])
+            for it in access["network_interfaces"]
+            if access["egress"] == "PRIVATE_RANGES_ONLY"
+        ]
+        if not flags.keys().isdisjoint({"network", "clear-network"}):
+            assert [flags.pop("clear-network", None)] == ([None] if networks else [""])
         del flags["image"], flags["labels"]
-        assert job["name"] == name
-        assert flags == {
+        timeout = re.sub(r"^(\d+)h$", lambda it: f"{int(it[1]) * 3_600}s", flags.pop("task-timeout"))
+        assert timeout == template["timeout"]
+        assert flags == (networks[0] if networks else {}) | {
             "project": job["project"],
             "region": job["location"],
             "service-account": template["service_account"],
@@ -338,7 +352,6 @@ def test_the_same_export(both: Deployed) -> None:
             "memory": resources["limits"]["memory"],
             "tasks": str(outer["task_count"]),
             "max-retries": str(template["max_retries"]),
-            "task-timeout": f"{int(template['timeout'].removesuffix('s')) // 3_600}h",
         }
 
 
@@ -529,7 +542,6 @@ def test_nothing_is_planned_that_terraform_does_not_make(both: Deployed) -> None
 
     assert resources["google_service_account"] == number("iam service-accounts create")
     assert resources["google_cloudfunctions2_function"] == number("functions deploy")
-    assert resources["google_cloud_run_v2_job"] == number("run jobs deploy")
     assert resources["google_cloud_scheduler_job"] == number("scheduler jobs create")
     assert resources["google_cloud_run_v2_service"] == number("run deploy")
     assert resources["google_dataflow_flex_template_job"] == number("dataflow flex-template run")

@@ -15,8 +15,8 @@ import pytest
 from libra.client import ApiError, AsyncClient, Client
 from shared.ledger import Ledger
 from tests.emulator.test_api import ODD
-from tests.emulator.test_client import Bridge
 from tests.support.api import Api, check_problem, token
+from tests.support.bridge import Bridge
 from tests.support.kitchen import Kitchen
 
 CATEGORIES, DATES = "aggregates_categories", "aggregates_time_dates"

@@ -19,6 +19,7 @@ PATHS = {
     "/v1/runs": "operator",
     "/v1/runs/{run_id}": "operator",
     "/v1/rejected": "operator",
+    "/v1/usage/{merchant}": "operator",
     "/healthz": "anonymous",
     "/readyz": "anonymous",
     "/docs": "anonymous",
@@ -36,11 +37,11 @@ def test_a_role_may_do_what_the_rules_let_it(api: Api, path: str, least: str, ro
     """As in firestore.rules: totals for anyone signed in, everything for operators."""
     named = {"aggregation": "aggregates_time_dates", "key": "2025-09-04", "entry_id": "e", "run_id": "r"}
     query = {"key": "2025-09-04", "from": "2025-09-04", "to": "2025-09-05"} if "{aggregation}" in path else {}
-    filled = path.format(**named, record_id="x")
+    filled = path.format(**named, record_id="x", merchant="m")
     answer = api.ask("POST" if path in POSTED else "GET", filled, role=ROLES[role], params=query)
     if RANK[role] < RANK[least]:
         check_problem(answer, 403 if RANK[role] else 401)
-    elif path in {"/v1/runs/{run_id}", "/v1/rejected/{record_id}/retry"}:
+    elif path in {"/v1/runs/{run_id}", "/v1/rejected/{record_id}/retry", "/v1/usage/{merchant}"}:
         check_problem(answer, 404)
     elif path == "/v1/recompute":
         check_problem(answer, 501)

@@ -19,27 +19,12 @@ from shared.ledger import Ledger
 from shared.recompute import Recompute
 from tests.emulator.test_api import ODD
 from tests.support.api import Api, token
+from tests.support.bridge import Bridge
 from tests.support.kitchen import Kitchen
 from tests.support.recomputing import next_second
 
 CATEGORIES, DATES = "aggregates_categories", "aggregates_time_dates"
 KEYS = ["Mac/Cheese", "..", "", "🍝", "Tea", "Tea", "Tea"]
-
-
-class Bridge(httpx.BaseTransport):
-    """Sends a client's requests to an application in this process."""
-
-    def __init__(self, api: Api) -> None:
-        self._transport = httpx.ASGITransport(api.app)
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send one, and read its answer."""
-
-        async def send() -> httpx.Response:
-            answer = await self._transport.handle_async_request(request)
-            return httpx.Response(answer.status_code, headers=answer.headers, content=await answer.aread())
-
-        return asyncio.run(send())
 
 
 @pytest.fixture
@@ -247,7 +232,7 @@ def test_a_run_under_way_is_named(api: Api) -> None:
 
 def test_every_route_can_be_asked(api: Api) -> None:
     """One method for each; the forms with the key in the path lose keys on the way, and are left out."""
-    names = {"entry_id", "aggregation", "run_id", "record_id", "key", "start", "end"}
+    names = {"entry_id", "aggregation", "run_id", "record_id", "key", "start", "end", "merchant"}
     called = set()
     for name in vars(routes.Routes):
         if not name.startswith("_"):

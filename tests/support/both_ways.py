@@ -45,6 +45,12 @@ GIVEN = {
     "LIBRA_WORKER_MEMORY": "1Gi",
     "LIBRA_WAREHOUSE": "on",
     "LIBRA_WAREHOUSE_DATASET": "events",
+    "LIBRA_USAGE": "on",
+    "LIBRA_USAGE_SCHEDULE": "*/10 * * * *",
+    "LIBRA_REDIS_SECRET": "valkey:2",
+    "LIBRA_USAGE_NETWORK": "kitchen/counters",
+    "LIBRA_USAGE_CLOSE_SECONDS": "7200",
+    "LIBRA_USAGE_METRICS": "api_calls,pages",
     "LIBRA_EXPORT": "bigquery:books",
     "LIBRA_EXPORT_WHAT": "libra-totals,signals-entries",
     "LIBRA_EXPORT_SCHEDULE": "45 3 * * *",
@@ -68,6 +74,7 @@ CASES = {
         "LIBRA_BOARD": "off",
         "LIBRA_WORKER": "off",
         "LIBRA_WAREHOUSE": "off",
+        "LIBRA_USAGE_NETWORK": "",
         "LIBRA_EXPORT": "postgres:books",
         "LIBRA_EXPORT_SECRET": "postgres-url:2",
         "LIBRA_STREAM": "off",
@@ -93,6 +100,7 @@ class Deployed:
         }
         own = {"api_image": "an-image", "collector_image": "an-image", "worker_image": "an-image"}
         own |= {
+            "usage_image": "an-image",
             "export_image": "an-image",
             "pipelines_image": "an-image",
             "board_site": SITE,
@@ -148,6 +156,7 @@ def everything(module: Module, account: Callable[[str], str], within: str = "") 
         for known, name in (
             ("google_service_account.worker[0].email", "libra-worker"),
             ("google_service_account.warehouse.email", "libra-warehouse"),
+            ("google_service_account.usage.email", "libra-usage"),
             ("google_service_account.export.email", "libra-export"),
             ("google_service_account.pipelines.email", "libra-pipelines"),
             ("module.service.email", "libra-api"),

@@ -28,28 +28,31 @@ class UnknownFilterError(Exception):
     """A filter uses what this module does not know."""
 
 
-def kept(line: str, service: str, *, pool: bool = False) -> dict[str, Any]:
-    """A line that a container of a service or of a worker pool wrote, as Cloud Logging keeps it.
+LABELS = {"revision": "service_name", "worker_pool": "worker_pool_name", "job": "job_name"}
+"""What Cloud Logging calls the name of each kind of Cloud Run's resources."""
+
+
+def kept(line: str, service: str, *, kind: str = "revision") -> dict[str, Any]:
+    """A line that a container of a service, a worker pool or a job wrote, as Cloud Logging keeps it.
 
     It takes the severity and the trace out of the JSON, and leaves the message in
     (https://cloud.google.com/logging/docs/structured-logging, 2026-11).
     """
     payload = json.loads(line)
-    kind, label = ("worker_pool", "worker_pool_name") if pool else ("revision", "service_name")
     entry = {
         "severity": payload.pop("severity"),
-        "resource": {"type": f"cloud_run_{kind}", "labels": {label: service}},
+        "resource": {"type": f"cloud_run_{kind}", "labels": {LABELS[kind]: service}},
     }
     if trace := payload.pop("logging.googleapis.com/trace", None):
         entry["trace"] = trace
     return entry | {"jsonPayload": payload}
 
 
-def counting(metrics: Mapping[str, Any], lines: str, service: str, *, pool: bool = False) -> set[str]:
+def counting(metrics: Mapping[str, Any], lines: str, service: str, *, kind: str = "revision") -> set[str]:
     """The metrics that count a line of a service. Each label finds its field; nobody else's line counts."""
     written = lines.splitlines()
     entries, others = (
-        [kept(line, name, pool=pool) for line in written] for name in (service, "somebody-elses")
+        [kept(line, name, kind=kind) for line in written] for name in (service, "somebody-elses")
     )
     found = set()
     for name, metric in metrics.items():

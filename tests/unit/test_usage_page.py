@@ -9,6 +9,9 @@ import pytest
 import yaml
 
 from cli.commands import usage
+from deploy.arguments import flags_of
+from deploy.parameters import default
+from deploy.steps.usage import SECRETS
 from services.usage import settings
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "usage.md").read_text(encoding="utf-8")
@@ -52,10 +55,12 @@ def test_the_lambda_fails_where_the_flush_does(status: int, monkeypatch: pytest.
 
 
 def test_the_job_of_cloud_run_has_both_addresses() -> None:
-    """And runs the module."""
-    command = recipe("bash")
-    assert "--args=-m,services.usage" in command
-    assert all(f"{name}=" in command for name in BOTH)
+    """As secrets of the names that deploy.sh takes, and a step that there is."""
+    created = dict(re.findall(r'"\$(\w+)" \| gcloud secrets create (\S+) ', recipe("bash")))
+    assert created == {it: default(SECRETS[it]).partition(":")[0] for it in BOTH}
+    (command,) = re.findall(r"^\./deploy\.sh (.*)$", recipe("bash"), re.MULTILINE)
+    flags = flags_of(command.split())
+    assert (flags["only"], flags["LIBRA_USAGE"]) == ("services,accounts,usage", "on")
 
 
 def test_every_variable_that_is_read_is_on_the_page_with_its_default() -> None:

@@ -10,5 +10,6 @@ variable "board" { type = string }
 variable "enable_monitoring" { type = bool }
 variable "sources" { type = string }
 variable "warehouse" { type = bool }
+variable "usage" { type = bool }
 variable "export" { type = string }
 variable "pipelines" { type = bool }

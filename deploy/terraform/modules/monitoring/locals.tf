@@ -3,9 +3,11 @@ locals {
   folder     = "${var.sources}/deploy/monitoring"
   parameters = { project = var.project_id, runbook = var.runbook, worker_pool = var.worker_pool_name }
 
+  # Those of usage wait for a flush, and would fire where there is none.
   metrics = {
     for file in fileset("${local.folder}/metrics", "*.json") :
     trimsuffix(file, ".json") => jsondecode(templatefile("${local.folder}/metrics/${file}", local.parameters))
+    if var.usage || !can(regex("^(libra-)?usage-", file))
   }
   objectives = {
     for file in fileset("${local.folder}/objectives", "*.json") :
@@ -14,6 +16,7 @@ locals {
   alerts = {
     for file in fileset("${local.folder}/alerts", "*.json") :
     trimsuffix(file, ".json") => jsondecode(templatefile("${local.folder}/alerts/${file}", local.parameters))
+    if var.usage || !can(regex("^(libra-)?usage-", file))
   }
 
   # The metrics count lines of the level INFO.

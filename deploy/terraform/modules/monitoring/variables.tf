@@ -4,3 +4,4 @@ variable "notify" { type = string }
 variable "runbook" { type = string }
 variable "worker_pool_name" { type = string }
 variable "sources" { type = string }
+variable "usage" { type = bool }

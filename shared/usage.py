@@ -1,4 +1,4 @@
-"""What readers ask of usage: a merchant's windows by hour, day, week or month; who uses most."""
+"""What readers ask of the books of usage: a merchant's windows by hour, day, week or month; who uses most."""
 
 from dataclasses import dataclass
 from datetime import date, datetime

@@ -1,0 +1,12 @@
+variable "project_id" { type = string }
+variable "region" { type = string }
+variable "scheduler_region" { type = string }
+variable "time_zone" { type = string }
+variable "runtime" { type = map(string) }
+variable "image" { type = string }
+variable "schedule" { type = string }
+variable "redis_secret" { type = string }
+variable "postgres_secret" { type = string }
+variable "network" { type = string }
+variable "close_seconds" { type = string }
+variable "metrics" { type = string }
