@@ -3,8 +3,9 @@
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -16,6 +17,7 @@ from cli.comparison import as_json, iso, print_json
 from cli.report import page, shown
 from services.usage.books import Books, Drift
 from services.usage.flush import Asked, Result
+from services.usage.reading import GRAINS, Grain, Top, top, windows
 from services.usage.running import Opened, Scheduler, opened
 from services.usage.settings import UsageSettings
 from services.usage.tracker import UsageTracker
@@ -133,6 +135,46 @@ def status(*, as_json: bool) -> None:
         figures = [f"{told.get(it, 0):,}" for it in ("records", "gained", "errors", "seconds")]
         table.add_row(f"{run['started']:%Y-%m-%d %H:%M:%S}", run["kind"], *figures)
     page().print(table)
+
+
+@command.command("totals")
+@click.argument("merchant", required=False)
+@click.option("--by", type=click.Choice(GRAINS), default="day", show_default=True, help="The windows.")
+@click.option("--from", "first", type=When(), help="Only from this date on.")
+@click.option("--to", "last", type=When(), help="Only up to this date.")
+@click.option(
+    "--top", "most", type=click.IntRange(1), default=10, show_default=True, help="Merchants to show."
+)
+@as_json
+def totals(
+    *, merchant: str | None, by: Grain, first: date | None, last: date | None, most: int, as_json: bool
+) -> None:
+    """Show what MERCHANT has used by hour, day, week or month; without MERCHANT, who uses most.
+
+    A window that is not sealed may still grow.
+    """
+    with _opened() as (service, _):
+        if merchant is None:
+            _show_top(top(service.postgres, most, first=first, last=last), as_json)
+            return
+        found = windows(service.postgres, merchant, by, first=first, last=last)
+    rows = [asdict(it) | {"begin": it.begin.isoformat()} for it in found.windows]
+    if as_json:
+        print_json({"merchant": merchant, "exact_through": iso(found.exact_through), "windows": rows})
+        return
+    for it in found.windows:
+        begin = f"{it.begin:%Y-%m-%d %H:%M}" if by == "hour" else str(it.begin)
+        note = "" if it.sealed else "   not sealed"
+        click.echo(f"{begin}  {shown(it.metric)}  {it.value:,}{note}")
+    click.echo(_sealed(found.exact_through))
+
+
+def _show_top(found: Sequence[Top], as_json: bool) -> None:
+    if as_json:
+        print_json({"top": [asdict(it) for it in found]})
+        return
+    for it in found:
+        click.echo(f"{shown(it.metric)}  {shown(it.merchant)}  {it.value:,}")
 
 
 @command.command("verify")

@@ -25,6 +25,7 @@ POLL_SECONDS = 0.2
 class Opened:
     """Redis, the books, and the flush between them."""
 
+    postgres: Postgres
     counters: Counters
     books: Books
     flush: Flush
@@ -45,7 +46,7 @@ def opened(settings: UsageSettings) -> Iterator[Opened]:
             books = Books(postgres)
             books.migrate()
             flush = Flush(counters, books, close_after=settings.close_after, metrics=settings.metrics)
-            yield Opened(counters, books, flush)
+            yield Opened(postgres, counters, books, flush)
         finally:
             counters.close()
 

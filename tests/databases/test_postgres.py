@@ -58,6 +58,7 @@ def test_a_transaction_is_committed_or_leaves_nothing(postgres: Postgres) -> Non
         ("SELECT 1 / 0", Invalid),
         ("SET ROLE nobody_at_all", Invalid),
         ("SELECT pg_sleep(5)", Contention),
+        ("DO $$ BEGIN RAISE 'the disk is full' USING ERRCODE = '53100'; END $$", Contention),
     ],
 )
 def test_each_error_has_its_class_and_names_the_server(

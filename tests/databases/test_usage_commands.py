@@ -66,6 +66,47 @@ def test_from_a_count_to_a_bill(environment: dict[str, str]) -> None:
     assert "Every total is the sum of its parts" in libra(environment, "verify").output
 
 
+def test_windows_and_the_merchants_that_use_most(environment: dict[str, str]) -> None:
+    """By hour, day, week and month, with what is sealed; the largest first."""
+    rows = (
+        ("acme", "2026-10-25", "requests", "2026-10-25T12:00Z", 1),
+        ("acme", "2026-10-26", "requests", "2026-10-26T12:00Z", 2),
+        ("acme", "2026-10-26", "requests", "2026-10-26T13:00Z", 4),
+        ("acme", "2026-10-26", "bytes", "2026-10-26T13:00Z", 100),
+        ("b", "2026-10-26", "requests", "2026-10-26T13:00Z", 50),
+    )
+    libra(environment, "status")
+    with psycopg.connect(environment["LIBRA_POSTGRES_URL"]) as connection:
+        for row in rows:
+            connection.execute("INSERT INTO usage_part VALUES (%s, %s, %s, %s, 'i', %s)", row)
+        connection.execute("UPDATE usage_state SET sealed_through = '2026-10-26T13:00Z'")
+    libra(environment, "verify", "--repair")
+
+    def windows(*arguments: str) -> list[tuple[str, str, int, bool]]:
+        found = told(libra(environment, "totals", "acme", *arguments, "--json"))
+        assert found["exact_through"] == "2026-10-26T13:00:00+00:00"
+        return [(it["begin"][:16], it["metric"], it["value"], it["sealed"]) for it in found["windows"]]
+
+    assert windows() == [
+        ("2026-10-26", "bytes", 100, False),
+        ("2026-10-26", "requests", 6, False),
+        ("2026-10-25", "requests", 1, True),
+    ]
+    assert windows("--by", "hour", "--from", "2026-10-26")[1:] == [
+        ("2026-10-26T13:00", "requests", 4, False),
+        ("2026-10-26T12:00", "requests", 2, True),
+    ]
+    assert windows("--by", "week", "--to", "2026-10-25") == [("2026-10-19", "requests", 1, True)]
+    assert windows("--by", "month")[1] == ("2026-10-01", "requests", 7, False)
+    top = told(libra(environment, "totals", "--json", "--top", "1"))["top"]
+    assert [(it["metric"], it["merchant"], it["value"]) for it in top] == [
+        ("bytes", "acme", 100),
+        ("requests", "b", 50),
+    ]
+    assert "not sealed" in libra(environment, "totals", "acme", "--by", "hour").output
+    assert "requests  b  50" in libra(environment, "totals").output
+
+
 def test_drift_and_what_is_set_aside_have_their_exit_statuses(
     environment: dict[str, str], valkey_server: ValkeyServer
 ) -> None:
