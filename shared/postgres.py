@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 from psycopg import errors as sql
+from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from shared.errors import (
@@ -204,15 +205,23 @@ def _migrate(cursor: Cursor, component: str, migrations: Sequence[Migration]) ->
 
 
 def _server(url: str) -> str:
-    allowed = "postgresql://user:password@host:port/database"
+    """Where an address leads. Of one that is not understood a message shows what cannot be a password."""
+    allowed = (
+        "postgresql://user:password@host:port/database; %, @, / and ? of a password are %25, %40, %2F, %3F"
+    )
     try:
         parts = urlsplit(url)
+        conninfo_to_dict(url)
         usable = parts.scheme in {"postgresql", "postgres"} and bool(parts.path.strip("/"))
         where = f"{parts.hostname or 'local'}:{parts.port or 5432}{parts.path}"
-    except ValueError:
+    except (ValueError, psycopg.ProgrammingError):
         usable, where = False, ""
-    if not usable:
-        raise SettingError(VARIABLE, url.partition("@")[2] or url.partition("?")[0], allowed)
+    if not usable or "@" in where:
+        plain = url.partition("?")[0]
+        scheme, slashes, _ = plain.partition("://")
+        raise SettingError(
+            VARIABLE, plain.rpartition("@")[2] if "@" in plain else slashes and scheme, allowed
+        )
     return where
 
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import redis
 from redis.backoff import NoBackoff
 from redis.cluster import RedisCluster
-from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisClusterException, RedisError
 from redis.retry import Retry
 
 from shared.errors import Denied, SettingError, StoreError, Transient
@@ -66,6 +66,8 @@ class Raise(NamedTuple):
     """Metric, incarnation and value of each part."""
 
 
+_ERRORS = (RedisError, RedisClusterException)
+"""What the client raises: of a cluster, also what is no error of Redis."""
 Fields = list[tuple[bytes, bytes]]
 """Fields of a hash with their values, as they stand there."""
 
@@ -88,18 +90,22 @@ class Counters:
         """
         allowed = "redis://user:password@host:port/0, rediss://... or redis+cluster://host:port"
         kinds = {"redis", "rediss", "unix", "redis+cluster", "rediss+cluster"}
+        refused = SettingError(VARIABLE, url.partition("?")[0].rpartition("@")[2], allowed)
         try:
             parts = urlsplit(url)
             server = f"Redis {parts.hostname or parts.path}:{parts.port or 6379}"
         except ValueError:
             parts, server = urlsplit(""), ""
-        if parts.scheme not in kinds or not (parts.hostname or parts.path):
-            raise SettingError(VARIABLE, url.rpartition("@")[2], allowed)
+        if parts.scheme not in kinds or not (parts.hostname or parts.path) or "@" in server:
+            raise refused
         options: dict[str, Any] = {"socket_timeout": SECONDS, "socket_connect_timeout": SECONDS}
-        with _translated(server):
-            if parts.scheme.endswith("+cluster"):
-                return cls(RedisCluster.from_url(url.replace("+cluster", "", 1), **options), server)
-            return cls(redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **options), server)
+        try:
+            with _translated(server):
+                if parts.scheme.endswith("+cluster"):
+                    return cls(RedisCluster.from_url(url.replace("+cluster", "", 1), **options), server)
+                return cls(redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **options), server)
+        except ValueError:
+            raise refused from None
 
     def close(self) -> None:
         """Close every connection."""
@@ -121,7 +127,7 @@ class Counters:
                 given = [it for metric, name, value in values for it in (part_field(metric, name), value)]
                 pipeline.execute_command("EVAL", RAISE, len(keys), *keys, COUNTER_SECONDS, *given)
             answers = pipeline.execute(raise_on_error=False)
-        return [self._of(it) if isinstance(it, RedisError) else [int(each) for each in it] for it in answers]
+        return [self._of(it) if isinstance(it, _ERRORS) else [int(each) for each in it] for it in answers]
 
     def scan(self, merchant: str | None = None, day: date | None = None) -> Iterator[list[bytes]]:
         """The keys of hashes, page by page; one may come twice.
@@ -154,7 +160,7 @@ class Counters:
                 answers = pipeline.execute(raise_on_error=False)
             asked, wanted = wanted, []
             for (key, _), answer in zip(asked, answers, strict=True):
-                if isinstance(answer, RedisError):
+                if isinstance(answer, _ERRORS):
                     if "WRONGTYPE" not in str(answer):
                         raise self._of(answer)
                     text = key.decode("utf-8", "backslashreplace")
@@ -187,7 +193,7 @@ class Counters:
             for key in keys:
                 self._client.delete(key)
 
-    def _of(self, error: RedisError) -> StoreError:
+    def _of(self, error: Exception) -> StoreError:
         kind = Denied if isinstance(error, (AuthenticationError, NoPermissionError)) else Transient
         return kind(f"{self.server}: {error}")
 
@@ -198,5 +204,5 @@ def _translated(server: str) -> Iterator[None]:
         yield
     except (AuthenticationError, NoPermissionError) as error:
         raise Denied(f"{server}: {error}") from error
-    except (RedisError, OSError) as error:
+    except (*_ERRORS, OSError) as error:
         raise Transient(f"{server}: {error}") from error

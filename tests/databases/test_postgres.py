@@ -193,7 +193,19 @@ def test_a_migration_that_changed_or_fails_changes_nothing(postgres: Postgres) -
 
 
 @pytest.mark.parametrize(
-    "url", ["", "mysql://host/db", "postgresql://user:secret@host:port/db", "postgresql://host"]
+    "url",
+    [
+        "",
+        "mysql://host/db",
+        "postgresql://user:secret@host:port/db",
+        "postgresql://host",
+        "postgresql://user:secret",
+        "postgresql://user:p@secret@host",
+        "postgresql://user:50%secret@host/db",
+        "postgresql://user:12/secret@host/db",
+        "postgresql://host/db?password=secret&what=1",
+        "host=localhost password=secret dbname=db",
+    ],
 )
 def test_an_address_that_is_none_is_refused_without_its_password(url: str) -> None:
     """The message names the variable and what is allowed."""

@@ -19,7 +19,7 @@ from local.databases import ValkeyServer
 from local.process import free_port
 from services.usage.counters import Counters
 from services.usage.tracker import UsageTracker
-from shared.errors import Invalid, Overloaded, SettingError
+from shared.errors import Invalid, Overloaded, SettingError, Transient
 from shared.parts import MOST, Unreadable
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -115,6 +115,16 @@ def test_what_cannot_be_counted_is_refused_with_its_reason(valkey_server: Valkey
     assert tracker.unconfirmed == 0
     with pytest.raises(SettingError, match="LIBRA_REDIS_URL='http://x'"):
         UsageTracker("http://x")
+    for url in ("redis://:12/secret@h", "redis://:secret@h?socket_timeout=x", "http://h?password=secret"):
+        with pytest.raises(SettingError, match=r"LIBRA_REDIS_URL='(http://)?h': redis://") as refused:
+            UsageTracker(url)
+        assert "secret" not in str(refused.value)
+
+
+def test_a_cluster_that_does_not_answer_is_tried_again() -> None:
+    """Its client raises an error that is none of the errors of Redis."""
+    with pytest.raises(Transient, match=r"Redis 127\.0\.0\.1:1: Redis Cluster cannot be connected"):
+        Counters.connect("redis+cluster://127.0.0.1:1")
 
 
 def test_a_full_part_goes_on_as_another(redis: Counters, valkey_server: ValkeyServer) -> None:
@@ -204,10 +214,10 @@ def test_a_cluster_takes_the_keys_of_a_merchant_together(tmp_path: Path) -> None
         until(lambda: "'ok'" in str(alone._client.execute_command("CLUSTER INFO")), "the cluster is up")
         url = server.url.replace("redis://", "redis+cluster://")
         odd = ("acme", "a}b{c", "}", "{}", "x:y", "é" * 256)
-        with UsageTracker(url, interval=OFTEN) as tracker:
+        cluster = Counters.connect(url)
+        with UsageTracker(counters=cluster, interval=OFTEN) as tracker:
             for merchant in odd * 3:
                 tracker.track(merchant, "requests")
-        cluster = Counters.connect(url)
         assert [value for _, value in parts(cluster)] == [3] * len(odd)
         for page in cluster.scan():
             assert cluster.forget(
