@@ -16,6 +16,7 @@ confirmed: at most one interval, while Redis answers. The end of the process and
 
 import asyncio
 import atexit
+import multiprocessing
 import os
 import signal
 import threading
@@ -24,6 +25,7 @@ import weakref
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
+from multiprocessing.util import Finalize
 from types import FrameType
 from typing import Self
 from zoneinfo import ZoneInfo
@@ -184,14 +186,30 @@ class UsageTracker:
         with self._starting:
             if self._thread or self._closed:
                 return
-            self._thread = threading.Thread(target=self._run, name="libra-usage", daemon=True)
-            _alive.add(self._thread)
-            atexit.register(_close, weakref.ref(self), os.getpid())
+            _at_exit(weakref.ref(self))
             if threading.current_thread() is threading.main_thread():
                 _send_before_sigterm()
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="libra-usage", daemon=True)
+            _alive.add(thread)
+            try:
+                thread.start()
+            except RuntimeError:  # no more threads: the next count tries again
+                _alive.discard(thread)
+                raise
+            self._thread = thread
 
     def _run(self) -> None:
+        try:
+            self._send_on()
+            if _ending:
+                self.close()
+        finally:
+            _alive.discard(threading.current_thread())
+            if _ending and not _alive:
+                signal.raise_signal(_ending[0])
+                os._exit(128 + _ending[0])  # it is process 1, which no signal of its own ends
+
+    def _send_on(self) -> None:
         failures, due, again = 0, 0.0, time.monotonic() + self._again
         while not self._stop.wait(self._interval) and not _ending:
             now = time.monotonic()
@@ -201,11 +219,6 @@ class UsageTracker:
             if now >= due:
                 failures = self._attempt(failures)
                 due = now + (PAUSES.pause(failures) if failures else 0)
-        if _ending:
-            self.close()
-        _alive.discard(threading.current_thread())
-        if _ending and not _alive:
-            os.kill(os.getpid(), _ending[0])
 
     def _attempt(self, failures: int) -> int:
         try:
@@ -246,6 +259,14 @@ def _after_fork(tracker: "weakref.ref[UsageTracker]") -> None:
             found._begin()
 
     os.register_at_fork(after_in_child=begin)
+
+
+def _at_exit(tracker: "weakref.ref[UsageTracker]") -> None:
+    """A worker of `multiprocessing` ends without `atexit`, and with its finalizers."""
+    if multiprocessing.parent_process():
+        Finalize(None, _close, (tracker, os.getpid()), exitpriority=1)
+    else:
+        atexit.register(_close, tracker, os.getpid())
 
 
 def _close(tracker: "weakref.ref[UsageTracker]", process: int) -> None:

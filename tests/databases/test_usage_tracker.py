@@ -235,9 +235,12 @@ def test_a_fork_counts_for_itself(redis: Counters, valkey_server: ValkeyServer) 
     assert [value for _, value in sorted(parts(redis), key=lambda it: it[1])] == [100, 1_110]
 
 
-def test_the_end_of_a_process_sends_what_is_left(redis: Counters, valkey_server: ValkeyServer) -> None:
-    """Without a call of `close`."""
-    with process(valkey_server, "exit") as child:
+@pytest.mark.parametrize("mode", ["exit", "worker"])
+def test_the_end_of_a_process_sends_what_is_left(
+    redis: Counters, valkey_server: ValkeyServer, mode: str
+) -> None:
+    """Without a call of `close`; also that of a worker, which ends without `atexit`."""
+    with process(valkey_server, mode) as child:
         assert child.wait(60) == 0
     assert total(redis) == 1_000
 
@@ -259,3 +262,35 @@ def test_a_killed_process_loses_at_most_what_was_not_confirmed(
         assert counted <= sent <= counted + 1  # it may have counted once more, and not printed it
     else:
         assert counted - unconfirmed <= sent <= counted + 1
+
+
+@pytest.mark.parametrize(("mode", "status"), [("broken", -signal.SIGTERM), ("init", 128 + signal.SIGTERM)])
+def test_sigterm_ends_a_process_whatever_stands_in_the_way(
+    valkey_server: ValkeyServer, mode: str, status: int
+) -> None:
+    """What is left cannot be sent, or the process is a container's first."""
+    with process(valkey_server, mode) as child:
+        assert child.stdout
+        child.stdout.readline()
+        child.send_signal(signal.SIGTERM)
+        try:
+            assert child.wait(30) == status
+        finally:
+            child.kill()
+
+
+def test_a_thread_that_cannot_start_costs_no_count(
+    redis: Counters, valkey_server: ValkeyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next count tries again, and the end of the process waits for no thread that never was."""
+
+    def none_left(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    tracker = UsageTracker(valkey_server.url)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", none_left)
+        with pytest.raises(RuntimeError, match="start new thread"):
+            tracker.track("acme", "requests")
+    assert tracker.close()
+    assert total(redis) == 1
