@@ -15,7 +15,7 @@ from redis.cluster import RedisCluster
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisClusterException, RedisError
 from redis.retry import Retry
 
-from shared.errors import Denied, SettingError, StoreError, Transient
+from shared.errors import Denied, Invalid, SettingError, StoreError, Transient
 from shared.parts import MOST, Hour, Unreadable, counter_key, part_field, parts_key, parts_pattern
 
 VARIABLE = "LIBRA_REDIS_URL"
@@ -112,7 +112,7 @@ class Counters:
         self._client.close()
 
     def raise_to(self, raises: Sequence[Raise]) -> list[list[int] | StoreError]:
-        """Raise parts; for each hash what they were before, or why it could not be done.
+        """Raise parts; for each hash what they were before, or why not (`Invalid`: it is no hash).
 
         Raises:
             StoreError: Redis does not answer. Whether it was done is unknown; do it again.
@@ -127,7 +127,12 @@ class Counters:
                 given = [it for metric, name, value in values for it in (part_field(metric, name), value)]
                 pipeline.execute_command("EVAL", RAISE, len(keys), *keys, COUNTER_SECONDS, *given)
             answers = pipeline.execute(raise_on_error=False)
-        return [self._of(it) if isinstance(it, _ERRORS) else [int(each) for each in it] for it in answers]
+        return [
+            self._of(it, f" {parts_key(asked.merchant, asked.hour)}:")
+            if isinstance(it, _ERRORS)
+            else [int(each) for each in it]
+            for asked, it in zip(raises, answers, strict=True)
+        ]
 
     def scan(self, merchant: str | None = None, day: date | None = None) -> Iterator[list[bytes]]:
         """The keys of hashes, page by page; one may come twice.
@@ -193,9 +198,11 @@ class Counters:
             for key in keys:
                 self._client.delete(key)
 
-    def _of(self, error: Exception) -> StoreError:
-        kind = Denied if isinstance(error, (AuthenticationError, NoPermissionError)) else Transient
-        return kind(f"{self.server}: {error}")
+    def _of(self, error: Exception, key: str = "") -> StoreError:
+        text = f"{self.server}:{key} {error}"
+        if "WRONGTYPE" in str(error):
+            return Invalid(f"{text}: something else wrote the key; delete or rename it")
+        return (Denied if isinstance(error, (AuthenticationError, NoPermissionError)) else Transient)(text)
 
 
 @contextmanager

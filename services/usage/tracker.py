@@ -33,7 +33,7 @@ from zoneinfo import ZoneInfo
 from services.usage.counters import VARIABLE, Counters
 from services.usage.counts import Counts
 from services.usage.sending import Sender
-from shared.errors import SettingError
+from shared.errors import Invalid, SettingError
 from shared.log import logger
 from shared.retry import Retry
 from shared.settings import UTC
@@ -140,8 +140,8 @@ class UsageTracker:
         while True:
             with self._sending:
                 failed = self._sender.send()
-            if not failed:
-                return True
+            if not failed or isinstance(failed, Invalid):  # a key is no hash: somebody must act
+                return not failed
             failures += 1
             pause = PAUSES.pause(failures)
             if time.monotonic() + pause >= deadline:
@@ -210,6 +210,7 @@ class UsageTracker:
                 os._exit(128 + _ending[0])  # it is process 1, which no signal of its own ends
 
     def _send_on(self) -> None:
+        failed: Exception | None = None
         failures, due, again = 0, 0.0, time.monotonic() + self._again
         while not self._stop.wait(self._interval) and not _ending:
             now = time.monotonic()
@@ -217,23 +218,24 @@ class UsageTracker:
                 self._counts.send_all_again()
                 again = now + self._again
             if now >= due:
-                failures = self._attempt(failures)
+                failed = self._attempt(failed)
+                failures = 0 if failed is None or isinstance(failed, Invalid) else failures + 1
                 due = now + (PAUSES.pause(failures) if failures else 0)
 
-    def _attempt(self, failures: int) -> int:
+    def _attempt(self, before: Exception | None) -> Exception | None:
         try:
             with self._sending:
                 failed: Exception | None = self._sender.send()
         except Exception as error:  # noqa: BLE001 - a thread that ends would leave a process counting unseen
             failed = error
-        if failed and not failures:
+        if failed and type(failed) is not type(before):
             logger.warning(
                 "Redis does not take counts: this process counts on",
                 extra={"error": str(failed), "unconfirmed": self.unconfirmed},
             )
-        elif failures and not failed:
+        elif before and not failed:
             logger.info("Redis takes counts again", extra={"unconfirmed": self.unconfirmed})
-        return failures + 1 if failed else 0
+        return failed
 
 
 def _send_before_sigterm() -> None:
