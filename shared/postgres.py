@@ -104,7 +104,8 @@ class Postgres:
             Transient: nothing answers there.
         """
         server = _server(url)
-        options = f"-c statement_timeout={int(statement_seconds * 1000)} -c TimeZone=UTC"
+        theirs = conninfo_to_dict(url).get("options", "")
+        options = f"-c statement_timeout={int(statement_seconds * 1000)} {theirs} -c TimeZone=UTC"
         arguments = {"connect_timeout": CONNECT_SECONDS, "application_name": "libra", "options": options}
         with _translated(server):
             psycopg.connect(url, **arguments).close()  # type: ignore[arg-type]  # libpq's own options
@@ -175,6 +176,8 @@ class Postgres:
 
 def _migrate(cursor: Cursor, component: str, migrations: Sequence[Migration]) -> list[int]:
     cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+    cursor.execute("SET LOCAL lock_timeout = '60s'")
+    cursor.execute("SET LOCAL statement_timeout = 0")  # a large table may be written anew
     cursor.execute(
         "CREATE TABLE IF NOT EXISTS libra_migration (component text, number integer, name text NOT NULL,"
         " digest text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now(),"
