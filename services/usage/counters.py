@@ -3,7 +3,8 @@
 It speaks to Redis, Valkey, and a cluster of either. Every error of the client becomes one of `shared.errors`.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from typing import Any, NamedTuple, Self
@@ -73,11 +74,25 @@ Fields = list[tuple[bytes, bytes]]
 
 
 class Counters:
-    """One Redis. Threads may use it at once; after a fork it opens connections of its own."""
+    """One Redis. Threads may use it at once.
 
-    def __init__(self, client: "redis.Redis | RedisCluster", server: str = "Redis") -> None:
-        self._client: Any = client  # the client's own types are unions with coroutines
+    After a fork a child has a client of its own. A thread of the parent may have held a lock of the parent's
+    client when the child was forked, and nobody in the child would ever release it.
+    """
+
+    def __init__(self, make: Callable[[], "redis.Redis | RedisCluster"], server: str = "Redis") -> None:
+        """`make` gives a client."""
+        self._make = make
+        self._made: list[Any] = [make()]
+        self._process = os.getpid()
         self.server = server
+
+    @property
+    def _client(self) -> Any:  # the client's own types are unions with coroutines
+        if self._process != os.getpid():
+            self._made.append(self._make())  # the parent's stays: its end would touch its locks
+            self._process = os.getpid()
+        return self._made[-1]
 
     @classmethod
     def connect(cls, url: str) -> Self:
@@ -102,8 +117,9 @@ class Counters:
         try:
             with _translated(server):
                 if parts.scheme.endswith("+cluster"):
-                    return cls(RedisCluster.from_url(url.replace("+cluster", "", 1), **options), server)
-                return cls(redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **options), server)
+                    node = url.replace("+cluster", "", 1)
+                    return cls(lambda: RedisCluster.from_url(node, **options), server)
+                return cls(lambda: redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **options), server)
         except ValueError:
             raise refused from None
 

@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 from datetime import timedelta
 
@@ -46,7 +47,18 @@ def main(url: str, mode: str) -> None:
         tracker.flush()
         for _ in range(10):
             tracker.track("acme", "requests")  # the parent's alone, although the child has a copy
-        if child := os.fork():
+        held, forked = threading.Event(), threading.Event()
+
+        def hold() -> None:  # as the thread that sends does, now and then
+            with tracker._counters._client.connection_pool._lock:
+                held.set()
+                forked.wait()
+
+        threading.Thread(target=hold).start()
+        held.wait()
+        child = os.fork()
+        forked.set()
+        if child:
             os.waitpid(child, 0)
         for _ in range(100):
             tracker.track("acme", "requests")
