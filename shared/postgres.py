@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 from psycopg import errors as sql
+from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from shared.errors import (
@@ -104,7 +105,8 @@ class Postgres:
             Transient: nothing answers there.
         """
         server = _server(url)
-        options = f"-c statement_timeout={int(statement_seconds * 1000)} -c TimeZone=UTC"
+        theirs = conninfo_to_dict(url).get("options", "")
+        options = f"-c statement_timeout={int(statement_seconds * 1000)} {theirs} -c TimeZone=UTC"
         arguments = {"connect_timeout": CONNECT_SECONDS, "application_name": "libra", "options": options}
         with _translated(server):
             psycopg.connect(url, **arguments).close()  # type: ignore[arg-type]  # libpq's own options
@@ -175,6 +177,8 @@ class Postgres:
 
 def _migrate(cursor: Cursor, component: str, migrations: Sequence[Migration]) -> list[int]:
     cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+    cursor.execute("SET LOCAL lock_timeout = '60s'")
+    cursor.execute("SET LOCAL statement_timeout = 0")  # a large table may be written anew
     cursor.execute(
         "CREATE TABLE IF NOT EXISTS libra_migration (component text, number integer, name text NOT NULL,"
         " digest text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now(),"
@@ -208,17 +212,19 @@ _HALF_ESCAPED = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 def _server(url: str) -> str:
-    allowed = "postgresql://user:password@host:port/database, with %25 for a % in it"
+    """Where an address leads. Of one that is not understood a message shows what cannot be a password."""
+    allowed = (
+        "postgresql://user:password@host:port/database; %, @, / and ? of a password are %25, %40, %2F, %3F"
+    )
     try:
         parts = urlsplit(url)
+        conninfo_to_dict(url)
         usable = parts.scheme in {"postgresql", "postgres"} and bool(parts.path.strip("/"))
-        usable = usable and not _HALF_ESCAPED.search(url)  # libpq would say it with the password
         where = f"{parts.hostname or 'local'}:{parts.port or 5432}{parts.path}"
-    except ValueError:
+    except (ValueError, psycopg.ProgrammingError):
         usable, where = False, ""
-    if not usable:
-        said = url.rpartition("@")[2].partition("?")[0]  # a password may hold an @
-        raise SettingError(VARIABLE, said, allowed)
+    if not usable or "@" in where:
+        raise SettingError(VARIABLE, f"({len(url)} characters)", allowed)  # any part may be of the password
     return where
 
 

@@ -23,6 +23,7 @@ from services.usage.tracker import UsageTracker
 from shared import log
 from shared.errors import Transient
 from shared.parts import hour_of
+from shared.settings import Settings
 from shared.usage import GRAINS, Grain, Top, top, windows
 
 SET_ASIDE = 3
@@ -62,8 +63,8 @@ def _opened() -> Iterator[tuple[Opened, UsageSettings]]:
 @click.argument("metric")
 @click.argument("amount", type=click.IntRange(1), default=1)
 def track(*, merchant: str, metric: str, amount: int) -> None:
-    """Count AMOUNT of METRIC for MERCHANT, once, as an application does."""
-    with UsageTracker() as tracker:
+    """Count AMOUNT of METRIC for MERCHANT, once, as an application does, today in LIBRA_TIME_ZONE."""
+    with UsageTracker(zone=Settings.from_environment(os.environ).time_zone) as tracker:
         tracker.track(merchant, metric, amount)
         if not tracker.flush():
             raise Transient(f"Redis has not confirmed {tracker.unconfirmed}: it may be lost")

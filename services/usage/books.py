@@ -115,9 +115,13 @@ class Books:
         self._postgres.transaction(lambda it: it.execute(statements.ASIDE, columns))
 
     def seal(self, through: datetime) -> datetime:
-        """Seal the hours that are over at an instant; the instant through which hours are sealed now."""
+        """Seal the hours that are over at an instant; the instant through which hours are sealed now.
+
+        None is sealed that is not over by the clock of PostgreSQL: the clock of a flush may be wrong.
+        """
         statement: LiteralString = (
-            "UPDATE usage_state SET sealed_through = greatest(sealed_through, %s) RETURNING sealed_through"
+            "UPDATE usage_state SET sealed_through ="
+            " greatest(sealed_through, least(%s, date_trunc('hour', now()))) RETURNING sealed_through"
         )
         return cast("datetime", self._postgres.transaction(lambda it: _through(it, statement, through)))
 

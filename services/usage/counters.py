@@ -3,7 +3,8 @@
 It speaks to Redis, Valkey, and a cluster of either. Every error of the client becomes one of `shared.errors`.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from typing import Any, NamedTuple, Self
@@ -12,10 +13,10 @@ from urllib.parse import urlsplit
 import redis
 from redis.backoff import NoBackoff
 from redis.cluster import RedisCluster
-from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisClusterException, RedisError
 from redis.retry import Retry
 
-from shared.errors import Denied, SettingError, StoreError, Transient
+from shared.errors import Denied, Invalid, SettingError, StoreError, Transient
 from shared.parts import MOST, Hour, Unreadable, counter_key, part_field, parts_key, parts_pattern
 
 VARIABLE = "LIBRA_REDIS_URL"
@@ -66,16 +67,32 @@ class Raise(NamedTuple):
     """Metric, incarnation and value of each part."""
 
 
+_ERRORS = (RedisError, RedisClusterException)
+"""What the client raises: of a cluster, also what is no error of Redis."""
 Fields = list[tuple[bytes, bytes]]
 """Fields of a hash with their values, as they stand there."""
 
 
 class Counters:
-    """One Redis. Threads may use it at once; after a fork it opens connections of its own."""
+    """One Redis. Threads may use it at once.
 
-    def __init__(self, client: "redis.Redis | RedisCluster", server: str = "Redis") -> None:
-        self._client: Any = client  # the client's own types are unions with coroutines
+    After a fork a child has a client of its own. A thread of the parent may have held a lock of the parent's
+    client when the child was forked, and nobody in the child would ever release it.
+    """
+
+    def __init__(self, make: Callable[[], "redis.Redis | RedisCluster"], server: str = "Redis") -> None:
+        """`make` gives a client."""
+        self._make = make
+        self._made: list[Any] = [make()]
+        self._process = os.getpid()
         self.server = server
+
+    @property
+    def _client(self) -> Any:  # the client's own types are unions with coroutines
+        if self._process != os.getpid():
+            self._made.append(self._make())  # the parent's stays: its end would touch its locks
+            self._process = os.getpid()
+        return self._made[-1]
 
     @classmethod
     def connect(cls, url: str) -> Self:
@@ -88,25 +105,30 @@ class Counters:
         """
         allowed = "redis://user:password@host:port/0, rediss://... or redis+cluster://host:port"
         kinds = {"redis", "rediss", "unix", "redis+cluster", "rediss+cluster"}
+        refused = SettingError(VARIABLE, url.partition("?")[0].rpartition("@")[2], allowed)
         try:
             parts = urlsplit(url)
             server = f"Redis {parts.hostname or parts.path}:{parts.port or 6379}"
         except ValueError:
             parts, server = urlsplit(""), ""
-        if parts.scheme not in kinds or not (parts.hostname or parts.path):
-            raise SettingError(VARIABLE, url.rpartition("@")[2], allowed)
+        if parts.scheme not in kinds or not (parts.hostname or parts.path) or "@" in server:
+            raise refused
         options: dict[str, Any] = {"socket_timeout": SECONDS, "socket_connect_timeout": SECONDS}
-        with _translated(server):
-            if parts.scheme.endswith("+cluster"):
-                return cls(RedisCluster.from_url(url.replace("+cluster", "", 1), **options), server)
-            return cls(redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **options), server)
+        try:
+            with _translated(server):
+                if parts.scheme.endswith("+cluster"):
+                    node = url.replace("+cluster", "", 1)
+                    return cls(lambda: RedisCluster.from_url(node, **options), server)
+                return cls(lambda: redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **options), server)
+        except ValueError:
+            raise refused from None
 
     def close(self) -> None:
         """Close every connection."""
         self._client.close()
 
     def raise_to(self, raises: Sequence[Raise]) -> list[list[int] | StoreError]:
-        """Raise parts; for each hash what they were before, or why it could not be done.
+        """Raise parts; for each hash what they were before, or why not (`Invalid`: it is no hash).
 
         Raises:
             StoreError: Redis does not answer. Whether it was done is unknown; do it again.
@@ -121,7 +143,12 @@ class Counters:
                 given = [it for metric, name, value in values for it in (part_field(metric, name), value)]
                 pipeline.execute_command("EVAL", RAISE, len(keys), *keys, COUNTER_SECONDS, *given)
             answers = pipeline.execute(raise_on_error=False)
-        return [self._of(it) if isinstance(it, RedisError) else [int(each) for each in it] for it in answers]
+        return [
+            self._of(it, f" {parts_key(asked.merchant, asked.hour)}:")
+            if isinstance(it, _ERRORS)
+            else [int(each) for each in it]
+            for asked, it in zip(raises, answers, strict=True)
+        ]
 
     def scan(self, merchant: str | None = None, day: date | None = None) -> Iterator[list[bytes]]:
         """The keys of hashes, page by page; one may come twice.
@@ -154,7 +181,7 @@ class Counters:
                 answers = pipeline.execute(raise_on_error=False)
             asked, wanted = wanted, []
             for (key, _), answer in zip(asked, answers, strict=True):
-                if isinstance(answer, RedisError):
+                if isinstance(answer, _ERRORS):
                     if "WRONGTYPE" not in str(answer):
                         raise self._of(answer)
                     text = key.decode("utf-8", "backslashreplace")
@@ -187,9 +214,11 @@ class Counters:
             for key in keys:
                 self._client.delete(key)
 
-    def _of(self, error: RedisError) -> StoreError:
-        kind = Denied if isinstance(error, (AuthenticationError, NoPermissionError)) else Transient
-        return kind(f"{self.server}: {error}")
+    def _of(self, error: Exception, key: str = "") -> StoreError:
+        text = f"{self.server}:{key} {error}"
+        if "WRONGTYPE" in str(error):
+            return Invalid(f"{text}: something else wrote the key; delete or rename it")
+        return (Denied if isinstance(error, (AuthenticationError, NoPermissionError)) else Transient)(text)
 
 
 @contextmanager
@@ -198,5 +227,5 @@ def _translated(server: str) -> Iterator[None]:
         yield
     except (AuthenticationError, NoPermissionError) as error:
         raise Denied(f"{server}: {error}") from error
-    except (RedisError, OSError) as error:
+    except (*_ERRORS, OSError) as error:
         raise Transient(f"{server}: {error}") from error

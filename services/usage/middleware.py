@@ -13,7 +13,7 @@ request without a merchant is not counted. No error of counting reaches the requ
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Protocol
 
-from shared.errors import StoreError
+from shared.errors import LibraError
 from shared.log import logger
 
 Scope = MutableMapping[str, Any]
@@ -58,8 +58,9 @@ class _Counting:
         try:
             if merchant := self._merchant(scope):
                 self._tracker.track(merchant, self._metric)
-        except StoreError as error:
-            logger.warning("A request was not counted", extra={"reason": str(error)})
+        except Exception as error:  # noqa: BLE001 - no error of counting reaches the request
+            reason = str(error) if isinstance(error, LibraError) else repr(error)
+            logger.warning("A request was not counted", extra={"reason": reason})
 
 
 class CountASGI:

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from services.usage.counters import Raise
 from services.usage.counts import Count, Counts, Value
-from shared.errors import StoreError
+from shared.errors import Invalid, StoreError
 from shared.log import logger
 
 BATCH = 1_000
@@ -28,7 +28,7 @@ class Sender:
         self._counters = counters
 
     def send(self) -> StoreError | None:
-        """Send all that is due now; why some of it could not be sent, which stays due."""
+        """Send all that is due now; why some of it could not be sent and stays due. `Invalid`: no outage."""
         due = self._counts.due()
         unconfirmed: list[Count] = []
         failed: StoreError | None = None
@@ -39,7 +39,7 @@ class Sender:
                 unconfirmed += sent
                 refused, error = self._raise(self._counts.values(sent))
                 unconfirmed[-len(sent) :] = refused
-                failed = error or failed
+                failed = _graver(failed, error)
         except StoreError as error:
             failed = error
         finally:
@@ -56,7 +56,7 @@ class Sender:
         for group, answer in zip(groups, answers, strict=True):
             if isinstance(answer, StoreError):
                 refused += [it.of for it in group]
-                failed = answer
+                failed = _graver(failed, answer)
                 continue
             self._counts.confirm(group)
             lost |= any(before < it.confirmed for it, before in zip(group, answer, strict=True))
@@ -64,6 +64,11 @@ class Sender:
             logger.warning("Redis has lost counts: everything is sent again")
             self._counts.send_all_again()
         return refused, failed
+
+
+def _graver(one: StoreError | None, other: StoreError | None) -> StoreError | None:
+    """A single key that Redis refuses (`Invalid`) hides no outage."""
+    return other if one is None or (other and isinstance(one, Invalid)) else one
 
 
 def _hash(value: Value) -> tuple[str, float]:

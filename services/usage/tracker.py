@@ -16,6 +16,7 @@ confirmed: at most one interval, while Redis answers. The end of the process and
 
 import asyncio
 import atexit
+import multiprocessing
 import os
 import signal
 import threading
@@ -24,6 +25,7 @@ import weakref
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
+from multiprocessing.util import Finalize
 from types import FrameType
 from typing import Self
 from zoneinfo import ZoneInfo
@@ -31,7 +33,7 @@ from zoneinfo import ZoneInfo
 from services.usage.counters import VARIABLE, Counters
 from services.usage.counts import Counts
 from services.usage.sending import Sender
-from shared.errors import SettingError
+from shared.errors import Invalid, SettingError
 from shared.log import logger
 from shared.retry import Retry
 from shared.settings import UTC
@@ -138,8 +140,8 @@ class UsageTracker:
         while True:
             with self._sending:
                 failed = self._sender.send()
-            if not failed:
-                return True
+            if not failed or isinstance(failed, Invalid):  # a key is no hash: somebody must act
+                return not failed
             failures += 1
             pause = PAUSES.pause(failures)
             if time.monotonic() + pause >= deadline:
@@ -184,14 +186,31 @@ class UsageTracker:
         with self._starting:
             if self._thread or self._closed:
                 return
-            self._thread = threading.Thread(target=self._run, name="libra-usage", daemon=True)
-            _alive.add(self._thread)
-            atexit.register(_close, weakref.ref(self), os.getpid())
+            _at_exit(weakref.ref(self))
             if threading.current_thread() is threading.main_thread():
                 _send_before_sigterm()
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="libra-usage", daemon=True)
+            _alive.add(thread)
+            try:
+                thread.start()
+            except RuntimeError:  # no more threads: the next count tries again
+                _alive.discard(thread)
+                raise
+            self._thread = thread
 
     def _run(self) -> None:
+        try:
+            self._send_on()
+            if _ending:
+                self.close()
+        finally:
+            _alive.discard(threading.current_thread())
+            if _ending and not _alive:
+                signal.raise_signal(_ending[0])
+                os._exit(128 + _ending[0])  # it is process 1, which no signal of its own ends
+
+    def _send_on(self) -> None:
+        failed: Exception | None = None
         failures, due, again = 0, 0.0, time.monotonic() + self._again
         while not self._stop.wait(self._interval) and not _ending:
             now = time.monotonic()
@@ -199,28 +218,24 @@ class UsageTracker:
                 self._counts.send_all_again()
                 again = now + self._again
             if now >= due:
-                failures = self._attempt(failures)
+                failed = self._attempt(failed)
+                failures = 0 if failed is None or isinstance(failed, Invalid) else failures + 1
                 due = now + (PAUSES.pause(failures) if failures else 0)
-        if _ending:
-            self.close()
-        _alive.discard(threading.current_thread())
-        if _ending and not _alive:
-            os.kill(os.getpid(), _ending[0])
 
-    def _attempt(self, failures: int) -> int:
+    def _attempt(self, before: Exception | None) -> Exception | None:
         try:
             with self._sending:
                 failed: Exception | None = self._sender.send()
         except Exception as error:  # noqa: BLE001 - a thread that ends would leave a process counting unseen
             failed = error
-        if failed and not failures:
+        if failed and type(failed) is not type(before):
             logger.warning(
                 "Redis does not take counts: this process counts on",
                 extra={"error": str(failed), "unconfirmed": self.unconfirmed},
             )
-        elif failures and not failed:
+        elif before and not failed:
             logger.info("Redis takes counts again", extra={"unconfirmed": self.unconfirmed})
-        return failures + 1 if failed else 0
+        return failed
 
 
 def _send_before_sigterm() -> None:
@@ -246,6 +261,14 @@ def _after_fork(tracker: "weakref.ref[UsageTracker]") -> None:
             found._begin()
 
     os.register_at_fork(after_in_child=begin)
+
+
+def _at_exit(tracker: "weakref.ref[UsageTracker]") -> None:
+    """A worker of `multiprocessing` ends without `atexit`, and with its finalizers."""
+    if multiprocessing.parent_process():
+        Finalize(None, _close, (tracker, os.getpid()), exitpriority=1)
+    else:
+        atexit.register(_close, tracker, os.getpid())
 
 
 def _close(tracker: "weakref.ref[UsageTracker]", process: int) -> None:

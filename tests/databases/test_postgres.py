@@ -179,6 +179,26 @@ def test_migrations_are_applied_once_by_all_who_start_together(postgres: Postgre
     assert loaves(postgres) == [("a", 1)]
 
 
+def test_a_migration_may_take_longer_than_a_statement(postgres_server: PostgresServer) -> None:
+    """It may have to write a large table anew."""
+    slow = Migration(1, "a large table", "SELECT pg_sleep(1)")
+    with (
+        fresh_url(postgres_server) as url,
+        Postgres.connect(url, statement_seconds=0.3, retry=ONCE) as postgres,
+    ):
+        assert postgres.migrate("bakery", [slow]) == [1]
+
+
+def test_the_options_of_an_address_hold(postgres_server: PostgresServer) -> None:
+    """Such as the schema in which the tables are."""
+    with (
+        fresh_url(postgres_server) as url,
+        Postgres.connect(f"{url}?options=-csearch_path%3Dbilling") as postgres,
+    ):
+        show = "SELECT current_setting('search_path'), current_setting('TimeZone')"
+        assert postgres.transaction(lambda it: it.execute(show).fetchall()) == [("billing", "UTC")]
+
+
 def test_a_migration_that_changed_or_fails_changes_nothing(postgres: Postgres) -> None:
     """All of a call are applied or none; the message names the one."""
     bad = Migration(2, "a hole", "CREATE TABLE mill (x integer); SELECT * FROM nowhere")
@@ -199,9 +219,14 @@ def test_a_migration_that_changed_or_fails_changes_nothing(postgres: Postgres) -
         "mysql://host/db",
         "postgresql://user:secret@host:port/db",
         "postgresql://host",
+        "postgresql://user:secret",
         "postgresql://user:an@secret@host",
         "postgresql://user:secret%@127.0.0.1:1/db",
+        "postgresql://user:50%secret@host/db",
+        "postgresql://user:12/secret@host/db",
         "mysql://user@host/db?password=secret",
+        "postgresql://host/db?password=secret&what=1",
+        "host=localhost password=secret dbname=db",
     ],
 )
 def test_an_address_that_is_none_is_refused_without_its_password(url: str) -> None:

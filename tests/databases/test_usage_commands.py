@@ -7,9 +7,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
@@ -67,6 +68,18 @@ def test_from_a_count_to_a_bill(environment: dict[str, str]) -> None:
     assert told(libra(environment, "admit", "--json")) == {"admitted": 0}
     assert "5 booked" not in libra(environment, "status").output
     assert "Every total is the sum of its parts" in libra(environment, "verify").output
+
+
+@pytest.mark.parametrize("zone", ["Etc/GMT+12", "Pacific/Kiritimati"])
+def test_a_count_by_hand_is_of_the_date_of_the_bills(environment: dict[str, str], zone: str) -> None:
+    """`LIBRA_TIME_ZONE` has it, as for `admit`: in one of these it is another date than in UTC."""
+    environment |= {"LIBRA_TIME_ZONE": zone}
+    days = {datetime.now(ZoneInfo(zone)).date().isoformat()}
+    libra(environment, "track", "acme", "requests")
+    days.add(datetime.now(ZoneInfo(zone)).date().isoformat())
+    libra(environment, "flush")
+    (window,) = told(libra(environment, "totals", "acme", "--json"))["windows"]
+    assert window["begin"] in days
 
 
 def test_windows_and_the_merchants_that_use_most(

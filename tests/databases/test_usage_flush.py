@@ -153,6 +153,13 @@ def test_a_seal_waits_for_the_joins_that_are_under_way(postgres: Postgres, books
     assert books.read_back([Part(name, 5)]) == [Part(name, 5)]
 
 
+def test_no_hour_is_sealed_before_it_is_over_by_the_clock_of_the_books(books: Books) -> None:
+    """A flush whose clock is a day ahead would else send all usage of a day past its bills, for good."""
+    now = datetime.now(ZONE)
+    through = books.seal(now + timedelta(days=1))
+    assert now - timedelta(hours=1) <= through <= datetime.now(ZONE)
+
+
 def test_what_cannot_be_read_is_set_aside_and_stops_nothing(redis: Counters, books: Books) -> None:
     """A key of the wrong type, no number, above the largest, not declared, in the future, no key of ours."""
     client, key = redis._client, parts_key("acme", AT_NOON)

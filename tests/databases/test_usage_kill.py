@@ -24,11 +24,11 @@ KILLED_FLUSHES = 6
 class Serving:
     """A process that counts, and what it said."""
 
-    def __init__(self, url: str, log: Path) -> None:
+    def __init__(self, url: str, log: Path, mode: str = "count") -> None:
         self.log = log
         with log.open("w", encoding="utf-8") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.usage_process", url, "count"], stdout=out, cwd=ROOT
+                [sys.executable, "-m", "tests.support.usage_process", url, mode], stdout=out, cwd=ROOT
             )
 
     def said(self) -> tuple[int, int]:
@@ -132,3 +132,18 @@ def test_a_bill_is_what_was_served(
     assert (
         counted - lost <= billed <= counted + len(serving)
     )  # each may have counted once more before it could say so
+
+
+@pytest.mark.parametrize(("mode", "status"), [("broken", -signal.SIGTERM), ("init", 128 + signal.SIGTERM)])
+def test_sigterm_ends_a_process_whatever_stands_in_the_way(
+    valkey_server: ValkeyServer, tmp_path: Path, mode: str, status: int
+) -> None:
+    """What is left cannot be sent, or the process is a container's first."""
+    serving = Serving(valkey_server.url, tmp_path / "said.txt", mode)
+    try:
+        serving.wait_for(1)
+        serving.process.send_signal(signal.SIGTERM)
+        assert serving.process.wait(30) == status
+    finally:
+        serving.process.kill()
+        serving.process.wait(30)

@@ -1,6 +1,7 @@
 """The tracker on a real Valkey: threads, forks, kills, outages, evictions."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -19,7 +20,7 @@ from local.databases import ValkeyServer
 from local.process import free_port
 from services.usage.counters import Counters
 from services.usage.tracker import UsageTracker
-from shared.errors import Invalid, Overloaded, SettingError
+from shared.errors import Invalid, Overloaded, SettingError, Transient
 from shared.parts import MOST, Unreadable
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -115,6 +116,16 @@ def test_what_cannot_be_counted_is_refused_with_its_reason(valkey_server: Valkey
     assert tracker.unconfirmed == 0
     with pytest.raises(SettingError, match="LIBRA_REDIS_URL='http://x'"):
         UsageTracker("http://x")
+    for url in ("redis://:12/secret@h", "redis://:secret@h?socket_timeout=x", "http://h?password=secret"):
+        with pytest.raises(SettingError, match=r"LIBRA_REDIS_URL='(http://)?h': redis://") as refused:
+            UsageTracker(url)
+        assert "secret" not in str(refused.value)
+
+
+def test_a_cluster_that_does_not_answer_is_tried_again() -> None:
+    """Its client raises an error that is none of the errors of Redis."""
+    with pytest.raises(Transient, match=r"Redis 127\.0\.0\.1:1: Redis Cluster cannot be connected"):
+        Counters.connect("redis+cluster://127.0.0.1:1")
 
 
 def test_a_full_part_goes_on_as_another(redis: Counters, valkey_server: ValkeyServer) -> None:
@@ -166,8 +177,10 @@ def test_what_redis_lost_is_sent_again(redis: Counters, valkey_server: ValkeySer
     tracker.close()
 
 
-def test_a_key_of_the_wrong_type_holds_up_no_other(redis: Counters, valkey_server: ValkeyServer) -> None:
-    """Its counts stay unconfirmed, and arrive once somebody has mended it."""
+def test_a_key_of_the_wrong_type_holds_up_no_other(
+    redis: Counters, valkey_server: ValkeyServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its counts stay unconfirmed, and arrive once somebody has mended it. It is named once."""
     tracker = UsageTracker(valkey_server.url, interval=OFTEN)
     tracker.track("acme", "requests", 3)
     until(lambda: tracker.unconfirmed == 0, "sent")
@@ -177,9 +190,17 @@ def test_a_key_of_the_wrong_type_holds_up_no_other(redis: Counters, valkey_serve
     tracker.track("b", "requests", 10)
     until(lambda: tracker.unconfirmed == 1, "the other one is confirmed")
     assert not tracker.flush(timeout=0.2)
+    begun = time.monotonic()
+    for _ in range(40):
+        tracker.track("b", "requests")
+        until(lambda: tracker.unconfirmed == 1, "the other one is confirmed")
+    assert time.monotonic() - begun < 40 * 0.5, "others waited as they wait for a Redis that is down"
+    (said,) = [it.__dict__["error"] for it in caplog.records if "counts on" in it.getMessage()]
+    assert f"{key.decode()}: WRONGTYPE" in said
+    assert "delete or rename it" in said
     redis._client.delete(key)
     assert tracker.close()
-    assert total(redis) == 14
+    assert total(redis) == 54
 
 
 def test_a_counter_of_the_wrong_type_costs_no_count(redis: Counters, valkey_server: ValkeyServer) -> None:
@@ -195,6 +216,7 @@ def test_a_counter_of_the_wrong_type_costs_no_count(redis: Counters, valkey_serv
     assert redis._client.get(counter) == b"five"
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # its client leaves a socket
 def test_a_cluster_takes_the_keys_of_a_merchant_together(tmp_path: Path) -> None:
     """The script touches two keys, which a cluster allows only in one slot: here, of one node."""
     bus = ("--cluster-port", str(free_port()))
@@ -204,10 +226,10 @@ def test_a_cluster_takes_the_keys_of_a_merchant_together(tmp_path: Path) -> None
         until(lambda: "'ok'" in str(alone._client.execute_command("CLUSTER INFO")), "the cluster is up")
         url = server.url.replace("redis://", "redis+cluster://")
         odd = ("acme", "a}b{c", "}", "{}", "x:y", "é" * 256)
-        with UsageTracker(url, interval=OFTEN) as tracker:
+        cluster = Counters.connect(url)
+        with UsageTracker(counters=cluster, interval=OFTEN) as tracker:
             for merchant in odd * 3:
                 tracker.track(merchant, "requests")
-        cluster = Counters.connect(url)
         assert [value for _, value in parts(cluster)] == [3] * len(odd)
         for page in cluster.scan():
             assert cluster.forget(
@@ -216,18 +238,26 @@ def test_a_cluster_takes_the_keys_of_a_merchant_together(tmp_path: Path) -> None
         assert parts(cluster) == []
         for each in (alone, cluster):
             each.close()
+        del each, cluster, tracker
+        gc.collect()  # here, and not in the middle of another test
 
 
 def test_a_fork_counts_for_itself(redis: Counters, valkey_server: ValkeyServer) -> None:
-    """What the parent had not sent is the parent's: 1,010 once, and 100 from each."""
+    """What the parent had not sent is the parent's: 1,010 once, and 100 from each.
+
+    Another thread of the parent is in the middle of its client: the child waits for no lock of the parent's.
+    """
     with process(valkey_server, "fork") as child:
         assert child.wait(60) == 0
     assert [value for _, value in sorted(parts(redis), key=lambda it: it[1])] == [100, 1_110]
 
 
-def test_the_end_of_a_process_sends_what_is_left(redis: Counters, valkey_server: ValkeyServer) -> None:
-    """Without a call of `close`."""
-    with process(valkey_server, "exit") as child:
+@pytest.mark.parametrize("mode", ["exit", "worker"])
+def test_the_end_of_a_process_sends_what_is_left(
+    redis: Counters, valkey_server: ValkeyServer, mode: str
+) -> None:
+    """Without a call of `close`; also that of a worker, which ends without `atexit`."""
+    with process(valkey_server, mode) as child:
         assert child.wait(60) == 0
     assert total(redis) == 1_000
 
@@ -249,3 +279,20 @@ def test_a_killed_process_loses_at_most_what_was_not_confirmed(
         assert counted <= sent <= counted + 1  # it may have counted once more, and not printed it
     else:
         assert counted - unconfirmed <= sent <= counted + 1
+
+
+def test_a_thread_that_cannot_start_costs_no_count(
+    redis: Counters, valkey_server: ValkeyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next count tries again, and the end of the process waits for no thread that never was."""
+
+    def none_left(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    tracker = UsageTracker(valkey_server.url)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", none_left)
+        with pytest.raises(RuntimeError, match="start new thread"):
+            tracker.track("acme", "requests")
+    assert tracker.close()
+    assert total(redis) == 1

@@ -79,3 +79,19 @@ def test_a_request_is_answered_also_where_it_cannot_be_counted() -> None:
     tracker.full = True
     assert len(asgi(tracker, 200, [(b"x-merchant-id", b"acme")])) == 2
     assert wsgi(tracker, "200 OK", {"HTTP_X_MERCHANT_ID": "acme"}) == [b"x"]
+
+
+def test_a_merchant_that_cannot_be_told_costs_no_request(caplog: pytest.LogCaptureFixture) -> None:
+    """The application's own code says whose a request is, and may fail."""
+
+    async def app(_: Scope, __: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200})
+
+    async def nothing(*_: Any) -> Any:
+        return {}
+
+    tracker = Tracked()
+    counted = CountASGI(app, tracker, lambda scope: str(scope["user"]))
+    asyncio.run(counted({"type": "http", "headers": []}, nothing, nothing))
+    (said,) = caplog.records
+    assert (said.getMessage(), said.__dict__["reason"]) == ("A request was not counted", "KeyError('user')")
