@@ -4,6 +4,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+ALL := $(VENV)/.all
 TOOLS := node_modules/.package-lock.json
 FUZZER := $(VENV)/.fuzzer
 BROWSER := $(VENV)/.browser
@@ -17,19 +18,23 @@ BOARD := build/board/index.html
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
-$(STAMP): requirements/dev.txt pyproject.toml
+$(STAMP): requirements/local.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/local.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: $(STAMP) ## Run the main job: two weeks of a restaurant chain through the real trigger, checked to be exact (ACT=usage for usage metering)
+$(ALL): $(STAMP) requirements/dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@
+
+demo: $(if $(ACT),$(ALL),$(STAMP)) ## Run the main job: two weeks of a restaurant chain through the real trigger, checked to be exact (ACT=usage for usage metering)
 	$(BIN)/libra demo $(ACT)
 
-up: $(STAMP) ## Start the local stack: Firestore emulator, functions, relay, API, collector (WITH=doors,bigquery,usage for more)
+up: $(if $(findstring usage,$(WITH))$(findstring ingestion,$(WITH)),$(ALL),$(STAMP)) ## Start the local stack: Firestore emulator, functions, relay, API, collector (WITH=doors,bigquery,usage for more)
 	$(BIN)/libra up $(if $(WITH),--with $(WITH))
 
-test: $(STAMP) ## Run the tests of CI
+test: $(ALL) ## Run the tests of CI
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder --cov --cov-fail-under=100
 
 $(TOOLS): package.json package-lock.json
@@ -45,7 +50,7 @@ $(BOARD): $(TOOLS) $(shell find board -type f)
 board: $(STAMP) $(BOARD) ## Show the live page on the whole Firebase suite, while entries arrive
 	$(BIN)/python -m local.board
 
-$(BROWSER): $(STAMP) requirements/board.txt
+$(BROWSER): $(ALL) requirements/board.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/board.txt
 	@touch $@
 
@@ -61,7 +66,7 @@ measure-board: $(BROWSER) $(BOARD) ## Measure what a tab that listens receives (
 emulate: $(STAMP) $(BOARD) stage ## Start the whole Firebase suite with the staged functions
 	$(BIN)/python -m local.suite
 
-test-firebase: $(STAMP) $(BOARD) ## Run the end-to-end tests under the Firebase suite (some minutes)
+test-firebase: $(ALL) $(BOARD) ## Run the end-to-end tests under the Firebase suite (some minutes)
 	$(BIN)/pytest tests/firebase
 
 $(BEAM): requirements/pipelines.txt
@@ -72,16 +77,16 @@ $(BEAM): requirements/pipelines.txt
 test-pipelines: $(BEAM) ## Run the tests of the Beam pipelines, in an environment of their own
 	.venv-pipelines/bin/python -m pytest tests/pipelines
 
-test-warehouse: $(STAMP) $(BEAM) ## Run the tests on the BigQuery emulator (the first time installs it in build/bigquery)
+test-warehouse: $(ALL) $(BEAM) ## Run the tests on the BigQuery emulator (the first time installs it in build/bigquery)
 	$(BIN)/pytest tests/warehouse
 
-simulate: $(STAMP) ## Check the laws on a million new seeded histories (SCHEDULES=N for fewer)
+simulate: $(ALL) ## Check the laws on a million new seeded histories (SCHEDULES=N for fewer)
 	$(BIN)/python -m tests.simulation --schedules $(or $(SCHEDULES),1000000) --seed $$(date +%s)000
 
-faults: $(STAMP) ## Break calls, kill processes, send malformed input (about five minutes)
+faults: $(ALL) ## Break calls, kill processes, send malformed input (about five minutes)
 	$(BIN)/pytest tests/faults
 
-$(FUZZER): $(STAMP) requirements/fuzz.txt
+$(FUZZER): $(ALL) requirements/fuzz.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/fuzz.txt
 	@touch $@
 
@@ -89,17 +94,17 @@ fuzz: $(FUZZER) ## Fuzz the event decoder and the entry points (SECONDS=N for th
 	$(BIN)/pytest tests/faults/test_hostile_input.py
 	PYTHONPATH=functions $(BIN)/python -m tests.faults.fuzz --seconds $(or $(SECONDS),60)
 
-soak: $(STAMP) ## Run an hour of load with random faults (MINUTES=N, SPARE=1 to kill nothing); report and plot in build/soak
+soak: $(ALL) ## Run an hour of load with random faults (MINUTES=N, SPARE=1 to kill nothing); report and plot in build/soak
 	$(BIN)/python -m tests.faults.soak --minutes $(or $(MINUTES),60) $(if $(SPARE),--spare)
 
-mutate: $(STAMP) ## Mutation-test the core (about 30 minutes)
+mutate: $(ALL) ## Mutation-test the core (about 30 minutes)
 	$(BIN)/mutmut run
 	$(BIN)/mutmut results
 
-bench: $(STAMP) ## Benchmark Libra against three other designs (NAME=... runs one, QUICK=1 takes a minute; NAME=before BEFORE=COMMIT compares commits)
+bench: $(ALL) ## Benchmark Libra against three other designs (NAME=... runs one, QUICK=1 takes a minute; NAME=before BEFORE=COMMIT compares commits)
 	$(BIN)/python -m tests.bench $(NAME) $(if $(QUICK),--quick)
 
-check: $(STAMP) $(TOOLS) ## Check format, lint, types (Python and TypeScript), import rules, shell and the GitHub workflow
+check: $(ALL) $(TOOLS) ## Check format, lint, types (Python and TypeScript), import rules, shell and the GitHub workflow
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -113,25 +118,27 @@ $(CHECKOV): requirements/checkov.txt
 	build/checkov/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/checkov.txt
 	@touch $@
 
-audit: $(STAMP) ## Ask for known faults of the locked packages, and list licences (says so where nothing can be asked)
+audit: $(ALL) ## Ask for known faults of the locked packages, and list licences (says so where nothing can be asked)
 	$(BIN)/python -m deploy.audit
 
 check-terraform: $(CHECKOV) ## Check the Terraform files with checkov, in an environment of its own
 	build/checkov/bin/checkov --directory deploy/terraform --framework terraform --compact --quiet --skip-download
 
-format: $(STAMP) ## Format the code and apply safe lint fixes
+format: $(ALL) ## Format the code and apply safe lint fixes
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-lock: $(STAMP) ## Resolve the pinned dependencies again, with hashes
+lock: $(ALL) ## Resolve the pinned dependencies again, with hashes
 	$(BIN)/uv pip compile pyproject.toml --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o functions/requirements.txt
 	$(BIN)/uv pip compile --group pyproject.toml:api -c functions/requirements.txt --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o services/api/requirements.txt
 	$(BIN)/uv pip compile --group pyproject.toml:collector -c functions/requirements.txt --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o services/collector/requirements.txt
+	$(BIN)/uv pip compile --group pyproject.toml:export -c functions/requirements.txt --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o services/export/requirements.txt
 	$(BIN)/uv pip compile --group pyproject.toml:ingestion -c functions/requirements.txt --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o services/ingestion/requirements.txt
 	$(BIN)/uv pip compile --group pyproject.toml:usage -c functions/requirements.txt --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o services/usage/requirements.txt
 	$(BIN)/uv pip compile --group pyproject.toml:worker -c functions/requirements.txt --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o services/worker/requirements.txt
 	$(BIN)/uv pip compile --group pyproject.toml:pipelines --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o pipelines/requirements.txt
-	$(BIN)/uv pip compile pyproject.toml --extra cli --extra databases --extra exports --extra dev --group api --group collector --group ingestion --group usage --group worker -c functions/requirements.txt --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o requirements/dev.txt
+	$(BIN)/uv pip compile pyproject.toml --extra cli --group api --group collector --group worker -c functions/requirements.txt --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o requirements/local.txt
+	$(BIN)/uv pip compile pyproject.toml --extra cli --extra databases --extra exports --extra dev --group api --group collector --group export --group ingestion --group usage --group worker -c requirements/local.txt --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o requirements/dev.txt
 	$(BIN)/uv pip compile requirements/fuzz.in --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o requirements/fuzz.txt
 	$(BIN)/uv pip compile requirements/checkov.in --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o requirements/checkov.txt
 	$(BIN)/uv pip compile requirements/bigquery.in --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o requirements/bigquery.txt

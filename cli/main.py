@@ -7,6 +7,7 @@ from typing import NoReturn
 
 import click
 
+from local.errors import StackError
 from shared.errors import LibraError, SettingError, Unanswerable
 
 COMMANDS = {  # in the order of the help: name, module of cli.commands
@@ -33,6 +34,8 @@ COMMANDS = {  # in the order of the help: name, module of cli.commands
     "pipeline": "pipeline",
     "warehouse": "warehouse",
     "cost": "cost",
+    "ingest": "ingest",
+    "tenant": "tenant",
     "drill": "drill",
 }
 
@@ -48,7 +51,10 @@ class Registry(click.Group):
         """The command of that name: the attribute `command` of its module."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"cli.commands.{COMMANDS[cmd_name]}").command
+        try:
+            command: click.Command = import_module(f"cli.commands.{COMMANDS[cmd_name]}").command
+        except ModuleNotFoundError as error:
+            return _without(cmd_name, error.name or "")
         return command
 
     def invoke(self, ctx: click.Context) -> object:
@@ -59,6 +65,24 @@ class Registry(click.Group):
             _fail(str(error), 2)
         except LibraError as error:
             _fail(str(error), 1)
+
+
+def _without(name: str, package: str) -> click.Command:
+    """A command whose packages are not installed: `make demo` installs no service's.
+
+    Raises:
+        ModuleNotFoundError: what is missing is of Libra itself.
+    """
+    if package.partition(".")[0] in ("cli", "deploy", "libra", "local", "pipelines", "services", "shared"):
+        raise ModuleNotFoundError(f"no module {package}", name=package)
+    said = f"libra {name} needs the package {package}: make .venv/.all installs it"
+
+    @click.command(name, short_help=f"({said})", context_settings={"ignore_unknown_options": True})
+    @click.argument("words", nargs=-1, type=click.UNPROCESSED)
+    def command(words: tuple[str, ...]) -> None:  # noqa: ARG001 - whatever is asked
+        raise StackError(said)
+
+    return command
 
 
 def _fail(message: str, status: int) -> NoReturn:

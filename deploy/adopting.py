@@ -24,6 +24,7 @@ from deploy.parameters import ParameterError
 from deploy.steps import STEPS, Deployment
 from deploy.steps.accounts import exists
 from deploy.steps.base import RECOMPUTE
+from deploy.steps.export import JOB, Export
 from deploy.steps.monitoring import Monitored, Objectives
 from deploy.steps.pipelines import JOB as BEAM
 from deploy.steps.project import Indexes
@@ -42,7 +43,12 @@ SERVICES = {
     "libra-collector": ("LIBRA_COLLECTOR", "module.doors[0].module.collector[0]"),
 }
 """The parameter that wants a service, and its address."""
-WAREHOUSE = "module.warehouse[0]"
+WAREHOUSE, EXPORT = "module.warehouse[0]", "module.export[0]"
+STREAMING = (
+    "The streaming job {job} runs. Terraform cannot adopt it, and Dataflow takes no second job of its name. "
+    "Run gcloud dataflow jobs drain {job} --region={region}, wait until it has ended, and apply then. Events "
+    "that come meanwhile wait in their subscriptions."
+)
 MONITORED = {
     "metrics": "google_logging_metric.metric",
     "objectives": "google_monitoring_slo.objective",
@@ -61,6 +67,7 @@ class Adoption:
         self._deployment = deployment
         self._home = f"projects/{deployment.project}"
         self._worker = deployment.values["LIBRA_WORKER"] == "on"
+        self._exported = deployment.values["LIBRA_EXPORT"] != "off"
         self._warehoused = deployment.values["LIBRA_WAREHOUSE"] == "on"
         self._piped = deployment.values["LIBRA_PIPELINES"] == "on"
         served = {name: it for name, it in SERVICES.items() if deployment.values[it[0]] != "off"}
@@ -79,11 +86,7 @@ class Adoption:
                 "terraform.tfvars. To replace them, run this again with --rules=replace."
             )
         if self._deployment.values["LIBRA_STREAM"] == "on" and (job := Stream(self._deployment).running()[0]):
-            yield (
-                f"The streaming job {job} runs. Terraform cannot adopt it, and Dataflow takes no second job "
-                f"of its name. Run gcloud dataflow jobs drain {job} --region={self._deployment.region}, wait "
-                "until it has ended, and apply then. Events that come meanwhile wait in their subscriptions."
-            )
+            yield STREAMING.format(job=job, region=self._deployment.region)
 
     def imports(self) -> Iterator[Import]:
         """In the order of the modules."""
@@ -93,7 +96,9 @@ class Adoption:
         yield from self._pubsub()
         yield from self._services()
         yield from self._warehouse()
-        yield from self._pipelines()
+        if self._piped:
+            yield from _pipelines(self._deployment)
+        yield from self._export()
         yield from self._monitoring()
 
     def _there(self, *words: str) -> str:
@@ -151,7 +156,8 @@ class Adoption:
         worker = {POOL: "module.doors[0].google_service_account.worker[0]"} if self._worker else {}
         pipeline = {ACCOUNT: f"{WAREHOUSE}.google_service_account.warehouse"} if self._warehoused else {}
         jobs = {PIPELINES: "module.pipelines[0].google_service_account.pipelines"} if self._piped else {}
-        for name, address in (own | served | worker | pipeline | jobs).items():
+        export = {JOB: f"{EXPORT}.google_service_account.export"} if self._exported else {}
+        for name, address in (own | served | worker | pipeline | jobs | export).items():
             if exists(self._deployment, name):
                 yield address, f"{self._home}/serviceAccounts/{self._deployment.email(name)}"
 
@@ -212,18 +218,20 @@ class Adoption:
             if step.found(path(where, name)):
                 yield f'{WAREHOUSE}.google_bigquery_table.{kind}["{name}"]', f"{home}/tables/{name}"
 
-    def _pipelines(self) -> Iterator[Import]:
+    def _export(self) -> Iterator[Import]:
         deployment = self._deployment
-        if not self._piped:
+        if not self._exported:
             return
-        bucket = bucket_of(deployment.project)
-        if self._there("storage", "buckets", "describe", bucket):
-            name = bucket.removeprefix("gs://")
-            yield "module.pipelines[0].google_storage_bucket.pipelines", f"{deployment.project}/{name}"
-        form = "--format=value(metadata.name)"
-        if deployment.gcloud.look("run", "jobs", "describe", BEAM, *deployment.in_region, form):
-            identity = f"{self._home}/locations/{deployment.region}/jobs/{BEAM}"
-            yield "module.pipelines[0].google_cloud_run_v2_job.recompute[0]", identity
+        scheme, _, dataset = deployment.values["LIBRA_EXPORT"].partition(":")
+        if scheme == "bigquery" and Export(deployment).dataset():
+            yield f"{EXPORT}.google_bigquery_dataset.export[0]", f"{self._home}/datasets/{dataset}"
+        where = (JOB, *deployment.in_region, "--format=value(metadata.name)")
+        if deployment.gcloud.look("run", "jobs", "describe", *where):
+            identity = f"{self._home}/locations/{deployment.region}/jobs/{JOB}"
+            yield f"{EXPORT}.google_cloud_run_v2_job.export", identity
+        place = deployment.values["LIBRA_SCHEDULER_REGION"]
+        if self._there("scheduler", "jobs", "describe", JOB, f"--location={place}", deployment.in_project):
+            yield f"{EXPORT}.google_cloud_scheduler_job.export", f"{self._home}/locations/{place}/jobs/{JOB}"
 
     def _monitoring(self) -> Iterator[Import]:
         if self._deployment.values["LIBRA_MONITORING"] == "off":
@@ -235,6 +243,19 @@ class Adoption:
             for name, found in step.there().items():
                 key = "" if step.name == "dashboard" else f'["{name}"]'
                 yield f"module.monitoring[0].{MONITORED[step.name]}{key}", found["name"]
+
+
+def _pipelines(deployment: Deployment) -> Iterator[Import]:
+    """The bucket of the pipelines, and the recompute by `beam`."""
+    home = f"projects/{deployment.project}"
+    bucket = bucket_of(deployment.project)
+    if deployment.gcloud.look("storage", "buckets", "describe", bucket, "--format=value(name)"):
+        name = bucket.removeprefix("gs://")
+        yield "module.pipelines[0].google_storage_bucket.pipelines", f"{deployment.project}/{name}"
+    form = "--format=value(metadata.name)"
+    if deployment.gcloud.look("run", "jobs", "describe", BEAM, *deployment.in_region, form):
+        identity = f"{home}/locations/{deployment.region}/jobs/{BEAM}"
+        yield "module.pipelines[0].google_cloud_run_v2_job.recompute[0]", identity
 
 
 def blocks(notes: Iterator[str], imports: Iterator[Import]) -> str:

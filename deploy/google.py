@@ -38,7 +38,7 @@ MONITORED = {
 }
 """The same, with `--monitoring=on`."""
 _PUBSUB = "roles/pubsub.admin"
-IMAGES = ("api", "collector", "worker", "pipelines")
+IMAGES = ("api", "collector", "worker", "export", "pipelines")
 """The steps that build an image, if it is wanted."""
 QUEUED = {
     "pubsub.topics.create": _PUBSUB,
@@ -52,7 +52,7 @@ BUILT = {
     "cloudbuild.builds.create": "roles/cloudbuild.builds.editor",
     "run.services.create": "roles/run.admin",
 }
-"""The same, with an image that is built: of the API, the collector, the worker or the pipelines."""
+"""The same, with an image that is built: of a service, the worker, the export or the pipelines."""
 
 WAREHOUSED = {
     "bigquery.datasets.create": "roles/bigquery.admin",
@@ -68,6 +68,14 @@ PIPED = {
 """The same, with `--pipelines=on`."""
 STREAMED = {"dataflow.jobs.create": "roles/dataflow.developer"}
 """The same, with `--stream=on`."""
+
+EXPORTED = {
+    "run.jobs.create": "roles/run.admin",
+    "run.jobs.setIamPolicy": "roles/run.admin",
+}
+"""The same, with `--export`."""
+EXPORT_DATASET = "bigquery.datasets.create"
+"""With `--export=bigquery:DATASET`, likewise."""
 
 Json = dict[str, Any]
 
@@ -125,6 +133,7 @@ def needed(values: Mapping[str, str], only: frozenset[str]) -> dict[str, str]:
     watched = values["LIBRA_MONITORING"] == "on"
     warehoused = values["LIBRA_WAREHOUSE"] == "on"
     queued = warehoused or values["LIBRA_WORKER"] == "on" or values["LIBRA_COLLECTOR"] == "queue"
+    place = values["LIBRA_EXPORT"] if "export" in only else "off"
     built = any(name in only and values[f"LIBRA_{name.upper()}"] != "off" for name in IMAGES)
     return (
         NEEDED
@@ -134,6 +143,8 @@ def needed(values: Mapping[str, str], only: frozenset[str]) -> dict[str, str]:
         | (BUILT if built else {})
         | (PIPED if "pipelines" in only and values["LIBRA_PIPELINES"] == "on" else {})
         | (STREAMED if "stream" in only and values["LIBRA_STREAM"] == "on" else {})
+        | (EXPORTED if place != "off" else {})
+        | ({EXPORT_DATASET: WAREHOUSED[EXPORT_DATASET]} if place.startswith("bigquery:") else {})
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from shared.catalog import sources
 from shared.errors import SettingError
 from shared.settings import Settings
 from shared.watermark import check_lag
@@ -422,6 +423,48 @@ PARAMETERS = (
         not_by_firebase="./deploy.sh up --only=stream starts it",
     ),
     Parameter(
+        "LIBRA_EXPORT",
+        "--export",
+        "off",
+        r"off|bigquery:[A-Za-z0-9_]{1,1000}|postgres(:[a-z_][a-z0-9_]{0,62})?",
+        "where snapshots of totals or entries go every night: bigquery:DATASET of the project, postgres or "
+        "postgres:SCHEMA; or off",
+        ("services", "export"),
+        not_by_firebase="./deploy.sh up --only=services,export deploys it",
+    ),
+    Parameter(
+        "LIBRA_EXPORT_WHAT",
+        "--export-what",
+        "libra-totals",
+        r"[a-z_]+-(totals|entries)(,[a-z_]+-(totals|entries))*",
+        "what is exported: SOURCE-totals and SOURCE-entries, by commas",
+        ("export",),
+    ),
+    Parameter(
+        "LIBRA_EXPORT_SCHEDULE",
+        "--export-schedule",
+        "30 2 * * *",
+        r"\S+( \S+){4}",
+        "when the export runs, as in cron; after the recompute",
+        ("export",),
+    ),
+    Parameter(
+        "LIBRA_EXPORT_SECRET",
+        "--export-secret",
+        "",
+        r"[A-Za-z0-9_-]+:(latest|\d+)",
+        "SECRET:VERSION in Secret Manager, which holds PostgreSQL's address; needed with --export=postgres",
+        ("services", "export"),
+    ),
+    Parameter(
+        "LIBRA_EXPORT_MEMORY",
+        "--export-memory",
+        "1Gi",
+        "512Mi|1Gi|2Gi|4Gi",
+        "the export's memory, in which a table waits for BigQuery",
+        ("export",),
+    ),
+    Parameter(
         "LIBRA_MONITORING",
         "--monitoring",
         "on",
@@ -521,6 +564,8 @@ def _check_together(values: Mapping[str, str], *, deployed: bool) -> None:
             f"--region {region} with --location {location}: the functions must run in the database's region, "
             "or in a region of its multi-region (us-... for nam5 and nam7, europe-... for eur3)"
         )
+    if deployed:
+        _check_export(values)
     if deployed and values["LIBRA_MONITORING"] == "on" and values["LIBRA_LOG_LEVEL"] not in COUNTED:
         raise ParameterError(
             f"--log-level {values['LIBRA_LOG_LEVEL']} with --monitoring on: the metrics count lines of the "
@@ -541,6 +586,26 @@ def _check_together(values: Mapping[str, str], *, deployed: bool) -> None:
     if SEPARATOR in "".join(runtime(values).values()):
         raise ParameterError(
             f"a value holds {SEPARATOR!r}, which stands between variables: {runtime(values)}"
+        )
+
+
+def _check_export(values: Mapping[str, str]) -> None:
+    """What the job would refuse, or could not write to."""
+    place, secret = values["LIBRA_EXPORT"], values["LIBRA_EXPORT_SECRET"]
+    if place.startswith("postgres") != bool(secret) and place != "off":
+        raise ParameterError(
+            f"--export {place} with --export-secret {secret!r}: PostgreSQL's address is a secret, "
+            "SECRET:VERSION, and BigQuery has none"
+        )
+    if values["LIBRA_WAREHOUSE"] == "on" and place == f"bigquery:{values['LIBRA_WAREHOUSE_DATASET']}":
+        raise ParameterError(
+            f"--export {place}: the warehouse has views in this dataset; "
+            f"name another one, such as {place}_totals"
+        )
+    known = [f"{name}-{what}" for name in sources(Settings()) for what in ("totals", "entries")]
+    if unknown := [each for each in values["LIBRA_EXPORT_WHAT"].split(",") if each not in known]:
+        raise ParameterError(
+            f"--export-what {unknown[0]}: there is no such thing; there are {', '.join(known)}"
         )
 
 

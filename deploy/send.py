@@ -45,6 +45,20 @@ def sending(
     return Change(words, patient=True, call=send)
 
 
+def described(environment: Mapping[str, str], api: str, path: str) -> Json:
+    """A resource; empty: it is not there.
+
+    Raises:
+        CommandError: it cannot be read.
+    """
+    try:
+        return call(environment, "GET", api, path)
+    except ApiError as error:
+        if error.code == 404:
+            return {}
+        raise CommandError((sys.executable, "-m", "deploy.send", "GET", api, path), str(error)) from error
+
+
 def listed(environment: Mapping[str, str], api: str, path: str, kind: str) -> list[Json]:
     """All resources of a collection; none where the service is off.
 

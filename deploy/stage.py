@@ -6,6 +6,7 @@ import, and nothing else. The same sources always give the same folder (names, b
 then imports every entry point in an interpreter that has only the deployed requirements.
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -90,6 +91,14 @@ WORKER = Artefact(
     served=("main",),
     started="python -m services.worker",
 )
+EXPORT = Artefact(
+    "export",
+    ".",
+    ("services.export.__main__",),
+    "services/export/requirements.txt",
+    served=("main",),
+    started="python -m services.export",
+)
 USAGE = Artefact(
     "usage",
     ".",
@@ -110,10 +119,11 @@ WANTED_BY = {
     API: "LIBRA_API",
     COLLECTOR: "LIBRA_COLLECTOR",
     WORKER: "LIBRA_WORKER",
+    EXPORT: "LIBRA_EXPORT",
     PIPELINES: "LIBRA_PIPELINES",
 }
 """The parameter that says whether an artefact is wanted."""
-ARTEFACTS = (FUNCTIONS, API, COLLECTOR, WORKER, USAGE, PIPELINES)
+ARTEFACTS = (FUNCTIONS, API, COLLECTOR, WORKER, EXPORT, USAGE, PIPELINES)
 """Every artefact. To add a service, add its line here and its files to tests/deploy/artefacts/NAME.txt."""
 
 IMPORT = """
@@ -190,6 +200,8 @@ def configure(values: Mapping[str, str]) -> None:
 def make_venv(artefact: Artefact = FUNCTIONS) -> Path:
     """An interpreter with nothing but the deployed requirements; kept until they change.
 
+    Two processes that want the same one make it once: the second waits.
+
     Raises:
         StageError: the requirements cannot be installed.
     """
@@ -197,12 +209,15 @@ def make_venv(artefact: Artefact = FUNCTIONS) -> Path:
     folder = VENV if artefact == FUNCTIONS else VENV.with_name(f"venv-{artefact.name}")
     wanted = hashlib.sha256(sys.version.encode() + requirements.read_bytes()).hexdigest()
     stamp, python = folder / ".requirements", folder / "bin" / "python"
-    if stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
-        return python
-    _run(sys.executable, "-m", "venv", "--clear", str(folder))
-    quietly = ("--quiet", "--disable-pip-version-check", "--no-input")
-    _run(str(python), "-m", "pip", "install", *quietly, "--require-hashes", "-r", str(requirements))
-    stamp.write_text(wanted, encoding="utf-8")
+    folder.parent.mkdir(exist_ok=True)
+    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
+            return python
+        _run(sys.executable, "-m", "venv", "--clear", str(folder))
+        quietly = ("--quiet", "--disable-pip-version-check", "--no-input")
+        _run(str(python), "-m", "pip", "install", *quietly, "--require-hashes", "-r", str(requirements))
+        stamp.write_text(wanted, encoding="utf-8")
     return python
 
 

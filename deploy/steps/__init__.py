@@ -9,6 +9,7 @@ from deploy.steps.api import Api
 from deploy.steps.base import Deployment, Step
 from deploy.steps.board import Board
 from deploy.steps.collector import Collector
+from deploy.steps.export import Export
 from deploy.steps.functions import Functions, Stage
 from deploy.steps.monitoring import Alerts, Dashboard, Metrics, Objectives
 from deploy.steps.pipelines import Pipelines
@@ -39,6 +40,7 @@ STEPS: tuple[type[Step], ...] = (
     Stream,
     Board,
     Schedule,
+    Export,
     Backup,
     Metrics,
     Objectives,

@@ -67,6 +67,14 @@ def _binding(verb: str, deployment: Deployment, role: str, account: str) -> tupl
     return (*words, f"--member={deployment.member(account)}", f"--role={role}", "--condition=None")
 
 
+def reading(deployment: Deployment, account: str, version: str) -> Iterator[Change]:
+    """Let an account read a secret, which SECRET:VERSION names, if it may not yet."""
+    member, role = deployment.member(account), "roles/secretmanager.secretAccessor"
+    secret = (version.rpartition(":")[0], deployment.in_project)
+    if (role, member) not in deployment.bindings("secrets", "get-iam-policy", *secret):
+        yield gcloud("secrets", "add-iam-policy-binding", *secret, f"--member={member}", f"--role={role}")
+
+
 def invoking(deployment: Deployment, service: str, account: str) -> Iterator[Change]:
     """Let an account call a private service, if it may not yet."""
     if not _invokes(deployment, service, account):
@@ -119,12 +127,8 @@ class Accounts(Step):
         yield from revoking(self.deployment, self._accounts, self._grants)
 
     def _secrets(self) -> Iterator[Change]:
-        member, role = self.deployment.member(RUNTIME), "roles/secretmanager.secretAccessor"
         for entry in filter(None, self.deployment.values["LIBRA_SECRETS"].split(",")):
-            secret = (entry.partition("=")[2].rpartition(":")[0], self.deployment.in_project)
-            if (role, member) not in self.deployment.bindings("secrets", "get-iam-policy", *secret):
-                grant = (f"--member={member}", f"--role={role}")
-                yield gcloud("secrets", "add-iam-policy-binding", *secret, *grant)
+            yield from reading(self.deployment, RUNTIME, entry.partition("=")[2])
 
 
 class Invokers(Step):

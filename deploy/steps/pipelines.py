@@ -133,19 +133,32 @@ class Pipelines(Step):
         listed = ("artifacts", "tags", "list", f"--package={ACCOUNT}", f"--repository={ACCOUNT}", *where)
         tags = self.gcloud.look(*listed, "--format=value(name)").splitlines()
         wanted = self.image.rpartition(":")[2]
-        if not deployment.force and any(tag.rpartition("/")[2] == wanted for tag in tags):
-            return
-        account = f"projects/{deployment.project}/serviceAccounts/{deployment.email(BUILDER)}"
-        yield gcloud(
-            *("builds", "submit", "build/pipelines", f"--tag={self.image}", *deployment.in_region),
-            *(f"--service-account={account}", "--default-buckets-behavior=regional-user-owned-bucket"),
-            "--suppress-logs",
-            patient=True,
+        if deployment.force or not any(tag.rpartition("/")[2] == wanted for tag in tags):
+            account = f"projects/{deployment.project}/serviceAccounts/{deployment.email(BUILDER)}"
+            yield gcloud(
+                *("builds", "submit", "build/pipelines", f"--tag={self.image}", *deployment.in_region),
+                *(f"--service-account={account}", "--default-buckets-behavior=regional-user-owned-bucket"),
+                "--suppress-logs",
+                patient=True,
+            )
+        if deployment.force or self.image not in self._said():
+            yield gcloud(
+                *(
+                    "dataflow",
+                    "flex-template",
+                    "build",
+                    template_of(self.deployment.project),
+                    f"--image={self.image}",
+                ),
+                *("--sdk-language=PYTHON", "--metadata-file=pipelines/template.json", deployment.in_project),
+            )
+
+    def _said(self) -> str:
+        """What the template says: a build that was stopped may have made the image alone."""
+        there = self.gcloud.look(
+            "storage", "objects", "describe", template_of(self.deployment.project), "--format=value(name)"
         )
-        yield gcloud(
-            *("dataflow", "flex-template", "build", template_of(deployment.project), f"--image={self.image}"),
-            *("--sdk-language=PYTHON", "--metadata-file=pipelines/template.json", deployment.in_project),
-        )
+        return self.gcloud.look("storage", "cat", template_of(self.deployment.project)) if there else ""
 
     def _repository(self) -> str:
         describe = ("artifacts", "repositories", "describe", ACCOUNT, *self._in_location)
@@ -156,7 +169,11 @@ class Pipelines(Step):
         return self.gcloud.look(*where, f"--format=value({field})")
 
     def _deployed(self) -> Iterator[Change]:
-        """The job. It is not started, and not started again by itself: a run holds the lease once."""
+        """The job. It is not started, and not started again by itself: a run holds the lease once.
+
+        Its label is a digest of all that it was deployed with: a job that kept the zone of before would
+        correct the totals to another declaration than the trigger's.
+        """
         flags = self._flags()
         if self._described(LABEL) == flags[-1].rpartition("=")[2] and not self.deployment.force:
             say(f"   {JOB} is up to date")

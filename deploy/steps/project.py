@@ -36,11 +36,12 @@ class Services(Step):
         """One command for all; then the region is looked at, which takes an enabled service."""
         deployment = self.deployment
         wanted = list(SERVICES)
-        if deployment.values["LIBRA_SECRETS"]:
+        if deployment.values["LIBRA_SECRETS"] or deployment.values["LIBRA_EXPORT"].startswith("postgres"):
             wanted.append("secretmanager.googleapis.com")
         if deployment.values["LIBRA_BOARD"] != "off":
             wanted.append("firebasehosting.googleapis.com")
-        if deployment.values["LIBRA_WAREHOUSE"] == "on":
+        exported = deployment.values["LIBRA_EXPORT"].startswith("bigquery:")
+        if deployment.values["LIBRA_WAREHOUSE"] == "on" or exported:
             wanted.append("bigquery.googleapis.com")
         if "on" in (deployment.values["LIBRA_WAREHOUSE"], deployment.values["LIBRA_PIPELINES"]):
             wanted.append("dataflow.googleapis.com")

@@ -3,13 +3,12 @@
 The pipeline itself is a job of Dataflow and is started by itself (docs/warehouse.md).
 """
 
-import sys
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 
-from deploy.gcloud import Change, CommandError, say
-from deploy.google import ApiError, Json, call
-from deploy.send import sending
+from deploy.gcloud import Change, say
+from deploy.google import Json
+from deploy.send import described, sending
 from deploy.steps.accounts import Grants, exists, granting, revoking
 from deploy.steps.base import Step
 from deploy.steps.topics import SUBSCRIBER, names
@@ -83,13 +82,4 @@ class Warehouse(Step):
 
     def found(self, target: str) -> Json:
         """What is there; empty: nothing."""
-        if self.gcloud.planning:
-            return {}
-        try:
-            return call(self._google, "GET", "bigquery", target)
-        except ApiError as error:
-            if error.code == 404:
-                return {}
-            raise CommandError(
-                (sys.executable, "-m", "deploy.send", "GET", "bigquery", target), str(error)
-            ) from error
+        return {} if self.gcloud.planning else described(self._google, "bigquery", target)

@@ -14,14 +14,13 @@ from deploy import stage
 from deploy.gcloud import Change, gcloud, say
 from deploy.monitored import POOL
 from deploy.parameters import SEPARATOR, runtime
-from deploy.steps.accounts import BUILDER, exists, granting, revoking
+from deploy.steps.accounts import exists, granting, revoking
 from deploy.steps.base import Step
+from deploy.steps.images import building, clearing, image_of
 from deploy.steps.service import Service
 from deploy.steps.topics import SUBSCRIBER, names
 from deploy.steps.topics import granting as granting_pubsub
 
-REPOSITORY = POOL
-"""The repository of the image, and of nothing else."""
 ROLE = "roles/datastore.user"
 POOLS = ("beta", "run", "worker-pools")
 """In beta they have had this name since 2025-06; older versions of gcloud have no other."""
@@ -52,9 +51,8 @@ class Worker(Step):
         for each in names():
             member = self.deployment.member(POOL)
             yield from granting_pubsub(self, "subscriptions", each.subscription, member, SUBSCRIBER)
-        image = f"{self._images}/{POOL}:{stage.fingerprint(stage.WORKER)[:40]}"
-        yield from self._image(image)
-        yield from self._pool(image)
+        yield from building(self.deployment, POOL, stage.WORKER)
+        yield from self._pool(image_of(self.deployment, POOL, stage.WORKER))
 
     def surplus(self) -> Iterator[Change]:
         """The pool, its image, then its account. What holds unsettled events stays: see the step `topics`."""
@@ -62,44 +60,13 @@ class Worker(Step):
             return  # whoever has no worker needs no gcloud that knows worker pools
         if self._described():
             yield gcloud(*POOLS, "delete", POOL, *self.deployment.in_region)
-        if self._repository():
-            yield gcloud("artifacts", "repositories", "delete", REPOSITORY, *self._in_location)
+        yield from clearing(self.deployment, POOL)
         yield from revoking(self.deployment, [POOL], [(ROLE, POOL)])
 
     def state(self) -> Iterator[tuple[str, str]]:
         """Whether it is ready."""
         found = self._described() if exists(self.deployment, POOL) else {}
         yield POOL, ("ready" if _ready(found) else "not ready") if found else "not deployed"
-
-    @property
-    def _in_location(self) -> tuple[str, str]:
-        return f"--location={self.deployment.region}", self.deployment.in_project
-
-    @property
-    def _images(self) -> str:
-        return f"{self.deployment.region}-docker.pkg.dev/{self.deployment.project}/{REPOSITORY}"
-
-    def _repository(self) -> str:
-        describe = ("artifacts", "repositories", "describe", REPOSITORY, *self._in_location)
-        return self.gcloud.look(*describe, "--format=value(name)")
-
-    def _image(self, image: str) -> Iterator[Change]:
-        """Build what is staged, once: its tag says of which sources it is."""
-        deployment = self.deployment
-        if not self._repository():
-            kind = "--repository-format=docker"
-            yield gcloud("artifacts", "repositories", "create", REPOSITORY, *self._in_location, kind)
-        listed = ("artifacts", "tags", "list", f"--package={POOL}", f"--repository={REPOSITORY}")
-        tags = self.gcloud.look(*listed, *self._in_location, "--format=value(name)").splitlines()
-        wanted = image.rpartition(":")[2]
-        if deployment.force or not any(tag.rpartition("/")[2] == wanted for tag in tags):
-            account = f"projects/{deployment.project}/serviceAccounts/{deployment.email(BUILDER)}"
-            yield gcloud(
-                *("builds", "submit", "build/worker", f"--pack=image={image}", *deployment.in_region),
-                *(f"--service-account={account}", "--default-buckets-behavior=regional-user-owned-bucket"),
-                "--suppress-logs",
-                patient=True,
-            )
 
     def _pool(self, image: str) -> Iterator[Change]:
         deployment, values = self.deployment, self.deployment.values

@@ -14,6 +14,7 @@ module "core" {
   sources           = var.sources
   warehouse         = var.warehouse
   pipelines         = var.pipelines
+  export            = var.export
 }
 
 module "functions" {
@@ -131,6 +132,26 @@ module "pipelines" {
 
   # The stream's job pulls subscriptions and writes to tables, which are named and not referred to.
   depends_on = [module.core, module.warehouse]
+}
+
+module "export" {
+  source = "./modules/export"
+  count  = var.export != "off" ? 1 : 0
+
+  project_id       = var.project_id
+  region           = var.region
+  scheduler_region = local.scheduler_region
+  time_zone        = var.time_zone
+  runtime          = local.runtime
+  place            = var.export
+  what             = var.export_what
+  schedule         = var.export_schedule
+  secret           = var.export_secret
+  memory           = var.export_memory
+  image            = var.export_image
+
+  # It is started by libra-scheduler, which is named and not referred to.
+  depends_on = [module.core]
 }
 
 module "monitoring" {

@@ -36,6 +36,12 @@ variable "worker_image" {
   default     = ""
 }
 
+variable "export_image" {
+  description = "The image of the export, with its digest; needed with export = bigquery:DATASET or postgres"
+  type        = string
+  default     = ""
+}
+
 variable "worker_pool_name" {
   description = "The worker pool's name; deploy.sh calls it libra-worker"
   type        = string

@@ -460,6 +460,61 @@ variable "stream" {
   default     = false
 }
 
+variable "export" {
+  description = "where snapshots of totals or entries go every night: bigquery:DATASET of the project, postgres or postgres:SCHEMA; or off"
+  type        = string
+  default     = "off"
+
+  validation {
+    condition     = can(regex("^(off|bigquery:[A-Za-z0-9_]{1,1000}|postgres(:[a-z_][a-z0-9_]{0,62})?)$", var.export))
+    error_message = "export: where snapshots of totals or entries go every night: bigquery:DATASET of the project, postgres or postgres:SCHEMA; or off; allowed is what matches off|bigquery:[A-Za-z0-9_]{1,1000}|postgres(:[a-z_][a-z0-9_]{0,62})?."
+  }
+}
+
+variable "export_what" {
+  description = "what is exported: SOURCE-totals and SOURCE-entries, by commas"
+  type        = string
+  default     = "libra-totals"
+
+  validation {
+    condition     = can(regex("^([a-z_]+-(totals|entries)(,[a-z_]+-(totals|entries))*)$", var.export_what))
+    error_message = "export_what: what is exported: SOURCE-totals and SOURCE-entries, by commas; allowed is what matches [a-z_]+-(totals|entries)(,[a-z_]+-(totals|entries))*."
+  }
+}
+
+variable "export_schedule" {
+  description = "when the export runs, as in cron; after the recompute"
+  type        = string
+  default     = "30 2 * * *"
+
+  validation {
+    condition     = can(regex("^(\\S+( \\S+){4})$", var.export_schedule))
+    error_message = "export_schedule: when the export runs, as in cron; after the recompute; allowed is what matches \\S+( \\S+){4}."
+  }
+}
+
+variable "export_secret" {
+  description = "SECRET:VERSION in Secret Manager, which holds PostgreSQL's address; needed with --export=postgres"
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = var.export_secret == "" || can(regex("^([A-Za-z0-9_-]+:(latest|\\d+))$", var.export_secret))
+    error_message = "export_secret: SECRET:VERSION in Secret Manager, which holds PostgreSQL's address; needed with --export=postgres; allowed is what matches [A-Za-z0-9_-]+:(latest|\\d+)."
+  }
+}
+
+variable "export_memory" {
+  description = "the export's memory, in which a table waits for BigQuery"
+  type        = string
+  default     = "1Gi"
+
+  validation {
+    condition     = can(regex("^(512Mi|1Gi|2Gi|4Gi)$", var.export_memory))
+    error_message = "export_memory: the export's memory, in which a table waits for BigQuery; allowed is what matches 512Mi|1Gi|2Gi|4Gi."
+  }
+}
+
 variable "enable_monitoring" {
   description = "metrics of the log lines, objectives, alert policies and a dashboard"
   type        = bool

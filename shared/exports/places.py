@@ -52,7 +52,7 @@ def opened(
             from shared.postgres import Postgres
         except ImportError as error:
             raise ExportError(
-                f"PostgreSQL needs the package psycopg (pip install 'libra[exports]'): {error}"
+                f"PostgreSQL needs the package psycopg (make .venv/.all brings it): {error}"
             ) from error
         url = environment.get(POSTGRES_URL, "")
         with Postgres.connect(url, most=1, statement_seconds=STATEMENT_SECONDS) as postgres:

@@ -84,7 +84,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("firebase.json", "package.json", "package-lock.json"):
         shutil.copy2(ROOT / name, copied)
     (copied / "build").mkdir()
-    for artefact in stage.ARTEFACTS:
+    for artefact in (stage.FUNCTIONS, *stage.WANTED_BY):
         venv = stage.make_venv(artefact).parent.parent
         (copied / "build" / venv.name).symlink_to(venv, target_is_directory=True)
     return copied

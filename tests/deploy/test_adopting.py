@@ -12,6 +12,7 @@ from deploy.gcloud import Gcloud
 from deploy.google import RULES
 from deploy.parameters import read
 from deploy.steps import Deployment, monitoring
+from deploy.steps.export import Export
 from deploy.steps.warehouse import Warehouse
 from tests.deploy.conftest import ROOT
 from tests.support.both_ways import GIVEN, Deployed, kind_of
@@ -25,6 +26,7 @@ ANEW = {
     "google_pubsub_topic_iam_member",
     "google_pubsub_subscription_iam_member",
     "google_cloud_run_v2_service_iam_member",
+    "google_cloud_run_v2_job_iam_member",
     "google_firestore_field",
 }
 """To make one that is there changes nothing, in Google's APIs."""
@@ -74,6 +76,7 @@ def adoption(
     monkeypatch.setattr(adopting, "in_force", in_force)
     services = [{"name": "projects/kitchen-1/services/libra"}]
     monkeypatch.setattr(Warehouse, "found", lambda *_: {})
+    monkeypatch.setattr(Export, "dataset", lambda _: {})
     monkeypatch.setattr(monitoring, "listed", lambda *asked: services if asked[-1] == "services" else [])
     return Adoption(Deployment(read({}, GIVEN | given, ROOT / "none.env"), Everything(recovery)))
 
@@ -95,6 +98,7 @@ def test_everything_that_is_there_is_adopted(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(monitoring, "listed", listed)
     monkeypatch.setattr(adopting, "in_force", lambda *_: RULES.read_text(encoding="utf-8"))
     monkeypatch.setattr(Warehouse, "found", lambda *_: {"id": "there"})
+    monkeypatch.setattr(Export, "dataset", lambda _: {"id": "there"})
     imports = list(Adoption(Deployment(both.values, Everything())).imports())
     made = {address for address in both.resources if kind_of(address) not in ANEW | OWN} - {SOURCE}
     assert sorted(address for address, _ in imports) == sorted(made)
@@ -167,6 +171,7 @@ BARE = {"LIBRA_WAREHOUSE": "off", "LIBRA_STREAM": "off"}
     [
         ({"LIBRA_API": "off", **BARE}, {"windows", "warehouse"}, True),
         ({"LIBRA_MONITORING": "off"}, {"monitoring"}, True),
+        ({"LIBRA_EXPORT": "off"}, {"export"}, True),
         ({"LIBRA_WORKER": "off"}, set(), True),
         ({"LIBRA_PIPELINES": "off", "LIBRA_STREAM": "off"}, {"pipelines"}, True),
         ({"LIBRA_COLLECTOR": "off"}, set(), True),
@@ -180,7 +185,7 @@ def test_what_is_there_and_not_wanted_is_not_adopted(
 ) -> None:
     """`down` leaves topics. Terraform refuses an import for which there is no resource."""
     addresses = [address for address, _ in adoption(monkeypatch, OURS, **given).imports()]
-    modules = {"core", "functions", "windows", "doors", "warehouse", "pipelines", "monitoring"}
+    modules = {"core", "functions", "windows", "doors", "warehouse", "export", "pipelines", "monitoring"}
     assert {re.split(r"[.\[]", it)[1] for it in addresses} == modules - missing
     assert any("google_pubsub" in it for it in addresses) == topics
     works, collects = (given.get(name) != "off" for name in ("LIBRA_WORKER", "LIBRA_COLLECTOR"))

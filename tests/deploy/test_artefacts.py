@@ -26,6 +26,7 @@ PACKAGES = {
         *("pydantic_core", "requests", "starlette"),
     },
     "worker": {"google", "grpc"},
+    "export": {"google", "grpc", "psycopg", "psycopg_pool", "pyarrow", "requests"},
     "usage": {"psycopg", "psycopg_pool", "redis"},
     "pipelines": {"apache_beam", "google", "grpc"},
 }
@@ -34,6 +35,7 @@ LATE: dict[str, set[str]] = {
     "api": set(),
     "collector": set(),
     "worker": set(),
+    "export": {f"shared.exports.{name}" for name in ("database", "rest", "warehouse")} | {"shared.postgres"},
     "usage": set(),
 }
 """Modules of ours that are deployed, and that importing the entry modules does not load. tests/pipelines does

@@ -8,7 +8,7 @@ import pytest
 
 from deploy import monitored
 from deploy.parameters import read
-from deploy.steps import api, collector
+from deploy.steps import api, collector, export
 from shared.schemas import self_written
 from shared.settings import Settings
 from shared.topics import Topics
@@ -28,6 +28,7 @@ PLATFORM = {
     "pubsub.googleapis.com/subscription/num_undelivered_messages",
     "pubsub.googleapis.com/subscription/oldest_unacked_message_age",
     "run.googleapis.com/container/instance_count",
+    "run.googleapis.com/job/completed_execution_count",
     "run.googleapis.com/request_count",
     "run.googleapis.com/request_latencies",
 }
@@ -119,6 +120,13 @@ def test_the_services_that_are_watched_are_those_that_are_made(alert: str) -> No
         assert all(re.fullmatch(pattern, name) for name in (api.SERVICE, collector.SERVICE)), pattern
     grouped = threshold["aggregations"] + threshold.get("denominatorAggregations", [])
     assert all(it["groupByFields"] == ["resource.label.service_name"] for it in grouped)
+
+
+def test_the_job_that_is_watched_is_the_one_that_is_made() -> None:
+    """By Google's own count, which has executions that were killed and wrote no line."""
+    (condition,) = ALERTS["export-failed"]["conditions"]
+    watched = condition["conditionThreshold"]["filter"]
+    assert f'resource.labels.job_name="{export.JOB}" metric.labels.result="failed"' in watched
 
 
 def test_no_recompute_is_noticed_after_26_hours() -> None:

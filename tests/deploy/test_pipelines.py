@@ -4,7 +4,9 @@
 """
 
 import json
+import re
 import shlex
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -35,10 +37,10 @@ def step(answers: dict[str, str], **given: str) -> Pipelines:
     return Pipelines(Deployment(read({}, GIVEN | given, Path("none")), Answering(answers)))
 
 
+@cache
 def everything() -> dict[str, str]:
     """What is there when all has been made."""
     email, one = f"{ACCOUNT}@kitchen-1.iam.gserviceaccount.com", step({})
-    *_, job = one.missing()
     return {
         "iam service-accounts describe": email,
         "projects get-iam-policy": "\n".join(
@@ -51,13 +53,21 @@ def everything() -> dict[str, str]:
         ),
         "artifacts repositories describe": "libra-pipelines",
         "artifacts tags list": f"projects/x/tags/{one.image.rpartition(':')[2]}",
-        f"run jobs describe {JOB}": flags(list(job.words))["labels"].partition("=")[2],
+        "storage objects describe": "libra.json",
+        "storage cat": json.dumps({"image": one.image}),
+        f"run jobs describe {JOB}": deployed()["labels"].removeprefix("libra-config="),
     }
 
 
-def made(answers: dict[str, str]) -> list[list[str]]:
+def deployed(**changed: str) -> dict[str, str]:
+    """The flags of the job where nothing is there yet."""
+    (words,) = (it for it in made({}, **changed) if it[1:4] == ["run", "jobs", "deploy"])
+    return flags(words)
+
+
+def made(answers: dict[str, str], **changed: str) -> list[list[str]]:
     """The commands that are still needed."""
-    return [list(change.words) for change in step(answers).missing()]
+    return [list(change.words) for change in step(answers, **changed).missing()]
 
 
 def test_where_all_is_there_nothing_is_made() -> None:
@@ -67,7 +77,7 @@ def test_where_all_is_there_nothing_is_made() -> None:
 
 @pytest.mark.parametrize("absent", everything())
 def test_what_is_missing_is_made_and_nothing_else(absent: str) -> None:
-    """One thing is gone, or was made by other sources."""
+    """One thing is gone, or was made by other sources, or a build was stopped between two commands."""
     commands = made({begin: it for begin, it in everything().items() if begin != absent})
     verbs = {
         "iam service-accounts describe": ["iam service-accounts"],
@@ -76,7 +86,9 @@ def test_what_is_missing_is_made_and_nothing_else(absent: str) -> None:
         "storage buckets describe": ["storage buckets"],
         "storage buckets get-iam-policy": ["storage buckets"] * 2,
         "artifacts repositories describe": ["artifacts repositories"],
-        "artifacts tags list": ["builds submit", "dataflow flex-template"],
+        "artifacts tags list": ["builds submit"],
+        "storage objects describe": ["dataflow flex-template"],
+        "storage cat": ["dataflow flex-template"],
         f"run jobs describe {JOB}": ["run jobs"],
     }
     assert [" ".join(words[1:3]) for words in commands] == verbs[absent]
@@ -97,13 +109,22 @@ def test_the_job_has_the_settings_of_the_functions_and_a_lease_of_its_own_time()
     assert found["image"].endswith(f":{stage.fingerprint(stage.PIPELINES)[:40]}")
 
 
+def test_a_setting_that_changes_is_told_to_the_job() -> None:
+    """With the zone of before, a run would correct the hours to another declaration than the trigger's."""
+    (words,) = made(everything(), LIBRA_TIME_ZONE="Europe/Zurich")
+    assert words[1:4] == ["run", "jobs", "deploy"]
+    assert "LIBRA_TIME_ZONE=Europe/Zurich" in flags(words)["set-env-vars"]
+
+
 def test_the_template_is_where_a_job_is_started_from() -> None:
-    """And what a template's parameters are is JSON that names the pipeline."""
+    """It names every option of the pipeline: Dataflow refuses one that is neither there nor Beam's."""
     started = CliRunner(env=GIVEN).invoke(command, ["run", "--print", "x", "--region=europe-west6"]).output
     assert f"--template-file-gcs-location={template_of('kitchen-1')} " in started
     assert f"sdk_container_image={step({}).image}" in started
     said = json.loads((ROOT / "pipelines" / "template.json").read_text(encoding="utf-8"))
-    assert [it["name"] for it in said["parameters"]] == ["pipeline", "settings"]
+    code = (ROOT / "pipelines" / "events_to_bigquery.py").read_text(encoding="utf-8")
+    own = re.findall(r'add_argument\(\s*"--(\w+)"', code)
+    assert [it["name"] for it in said["parameters"]] == ["pipeline", "settings", *own]
 
 
 def test_another_setting_is_another_job() -> None:
@@ -168,7 +189,7 @@ def test_gcloud_knows_every_flag(gcloud: str) -> None:
     done = CliRunner(env=GIVEN).invoke(command, ["build", "--print"])
     assert done.exit_code == 0, done.output
     started = CliRunner(env=GIVEN).invoke(
-        command, ["run", "--print", "x", "--region=r", "--update", "--", "--a=b"]
+        command, ["run", "--print", "x", "--region=r", "--update", "--", "--sdk_container_image=b"]
     )
     lines = [shlex.split(line)[1:] for line in (done.output + started.output).splitlines()]
     lines += [list(it.words[1:]) for it in step(everything()).surplus()]

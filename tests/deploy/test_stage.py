@@ -4,7 +4,9 @@ import hashlib
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -124,3 +126,21 @@ def test_the_api_starts_where_only_its_own_requirements_are() -> None:
     for absent in ("functions_framework", "pytest"):
         done = subprocess.run([python, "-I", "-c", f"import {absent}"], capture_output=True, check=False)
         assert done.returncode == 1
+
+
+def test_two_processes_make_an_interpreter_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second one would clear the folder under the first one's pip."""
+    made = []
+
+    def run(*command: str) -> None:
+        made.append(command[2])
+        if command[2] == "venv":
+            time.sleep(0.2)  # long enough for the other one to come
+            Path(command[-1]).mkdir()
+
+    monkeypatch.setattr(stage, "_run", run)
+    monkeypatch.setattr(stage, "VENV", tmp_path / "build" / "venv")
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(stage.make_venv, (stage.FUNCTIONS, stage.FUNCTIONS))
+    assert first == second
+    assert made == ["venv", "pip"]

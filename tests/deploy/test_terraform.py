@@ -15,6 +15,7 @@ import yaml
 
 from deploy import indexes, monitored, warehouse
 from deploy.parameters import SEPARATOR
+from deploy.steps.export import dataset_body
 from deploy.steps.pipelines import JOB as BEAM
 from tests.deploy.conftest import ROOT
 from tests.deploy.extract_schema import used
@@ -59,6 +60,7 @@ def test_the_same_accounts_have_the_same_roles(both: Deployed) -> None:
             "google_service_account_iam_member",
             "service_account_id",
         ),
+        (("run", "jobs", "add-iam-policy-binding"), "google_cloud_run_v2_job_iam_member", "name"),
     ):
         granted = Counter((name, flags["role"], flags["member"]) for (name,), flags in both.asked(*words))
         made = Counter((_plain(it[on]), it["role"], it["member"]) for it in both.of(kind))
@@ -190,7 +192,6 @@ def test_the_same_schedule_with_the_same_token(both: Deployed) -> None:
     uri = "google_cloudfunctions2_function.function[libra-recompute].service_config[0].uri"
     for name, flags in asked.items():
         job, (target,), (retry,) = made[name], made[name]["http_target"], made[name]["retry_config"]
-        (token,) = target["oidc_token"]
         told = {
             "project": job["project"],
             "location": job["region"],
@@ -198,18 +199,22 @@ def test_the_same_schedule_with_the_same_token(both: Deployed) -> None:
             "time-zone": job["time_zone"],
             "uri": target["uri"].replace(uri, "https://THE-URL-OF-libra-recompute.run.app"),
             "http-method": target["http_method"],
-            "headers": ",".join("=".join(it) for it in target["headers"].items()),
-            "message-body": base64.b64decode(target["body"]).decode(),
-            "oidc-service-account-email": token["service_account_email"],
-            "oidc-token-audience": token["audience"].replace(
-                uri, "https://THE-URL-OF-libra-recompute.run.app"
-            ),
             "attempt-deadline": job["attempt_deadline"],
             "max-retry-attempts": str(retry["retry_count"]),
             "min-backoff": retry["min_backoff_duration"],
             "max-backoff": retry["max_backoff_duration"],
             "max-doublings": str(retry["max_doublings"]),
         }
+        for token in target.get("oidc_token", []):
+            audience = token["audience"].replace(uri, "https://THE-URL-OF-libra-recompute.run.app")
+            told |= {
+                "headers": ",".join("=".join(it) for it in target["headers"].items()),
+                "message-body": base64.b64decode(target["body"]).decode(),
+                "oidc-service-account-email": token["service_account_email"],
+                "oidc-token-audience": audience,
+            }
+        for token in target.get("oauth_token", []):
+            told |= {"oauth-service-account-email": token["service_account_email"]}
         assert flags == told, name
 
 
@@ -304,6 +309,38 @@ def test_the_same_worker(both: Deployed) -> None:
         }
 
 
+def test_the_same_export(both: Deployed) -> None:
+    """Size, account, time, environment, secret; Terraform takes an image where deploy.sh builds one."""
+    asked = [it for it in both.asked("run", "jobs", "deploy") if it[0] != [BEAM]]
+    made = [it for it in both.of("google_cloud_run_v2_job") if it["name"] != BEAM]
+    for ((name,), flags), job in zip(asked, made, strict=True):
+        (outer,) = job["template"]
+        (template,) = outer["template"]
+        (container,) = template["containers"]
+        (resources,) = container["resources"]
+        environment = {it["name"]: it["value"] for it in container["env"] if not it["value_source"]}
+        assert _environment(flags.pop("set-env-vars")) == environment
+        secrets = {
+            it["name"]: ":".join(source["secret_key_ref"][0][part] for part in ("secret", "version"))
+            for it in container["env"]
+            for source in it["value_source"]
+        }
+        given = flags.pop("set-secrets", flags.pop("clear-secrets", ""))
+        assert [f"{variable}={version}" for variable, version in secrets.items()] == [given] * bool(given)
+        del flags["image"], flags["labels"]
+        assert job["name"] == name
+        assert flags == {
+            "project": job["project"],
+            "region": job["location"],
+            "service-account": template["service_account"],
+            "cpu": resources["limits"]["cpu"],
+            "memory": resources["limits"]["memory"],
+            "tasks": str(outer["task_count"]),
+            "max-retries": str(template["max_retries"]),
+            "task-timeout": f"{int(template['timeout'].removesuffix('s')) // 3_600}h",
+        }
+
+
 def test_the_board_has_a_site_and_its_page_stays_with_the_firebase_cli(both: Deployed) -> None:
     """Terraform makes the site and the web app, `deploy.sh` the page; without a board there is neither."""
     wanted = both.values["LIBRA_BOARD"] == "on"
@@ -318,9 +355,16 @@ def test_the_same_warehouse(both: Deployed) -> None:
     """The dataset and who may write to it; every column, partition and view."""
     wanted = both.values["LIBRA_WAREHOUSE"] == "on"
     where, asked = warehouse.dataset(both.values), warehouse.bodies(both.values)
-    for made in both.of("google_bigquery_dataset"):
-        body = warehouse.dataset_body(both.values)
-        assert (made["dataset_id"], made["location"]) == (where.name, body["location"])
+    bodies = {where.name: warehouse.dataset_body(both.values)} if wanted else {}
+    scheme, _, name = both.values["LIBRA_EXPORT"].partition(":")
+    if scheme == "bigquery":
+        bodies[name] = dataset_body("kitchen-1", name, "europe-west6")
+    datasets = both.of("google_bigquery_dataset")
+    assert {it["dataset_id"] for it in datasets} == bodies.keys()
+    for made in datasets:
+        body = bodies[made["dataset_id"]]
+        assert made["description"] == body["description"]
+        assert made["location"] == body["location"]
         access = [{"role": it["role"]} | _other(it, "role") for it in body["access"]]
         assert [{_snake(key): value for key, value in it.items()} for it in access] == made["access"]
     made_tables = {it["table_id"]: it for it in both.of("google_bigquery_table")}

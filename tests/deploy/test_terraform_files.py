@@ -148,6 +148,7 @@ GUARDED = {
     "google_pubsub_subscription.dead",
     "google_pubsub_subscription.warehouse",
     "google_bigquery_dataset.warehouse",
+    "google_bigquery_dataset.export",
     "google_bigquery_table.table",
 }
 """What holds data, or guards it."""

@@ -12,13 +12,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
+from deploy import stage
+from local.databases import PostgresServer
 from local.emulator import Emulator
 from shared.ledger import Ledger
 from shared.recompute import Recompute
 from shared.store import Merge
 from shared.store.client import FirestoreStore
+from tests.support.databases import fresh_url
 from tests.support.exporting import LARGE, ODD
 from tests.support.kitchen import Kitchen
 from tests.support.recomputing import QUICK
@@ -163,3 +167,34 @@ def test_an_export_that_is_stopped_leaves_nothing(
     assert process.returncode == 1
     assert "Traceback" not in errors
     assert list(place.iterdir()) == []
+
+
+def test_the_nightly_job_needs_its_own_files_and_packages_alone(
+    kitchen: Kitchen, postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    """As it is staged, with what its lock installs: both snapshots are in PostgreSQL, and the log says so."""
+    for name, content in stage.sources(stage.EXPORT):
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+    with fresh_url(postgres_server) as url:
+        own = {"LIBRA_EXPORT": "postgres:books", "LIBRA_EXPORT_WHAT": "libra-totals,libra-entries"}
+        done = subprocess.run(
+            [stage.make_venv(stage.EXPORT), "-m", "services.export"],
+            cwd=tmp_path,
+            env=environment(kitchen) | own | {"LIBRA_POSTGRES_URL": url},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        lines = [json.loads(line) for line in done.stdout.splitlines()]
+        assert [(it["message"], it["what"], it["to"].partition(" ")[0]) for it in lines] == [
+            ("An export is complete", "totals", "postgres:books"),
+            ("An export is complete", "entries", "postgres:books"),
+        ]
+        with psycopg.connect(url) as connection:
+            keys = connection.execute("SELECT count(*) FROM books.aggregates_categories").fetchone()
+            entries = connection.execute("SELECT count(*) FROM books.libra_entries").fetchone()
+    assert (keys, entries) == ((len(ODD) + 1,), (len(ODD),))

@@ -48,6 +48,10 @@ GIVEN = {
     "LIBRA_PIPELINES": "on",
     "LIBRA_PIPELINES_WORKERS": "7",
     "LIBRA_STREAM": "on",
+    "LIBRA_EXPORT": "bigquery:books",
+    "LIBRA_EXPORT_WHAT": "libra-totals,signals-entries",
+    "LIBRA_EXPORT_SCHEDULE": "45 3 * * *",
+    "LIBRA_EXPORT_MEMORY": "2Gi",
     "LIBRA_NOTIFY": "17,projects/other/notificationChannels/4",
     "LIBRA_RUNBOOK": "https://wiki.example/libra",
 }
@@ -65,6 +69,8 @@ CASES = {
         "LIBRA_WORKER": "off",
         "LIBRA_WAREHOUSE": "off",
         "LIBRA_STREAM": "off",
+        "LIBRA_EXPORT": "postgres:books",
+        "LIBRA_EXPORT_SECRET": "postgres-url:2",
         "LIBRA_RULES": "keep",
         "LIBRA_PITR": "off",
     },
@@ -88,6 +94,7 @@ class Deployed:
         own = {"api_image": "an-image", "collector_image": "an-image", "worker_image": "an-image"}
         own |= {
             "pipelines_image": "an-image",
+            "export_image": "an-image",
             "board_site": SITE,
             "functions_archive": str(archive),
             "sources": str(ROOT),
@@ -142,10 +149,12 @@ def everything(module: Module, account: Callable[[str], str], within: str = "") 
             ("google_service_account.worker[0].email", "libra-worker"),
             ("google_service_account.warehouse.email", "libra-warehouse"),
             ("google_service_account.pipelines.email", "libra-pipelines"),
+            ("google_service_account.export.email", "libra-export"),
             ("module.service.email", "libra-api"),
             ("module.collector.email", "libra-collector"),
         ):
             text = text.replace(known, account(name))
+        text = text.replace("google_cloud_run_v2_job.export.name", "libra-export")
         text = text.replace("data.google_project.project.number", "PROJECT-NUMBER")
         yield within + address, json.loads(text)
     for name, values in module.modules().items():

@@ -12,10 +12,11 @@ locals {
       "pubsub.googleapis.com",
       "run.googleapis.com",
     ],
-    var.secrets != "" ? ["secretmanager.googleapis.com"] : [],
+    var.secrets != "" || startswith(var.export, "postgres") ? ["secretmanager.googleapis.com"] : [],
     var.board != "off" ? ["firebasehosting.googleapis.com"] : [],
     var.warehouse ? ["bigquery.googleapis.com"] : [],
     var.warehouse || var.pipelines ? ["dataflow.googleapis.com"] : [],
+    !var.warehouse && startswith(var.export, "bigquery:") ? ["bigquery.googleapis.com"] : [],
     var.enable_monitoring ? ["logging.googleapis.com", "monitoring.googleapis.com"] : [],
   )
 

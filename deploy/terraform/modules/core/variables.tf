@@ -11,3 +11,4 @@ variable "enable_monitoring" { type = bool }
 variable "sources" { type = string }
 variable "warehouse" { type = bool }
 variable "pipelines" { type = bool }
+variable "export" { type = string }

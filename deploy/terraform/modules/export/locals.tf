@@ -1,0 +1,20 @@
+locals {
+  # Empty where it writes to PostgreSQL.
+  dataset = startswith(var.place, "bigquery:") ? trimprefix(var.place, "bigquery:") : ""
+  roles   = concat(["roles/datastore.viewer"], local.dataset != "" ? ["roles/bigquery.jobUser"] : [])
+
+  # SECRET:VERSION of PostgreSQL's address. BigQuery has none.
+  secrets     = toset(compact([var.secret]))
+  has_address = (local.dataset == "") == (var.secret != "")
+
+  environment = merge(
+    {
+      for name, value in merge(var.runtime, { LIBRA_EXPORT = var.place, LIBRA_EXPORT_WHAT = var.what }) :
+      name => { value = value, secrets = [] }
+    },
+    { for secret in local.secrets : "LIBRA_POSTGRES_URL" => { value = null, secrets = [secret] } },
+  )
+
+  # What calls the recompute starts the job too.
+  caller = "libra-scheduler@${var.project_id}.iam.gserviceaccount.com"
+}

@@ -1,0 +1,11 @@
+variable "project_id" { type = string }
+variable "region" { type = string }
+variable "scheduler_region" { type = string }
+variable "time_zone" { type = string }
+variable "runtime" { type = map(string) }
+variable "place" { type = string }
+variable "what" { type = string }
+variable "schedule" { type = string }
+variable "secret" { type = string }
+variable "memory" { type = string }
+variable "image" { type = string }
