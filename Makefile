@@ -23,10 +23,10 @@ $(STAMP): requirements/dev.txt pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: $(STAMP) ## Run the main job: two weeks of a restaurant chain through the real trigger, checked to be exact (ACT=usage for usage metering)
+demo: $(STAMP) ## Run the main job: two weeks of a restaurant chain through the real trigger, checked to be exact (ACT=usage or ACT=ingestion for one service)
 	$(BIN)/libra demo $(ACT)
 
-up: $(STAMP) ## Start the local stack: Firestore emulator, functions, relay, API, collector (WITH=doors,bigquery,usage for more)
+up: $(STAMP) ## Start the local stack: Firestore emulator, functions, relay, API, collector (WITH=doors,bigquery,usage,ingestion for more)
 	$(BIN)/libra up $(if $(WITH),--with $(WITH))
 
 test: $(STAMP) ## Run the tests of CI

@@ -10,6 +10,7 @@ from datetime import date
 import click
 
 from cli.commands.options import amending, ending, faulty, generating
+from cli.comparison import as_json
 from cli.generator import Plan
 from cli.report import page
 from cli.show import Show
@@ -29,7 +30,7 @@ FAULTS = Faults(duplicate=0.2, delay=0.3, delay_seconds=0.5, reorder=20)
 
 
 @click.command("demo", short_help="Run the whole system and check that it is exact.")
-@click.argument("act", type=click.Choice(["all", "usage"]), default="all")
+@click.argument("act", type=click.Choice(["all", "usage", "ingestion"]), default="all")
 @generating(entries=3000)
 @amending(edits=0.05, deletions=0.02)
 @click.option(
@@ -54,6 +55,7 @@ FAULTS = Faults(duplicate=0.2, delay=0.3, delay_seconds=0.5, reorder=20)
     help="Requests that are served in `libra demo usage`.",
 )
 @faulty(FAULTS)
+@as_json
 def command(
     *,
     act: str,
@@ -68,6 +70,7 @@ def command(
     deletions: float,
     lost: int,
     events: int,
+    as_json: bool,
     **faults: float,
 ) -> None:
     """Watch a restaurant chain's entries arrive, the trigger fire and the totals come out exactly right.
@@ -80,7 +83,17 @@ def command(
 
     `libra demo usage` shows usage metering alone: four APIs count what merchants use, Redis loses it,
     processes are killed, and the bill is what was served.
+
+    `libra demo ingestion` shows ingestion alone: three weeks of GA4 events and two files are loaded into
+    PostgreSQL, the worker is killed, the sources change, and the tables hold what the sources hold.
     """
+    if as_json and act != "ingestion":
+        raise click.UsageError("--json goes with `libra demo ingestion`")
+    if act == "ingestion":
+        from cli.show_ingestion import show_ingestion  # it needs Arrow and SSH, which the others do without
+
+        with ending():
+            sys.exit(0 if show_ingestion(page(), as_json=as_json) else 1)
     if act == "usage":
         with ending():
             sys.exit(0 if show_usage(page(), requests, seed) else 1)

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from services.ingestion import secrets
 from services.ingestion.bigquery import ADDRESS
+from services.ingestion.leases import LEASE
 from services.ingestion.secrets import Vault, of_secret_manager
 from services.ingestion.sources import Places
 from shared import postgres
@@ -36,6 +37,8 @@ class IngestionSettings:
     """`LIBRA_INGESTION_DEADLINE_SECONDS`: how long a request may take."""
     parallel: int = 4
     """`LIBRA_INGESTION_PARALLEL`: parts that a worker loads at once."""
+    lease: timedelta = LEASE
+    """`LIBRA_INGESTION_LEASE_SECONDS`: how long a job is a worker's without a sign of life."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "IngestionSettings":
@@ -63,6 +66,11 @@ class IngestionSettings:
             origins=reading.origins(environment, "LIBRA_INGESTION_ORIGINS"),
             deadline=reading.deadline(environment, "LIBRA_INGESTION_DEADLINE_SECONDS"),
             parallel=reading.number(environment, "LIBRA_INGESTION_PARALLEL", 4, 1, 32),
+            lease=timedelta(
+                seconds=reading.number(
+                    environment, "LIBRA_INGESTION_LEASE_SECONDS", int(LEASE.total_seconds()), 2, 600
+                )
+            ),
         )
 
 

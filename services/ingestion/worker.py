@@ -77,6 +77,7 @@ class Worker:
         Raises:
             StoreError: the database cannot be used, and another try cannot go better.
         """
+        logger.info("The worker looks for jobs", extra={"worker": self._name})
         while not self._stop.is_set():
             if not self.once():
                 if until_idle:
