@@ -79,6 +79,19 @@ def test_health_says_whether_the_tables_are_there(api: Api) -> None:
         assert api.ask("GET", path).json() == {"status": "ok"}
 
 
+def test_the_documentation_is_of_this_service_and_asks_no_other_host(api: Api) -> None:
+    """The page says whose it is, its files come from here, and the schema describes every header."""
+    page = api.ask("GET", "/docs")
+    assert "<title>Libra ingestion</title>" in page.text
+    assert "//" not in page.text.replace("<!doctype", "")
+    assert page.headers["content-security-policy"].startswith("default-src 'none'")
+    for name in ("swagger-ui-bundle.js", "swagger-ui.css", "start.js"):
+        assert api.ask("GET", f"/docs/{name}").status_code == 200
+    assert api.ask("GET", "/docs/passwd").status_code == 404
+    start = api.ask("GET", "/openapi.json").json()["paths"][f"{PREFIX}/ingest/start"]["post"]
+    assert {each["name"].lower() for each in start["parameters"]} == {"x-tenant-id", "idempotency-key"}
+
+
 def test_a_stalled_lease_is_seen_in_the_answer(api: Api) -> None:
     """The attempt and the heartbeat tell which worker has a job."""
     job = api.post(

@@ -27,6 +27,10 @@ PACKAGES = {
     },
     "worker": {"google", "grpc"},
     "usage": {"psycopg", "psycopg_pool", "redis"},
+    "ingestion": {
+        *("asyncssh", "cachecontrol", "cryptography", "fastapi", "firebase_admin", "google", "grpc", "jwt"),
+        *("psycopg", "psycopg_pool", "pyarrow", "pydantic", "requests", "starlette"),
+    },
     "pipelines": {"apache_beam", "google", "grpc"},
 }
 LATE: dict[str, set[str]] = {
@@ -35,6 +39,7 @@ LATE: dict[str, set[str]] = {
     "collector": set(),
     "worker": set(),
     "usage": set(),
+    "ingestion": set(),
 }
 """Modules of ours that are deployed, and that importing the entry modules does not load. tests/pipelines does
 the same for the pipelines, in their environment."""
@@ -92,7 +97,17 @@ def test_a_cold_import_loads_the_closure_and_late_imports_wait(artefact: Artefac
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)
     done = subprocess.run(
-        [sys.executable, "-I", "-B", "-c", LOADED, tmp_path, json.dumps(artefact.entries)],
+        [
+            "env",
+            *artefact.variables,
+            sys.executable,
+            "-I",
+            "-B",
+            "-c",
+            LOADED,
+            tmp_path,
+            json.dumps(artefact.entries),
+        ],
         capture_output=True,
         text=True,
         check=True,
