@@ -92,6 +92,7 @@ class Ingestion:
             addresses |= self._bigquery.exports
         self._addresses = addresses | {secrets.VARIABLE: base64.b64encode(os.urandom(32)).decode()}
         self.environment = {"GOOGLE_CLOUD_PROJECT": "demo-libra"} | dict(environment) | self._addresses
+        self.environment["LIBRA_INGESTION_LOG_DIR"] = ""  # what the worker says is read from its output
         self._sftp = SftpServer(folder / "sftp")
         self.shop = Shop(self._sftp.folder, datetime.now(UTC).date(), days)
         self.api = Served.ingestion(folder / "ingestion-api.txt", self.environment, free_port(USUAL_PORT))

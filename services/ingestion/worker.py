@@ -15,6 +15,7 @@ from datetime import timedelta
 from services.ingestion import parts
 from services.ingestion.books import Books
 from services.ingestion.errors import Cancelled, PartError, Stopped, TimedOut, Unavailable
+from services.ingestion.forgetting import KEPT, forget
 from services.ingestion.leases import LEASE, Lease, claim
 from services.ingestion.placing import Ceilings
 from services.ingestion.requests import Part
@@ -45,6 +46,7 @@ class Worker:
         parallel: int = 4,
         ceilings: Ceilings = Ceilings(),  # noqa: B008 - frozen
         length: timedelta = LEASE,
+        kept: timedelta = KEPT,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """Nothing is claimed yet.
@@ -56,6 +58,7 @@ class Worker:
             parallel: parts at once.
             ceilings: what may be wrong with a part.
             length: how long a job is the worker's without a sign of life.
+            kept: how long a tenant's rejected rows are kept; older ones are deleted after each of its jobs.
             sleep: what waits between two tries.
         """
         self._books = books
@@ -64,6 +67,7 @@ class Worker:
         self._parallel = parallel
         self._ceilings = ceilings
         self._length = length
+        self._kept = kept
         self._sleep = sleep
         self._stop = threading.Event()
 
@@ -113,6 +117,8 @@ class Worker:
                 "A job ended",
                 extra=said | {"state": state, "code": code},
             )
+        if forgotten := forget(self._books, lease.tenant, self._kept):
+            logger.info("Old rejected rows were deleted", extra=said | {"rows": forgotten})
         return True
 
     def _work(self, lease: Lease) -> tuple[str, str | None, str | None]:

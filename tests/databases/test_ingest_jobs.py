@@ -3,6 +3,7 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
+from uuid import UUID
 
 import pytest
 
@@ -11,6 +12,8 @@ from services.ingestion.errors import JobOpen, KeyTaken, NoJob, PartError, Unava
 from services.ingestion.jobs import Jobs
 from services.ingestion.requests import Part, Request
 from tests.support.ingesting import DAY, Shelf, held, rows, week, worker
+
+OF_JOBS = "SELECT job_id, count(*) FROM ingest_rejected GROUP BY 1"
 
 
 def test_a_job_loads_its_parts_and_says_how_many_rows(books: Books) -> None:
@@ -35,6 +38,27 @@ def test_a_job_loads_its_parts_and_says_how_many_rows(books: Books) -> None:
         (201, "it is negative", "-1")
     ]
     assert not worker(books, shelf).once()
+
+
+def test_rejected_rows_of_old_jobs_are_deleted_and_their_counts_stay(books: Books) -> None:
+    """After each job, of its tenant alone; those of a job that ended within the time stay."""
+    request = Request(("page_view",), DAY, DAY)
+    shelf = Shelf({Part("page_view", DAY): [*range(200), -1]})
+    jobs = Jobs(books)
+    old = jobs.start("acme", request)[0].job_id
+    worker(books, shelf).once()
+    others = jobs.start("other", request)[0].job_id
+    worker(books, shelf).once()
+    for tenant in ("acme", "other"):
+        books.of(tenant, lambda it: it.execute("UPDATE ingest_job SET ended_at = now() - interval '91 days'"))
+    recent = jobs.start("acme", request)[0].job_id
+    worker(books, shelf).once()
+    assert [rows(books, tenant, OF_JOBS) for tenant in ("acme", "other")] == [
+        [(UUID(recent), 1)],
+        [(UUID(others), 1)],
+    ]
+    assert jobs.find("acme", old).records["page_view"]["rejected"] == 1
+    assert rows(books, "acme", "SELECT source_rows, loaded, rejected FROM ingest_book") == [(201, 200, 1)]
 
 
 def test_a_part_is_in_one_open_job(books: Books) -> None:

@@ -91,6 +91,7 @@ def test_the_environment_is_read_and_wrong_values_stop_the_start() -> None:
         {"BIGQUERY_STORAGE_EMULATOR_HOST": "127.0.0.1:9060"},
         {"LIBRA_INGESTION_PARALLEL": "0"},
         {"LIBRA_INGESTION_LEASE_SECONDS": "1"},
+        {"LIBRA_INGESTION_REJECTED_DAYS": "0"},
     ):
         (variable,) = wrong
         with pytest.raises(SettingError) as error:
