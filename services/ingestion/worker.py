@@ -17,7 +17,6 @@ from services.ingestion.books import Books
 from services.ingestion.errors import Cancelled, PartError, Stopped, TimedOut, Unavailable
 from services.ingestion.forgetting import KEPT, forget
 from services.ingestion.leases import LEASE, Lease, claim
-from services.ingestion.placing import Ceilings
 from services.ingestion.requests import Part
 from services.ingestion.rows import Sources
 from shared.errors import StoreError
@@ -44,7 +43,6 @@ class Worker:
         *,
         name: str,
         parallel: int = 4,
-        ceilings: Ceilings = Ceilings(),  # noqa: B008 - frozen
         length: timedelta = LEASE,
         kept: timedelta = KEPT,
         sleep: Callable[[float], None] = time.sleep,
@@ -56,7 +54,6 @@ class Worker:
             sources: the sources of a job's tenant. Raises PartError where its settings cannot be used.
             name: what tells this worker from others.
             parallel: parts at once.
-            ceilings: what may be wrong with a part.
             length: how long a job is the worker's without a sign of life.
             kept: how long a tenant's rejected rows are kept; older ones are deleted after each of its jobs.
             sleep: what waits between two tries.
@@ -65,7 +62,6 @@ class Worker:
         self._sources = sources
         self._name = name
         self._parallel = parallel
-        self._ceilings = ceilings
         self._length = length
         self._kept = kept
         self._sleep = sleep
@@ -154,7 +150,7 @@ class Worker:
         try:
             for attempt in RETRY.each(self._sleep, retried=Unavailable):
                 with attempt:
-                    parts.load(lease, part, sources, self._ceilings)
+                    parts.load(lease, part, sources)
                     return
         except PartError as error:
             logger.error("A part failed", extra={"part": str(part), "code": error.code})

@@ -7,7 +7,6 @@ import pytest
 
 from services.ingestion import parts
 from services.ingestion.leases import claim
-from services.ingestion.placing import Ceilings
 from services.ingestion.requests import Part
 from tests.support.ingesting import DAY, LONG, Shelf, expire, worker
 from tests.support.ingestion_api import PREFIX, Api
@@ -102,6 +101,6 @@ def test_a_stalled_lease_is_seen_in_the_answer(api: Api) -> None:
     expire(api.books)
     again = claim(api.books, "two", LONG)
     assert again
-    parts.load(again, Part("page_view", DAY), Shelf({Part("page_view", DAY): [1]}), Ceilings())
+    parts.load(again, Part("page_view", DAY), Shelf({Part("page_view", DAY): [1]}))
     found = api.get(f"/ingest/{job['job_id']}")
     assert (found["state"], found["attempt"], found["parts"][0]["state"]) == ("processing", 2, "loaded")

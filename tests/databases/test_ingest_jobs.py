@@ -2,7 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -10,9 +10,16 @@ import pytest
 from services.ingestion.books import Books
 from services.ingestion.errors import JobOpen, KeyTaken, NoJob, PartError, Unavailable
 from services.ingestion.jobs import Jobs
+from services.ingestion.leases import Lease
 from services.ingestion.requests import Part, Request
-from tests.support.ingesting import DAY, Shelf, held, rows, week, worker
+from services.ingestion.rows import Target
+from services.ingestion.settings import IngestionSettings
+from services.ingestion.sources import TenantSources
+from services.ingestion.tenants import Tenants
+from services.ingestion.worker import Worker
+from tests.support.ingesting import DAY, TARGET, Memory, Shelf, held, rows, week, worker
 
+NO_DATABASE = {"LIBRA_POSTGRES_URL": "postgresql://nobody@127.0.0.1:1/none"}
 OF_JOBS = "SELECT job_id, count(*) FROM ingest_rejected GROUP BY 1"
 
 
@@ -177,6 +184,30 @@ def test_too_many_rejected_rows_fail_the_part(books: Books, bad: int, state: str
     assert (ended.state, ended.error_code) == (state, "too_many_rejected" if bad == 2 else None)
     assert rows(books, "acme", "SELECT count(*) FROM ingest_rejected") == [(bad,)]
     assert held(books, "acme") == ({DAY: list(range(99))} if bad == 1 else {})
+
+
+def test_a_tenants_own_ceiling_is_applied_to_its_parts_alone(books: Books) -> None:
+    """A claimed job reads the settings: a fifth may be rejected of one tenant, not of the other."""
+    Tenants(books).change("acme", {"ceilings": {"rejected": 0.2}})
+    part, settings = Part("page_view", DAY), IngestionSettings.from_environment(NO_DATABASE)
+
+    class Sources(TenantSources):
+        def open(self, part: Part) -> Memory:  # noqa: ARG002 - a protocol's
+            return Memory("events", DAY, [-1, -1, *range(8)], 3, lambda: None)
+
+        def target(self, kind: str) -> Target:  # noqa: ARG002 - likewise
+            return TARGET
+
+    def sources(lease: Lease) -> Sources:
+        tenant = Tenants(books).find(lease.tenant)
+        return Sources(tenant, books, settings.vault, settings.places, lambda: datetime.now(UTC))
+
+    states = {}
+    for tenant in ("acme", "other"):
+        job, _ = Jobs(books).start(tenant, Request((part.kind,), DAY, DAY))
+        Worker(books, sources, name="w").once()
+        states[tenant] = Jobs(books).find(tenant, job.job_id).state
+    assert states == {"acme": "completed", "other": "failed"}
 
 
 def test_a_row_that_the_source_dropped_is_gone_after_the_reload(books: Books) -> None:
