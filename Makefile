@@ -28,10 +28,10 @@ $(ALL): $(STAMP) requirements/dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@touch $@
 
-demo: $(if $(ACT),$(ALL),$(STAMP)) ## Run the main job: two weeks of a restaurant chain through the real trigger, checked to be exact (ACT=usage for usage metering)
+demo: $(if $(ACT),$(ALL),$(STAMP)) ## Run the main job: two weeks of a restaurant chain through the real trigger, checked to be exact (ACT=usage or ACT=ingestion for one service)
 	$(BIN)/libra demo $(ACT)
 
-up: $(if $(findstring usage,$(WITH))$(findstring ingestion,$(WITH)),$(ALL),$(STAMP)) ## Start the local stack: Firestore emulator, functions, relay, API, collector (WITH=doors,bigquery,usage for more)
+up: $(if $(findstring usage,$(WITH))$(findstring ingestion,$(WITH)),$(ALL),$(STAMP)) ## Start the local stack: Firestore emulator, functions, relay, API, collector (WITH=doors,bigquery,usage,ingestion for more)
 	$(BIN)/libra up $(if $(WITH),--with $(WITH))
 
 test: $(ALL) ## Run the tests of CI

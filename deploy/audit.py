@@ -29,6 +29,7 @@ ALLOWED = (
     "0BSD",
     "Zlib",
     "CC0",
+    "EPL-2.0",
     "LGPL",
     "MPL",
     "Mozilla Public License",
@@ -36,7 +37,7 @@ ALLOWED = (
     "Python Software Foundation",
 )
 """How a licence's name begins that may be deployed: none asks for the source of the program around it.
-The LGPL asks for the source of the library itself, which PyPI holds."""
+The LGPL and the EPL (asyncssh) ask for the source of the library itself, which PyPI holds unchanged."""
 
 
 def locks() -> list[Package]:

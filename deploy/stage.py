@@ -53,6 +53,8 @@ class Artefact:
     """What the platform calls in the first entry module, where no file of the platform names it."""
     started: str = ""
     """The command that starts it, where the build takes that from files: a Procfile and a Python version."""
+    variables: tuple[str, ...] = ()
+    """`NAME=VALUE` of each variable that importing an entry module needs: what the checks set it to."""
     image: str = ""
     """The file that says how its image is built, relative to the root; staged as `Dockerfile`."""
 
@@ -65,6 +67,8 @@ class Artefact:
         return closure(self.entries, finder(ROOT / self.folder, ROOT, packages=PACKAGES))
 
 
+DOCUMENTATION = tuple(f"shared/http/swagger/{name}" for name in swagger.FILES)
+"""The files of the page /docs (`shared.http.documentation`)."""
 FUNCTIONS = Artefact(
     "functions", "functions", ("main",), "functions/requirements.txt", extra=("functions.yaml",)
 )
@@ -73,7 +77,7 @@ API = Artefact(
     ".",
     ("services.api.main",),
     "services/api/requirements.txt",
-    extra=tuple(f"services/api/swagger/{name}" for name in swagger.FILES),
+    extra=DOCUMENTATION,
     served=("app",),
 )
 COLLECTOR = Artefact(
@@ -107,6 +111,15 @@ USAGE = Artefact(
     served=("main",),
     started="python -m services.usage",
 )
+INGESTION = Artefact(
+    "ingestion",
+    ".",
+    ("services.ingestion.main", "services.ingestion.__main__"),
+    "services/ingestion/requirements.txt",
+    extra=DOCUMENTATION,
+    served=("app",),
+    variables=("LIBRA_POSTGRES_URL=postgresql://nobody@127.0.0.1/nothing",),
+)
 PIPELINES = Artefact(
     "pipelines",
     ".",
@@ -124,7 +137,7 @@ WANTED_BY = {
     PIPELINES: "LIBRA_PIPELINES",
 }
 """The parameter that says whether an artefact is wanted."""
-ARTEFACTS = (FUNCTIONS, API, COLLECTOR, WORKER, EXPORT, USAGE, PIPELINES)
+ARTEFACTS = (FUNCTIONS, API, COLLECTOR, WORKER, EXPORT, USAGE, INGESTION, PIPELINES)
 """Every artefact. To add a service, add its line here and its files to tests/deploy/artefacts/NAME.txt."""
 
 IMPORT = """
@@ -229,7 +242,8 @@ def check(python: Path, artefact: Artefact = FUNCTIONS) -> None:
         StageError: one cannot be imported or is not there.
     """
     folder, names = STAGED.with_name(artefact.name), list(artefact.served) or entry_points()
-    _run(str(python), "-I", "-B", "-c", IMPORT, str(folder), json.dumps(artefact.entries), json.dumps(names))
+    told = (str(folder), json.dumps(artefact.entries), json.dumps(names))
+    _run("env", *artefact.variables, str(python), "-I", "-B", "-c", IMPORT, *told)
 
 
 def entry_points() -> list[str]:

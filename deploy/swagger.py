@@ -1,4 +1,4 @@
-"""`make swagger`: Swagger UI from npm into services/api/swagger, so that /docs needs no network and no CDN.
+"""`make swagger`: Swagger UI from npm into shared/http/swagger, so that /docs needs no network and no CDN.
 
 The two files that a page needs are kept gzipped (0.5 MB), as browsers take them, beside the licences of all
 that is in them. `npm pack` fetches the archive and runs nothing of it; its integrity is checked.
@@ -23,8 +23,8 @@ SERVED = {
 """What is served, and its SHA-256."""
 LICENCES = ("LICENSE", "NOTICE", "swagger-ui-bundle.js.LICENSE.txt")
 FILES = (*(f"{name}.gz" for name in SERVED), *LICENCES)
-"""What is kept, and deployed with the API."""
-FOLDER = Path(__file__).resolve().parent.parent / "services" / "api" / "swagger"
+"""What is kept, and deployed with the services that have the page."""
+FOLDER = Path(__file__).resolve().parent.parent / "shared" / "http" / "swagger"
 
 
 def fetch() -> None:

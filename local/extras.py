@@ -1,5 +1,6 @@
 """What `libra up --with NAME` adds to the local stack. Nothing of it is looked for without its name."""
 
+from collections.abc import Mapping
 from typing import Protocol, Self
 
 from local.doors import Doors
@@ -30,11 +31,25 @@ class Extra(Protocol):
 
 
 class Made(Protocol):
-    """Makes an extra for a stack."""
+    """Makes an extra for a stack, beside extras that are up."""
 
-    def __call__(self, stack: LocalStack) -> Extra:
-        """Nothing is started yet; raises StackError where something is not installed."""
+    def __call__(self, stack: LocalStack, exported: Mapping[str, str], /) -> Extra:
+        """Nothing is started yet; raises StackError where something is not installed.
+
+        `exported`: the variables of the extras before it.
+        """
 
 
-EXTRAS: dict[str, Made] = {"doors": Doors, "bigquery": Warehouse, "usage": Usage.of}
+def _ingestion(stack: LocalStack, exported: Mapping[str, str]) -> Extra:
+    from local.ingestion import Ingestion  # it needs Arrow and SSH, which the others do without
+
+    return Ingestion.of(stack, exported)
+
+
+EXTRAS: dict[str, Made] = {
+    "doors": lambda stack, _: Doors(stack),
+    "bigquery": lambda stack, _: Warehouse(stack),
+    "usage": lambda stack, _: Usage.of(stack),
+    "ingestion": _ingestion,
+}
 """The names that `--with` takes, in the order in which they are started: BigQuery streams from the doors."""

@@ -17,8 +17,13 @@ POLL_SECONDS = 0.05
 END_WITH_PARENT = Path(__file__).with_name("end_with_parent.py")
 
 
-def free_port() -> int:
-    """A TCP port on 127.0.0.1 that is free now."""
+def free_port(usual: int = 0) -> int:
+    """A TCP port on 127.0.0.1 that is free now: the usual one if it is."""
+    if usual:
+        with suppress(OSError), socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", usual))
+            return usual
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -20,9 +20,11 @@ NO_EMULATOR = "127.0.0.1:9099"
 class Served:
     """A function or a service in a process of its own, always on the same port."""
 
-    def __init__(self, name: str, command: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
-        """Nothing is started yet. The command is Python's, without its host and port."""
-        self.port = free_port()
+    def __init__(
+        self, name: str, command: Sequence[str], log: Path, environment: Mapping[str, str], port: int = 0
+    ) -> None:
+        """Nothing is started yet. The command is Python's, without its host and port. Port 0: a free one."""
+        self.port = port or free_port()
         self._name = name
         self._log = log
         self._environment = environment
@@ -47,9 +49,17 @@ class Served:
         return cls._service("collector", "the collector", log, environment)
 
     @classmethod
-    def _service(cls, package: str, name: str, log: Path, environment: Mapping[str, str]) -> Self:
+    def ingestion(cls, log: Path, environment: Mapping[str, str], port: int) -> Self:
+        """The API of ingestion, which takes such tokens too."""
+        return cls._service("ingestion", "the API of ingestion", log, environment, port)
+
+    @classmethod
+    def _service(
+        cls, package: str, name: str, log: Path, environment: Mapping[str, str], port: int = 0
+    ) -> Self:
         unsigned = {"FIREBASE_AUTH_EMULATOR_HOST": NO_EMULATOR}
-        return cls(name, ("uvicorn", f"services.{package}.main:app"), log, {**unsigned, **environment})
+        command = ("uvicorn", f"services.{package}.main:app")
+        return cls(name, command, log, {**unsigned, **environment}, port)
 
     @property
     def address(self) -> str:

@@ -6,10 +6,12 @@ import time
 import uuid
 from dataclasses import replace
 from datetime import date
+from importlib import import_module
 
 import click
 
 from cli.commands.options import amending, ending, faulty, generating
+from cli.comparison import as_json
 from cli.generator import Plan
 from cli.report import page
 from cli.show import Show
@@ -29,7 +31,7 @@ FAULTS = Faults(duplicate=0.2, delay=0.3, delay_seconds=0.5, reorder=20)
 
 
 @click.command("demo", short_help="Run the whole system and check that it is exact.")
-@click.argument("act", type=click.Choice(["all", "usage"]), default="all")
+@click.argument("act", type=click.Choice(["all", "usage", "ingestion"]), default="all")
 @generating(entries=3000)
 @amending(edits=0.05, deletions=0.02)
 @click.option(
@@ -54,6 +56,7 @@ FAULTS = Faults(duplicate=0.2, delay=0.3, delay_seconds=0.5, reorder=20)
     help="Requests that are served in `libra demo usage`.",
 )
 @faulty(FAULTS)
+@as_json
 def command(
     *,
     act: str,
@@ -68,6 +71,7 @@ def command(
     deletions: float,
     lost: int,
     events: int,
+    as_json: bool,
     **faults: float,
 ) -> None:
     """Watch a restaurant chain's entries arrive, the trigger fire and the totals come out exactly right.
@@ -80,16 +84,25 @@ def command(
 
     `libra demo usage` shows usage metering alone: four APIs count what merchants use, Redis loses it,
     processes are killed, and the bill is what was served.
+
+    `libra demo ingestion` shows ingestion alone: three weeks of GA4 events and two files are loaded into
+    PostgreSQL, the worker is killed, the sources change, and the tables hold what the sources hold.
     """
-    if act == "usage":
+    if as_json and act != "ingestion":
+        raise click.UsageError("--json goes with `libra demo ingestion`")
+    if act != "all":
         try:
-            from cli.show_usage import show_usage  # late: its packages are a service's
+            shown = import_module(f"cli.show_{act}")  # late: its packages are a service's
         except ModuleNotFoundError as error:
             raise StackError(
                 f"libra demo {act} needs the package {error.name}: make .venv/.all installs it"
             ) from error
         with ending():
-            sys.exit(0 if show_usage(page(), requests, seed) else 1)
+            if act == "ingestion":
+                exact = shown.show_ingestion(page(), as_json=as_json)
+            else:
+                exact = shown.show_usage(page(), requests, seed)
+        sys.exit(0 if exact else 1)
     started = time.monotonic()
     console = page()
     environment = {name: value for name, value in os.environ.items() if name.startswith("LIBRA_")}

@@ -15,10 +15,18 @@ from services.ingestion.requests import FILES, Part
 from services.ingestion.secrets import NAMES
 from services.ingestion.tenants import Tenants
 
+_settings = click.option(
+    "--settings",
+    "file",
+    type=click.File("r", encoding="utf-8"),
+    required=True,
+    help="A JSON file: project, dataset, time_zone, sftp, files, ceilings (docs/ingestion.md).",
+)
+
 
 @click.group("tenant")
 def command() -> None:
-    """Add, list, test and rotate the tenants of ingestion.
+    """Add, set, list, test and rotate the tenants of ingestion.
 
     Reads LIBRA_POSTGRES_URL and LIBRA_INGESTION_KEY.
     """
@@ -26,26 +34,28 @@ def command() -> None:
 
 @command.command("add")
 @click.argument("name")
-@click.option(
-    "--settings",
-    "file",
-    type=click.File("r", encoding="utf-8"),
-    required=True,
-    help="A JSON file: project, dataset, time_zone, sftp, files (docs/ingestion.md).",
-)
+@_settings
 @as_json
 def add(*, name: str, file: IO[str], as_json: bool) -> None:
     """Add the tenant NAME, and print its token.
 
     It is printed this once: what is stored is its hash.
     """
-    try:
-        settings = json.load(file)
-    except ValueError as error:
-        raise click.BadParameter(f"{file.name} is no JSON: {error}", param_hint="--settings") from None
+    settings = _read(file)
     with opened() as ingestion:
         token = Tenants(ingestion.books).add(name, settings)
     _say(token, name, as_json=as_json)
+
+
+@command.command("set")
+@click.argument("name")
+@_settings
+def set_settings(*, name: str, file: IO[str]) -> None:
+    """Replace the settings of the tenant NAME. Its token and its secrets stay."""
+    settings = _read(file)
+    with opened() as ingestion:
+        Tenants(ingestion.books).change(name, settings)
+    click.echo(f"The settings of {name} are replaced. Try them: libra tenant test {name}", err=True)
 
 
 @command.command("list")
@@ -135,6 +145,16 @@ def rotate(
             held = {"reference": str(reference)}
         tenants.set_secret(name, secret, held)
     click.echo(f"The secret {secret} of {name} is replaced. Try it: libra tenant test {name}", err=True)
+
+
+def _read(file: IO[str]) -> dict[str, Any]:
+    try:
+        found: object = json.load(file)
+    except ValueError as error:
+        raise click.BadParameter(f"{file.name} is no JSON: {error}", param_hint="--settings") from None
+    if not isinstance(found, dict):
+        raise click.BadParameter(f"{file.name} is no JSON object", param_hint="--settings")
+    return found
 
 
 def _tried(attempt: Callable[[Part], Any], part: Part) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """`libra up`: the local stack, until Ctrl-C."""
 
 import os
-import socket
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
@@ -16,6 +15,7 @@ from local.collecting import Collector
 from local.errors import StackError
 from local.extras import EXTRAS, Extra
 from local.faults import Faults
+from local.process import free_port
 from local.served import unsigned_token
 from local.stack import LocalStack
 
@@ -85,7 +85,7 @@ def command(
             faults=Faults().changed(faults),
             concurrency=concurrency,
             relay_port=relay_port,
-            emulator_port=emulator_port or (None if attached else _usual_port()),
+            emulator_port=emulator_port or (None if attached else free_port(USUAL_PORT)),
             rules=rules,
             java=(),
             recompute=True,
@@ -94,26 +94,22 @@ def command(
             say=click.echo,
         )
         running.enter_context(stack)
-        added = [running.enter_context(make(stack)) for name, make in EXTRAS.items() if name in extras]
-        exported = {name: value for it in added for name, value in it.exports.items()}
-        added.append(running.enter_context(Collector(stack, exported)))
+        added: list[Extra] = []
+        for name in filter(extras.__contains__, EXTRAS):
+            added.append(running.enter_context(EXTRAS[name](stack, _exports(added))))
+        added.append(running.enter_context(Collector(stack, _exports(added))))
         click.echo(_where(stack, added))
         _watch([stack, *added])
     click.echo("\nStopped.")
 
 
-def _usual_port() -> int | None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        with suppress(OSError):
-            probe.bind(("127.0.0.1", USUAL_PORT))
-            return USUAL_PORT
-    return None
+def _exports(added: Sequence[Extra]) -> dict[str, str]:
+    return {name: value for it in added for name, value in it.exports.items()}
 
 
 def _where(stack: LocalStack, added: Sequence[Extra]) -> str:
     also = "".join(f"  {name:9}   {address}\n" for it in added for name, address in it.where.items())
-    exports = "".join(f" \\\n    {name}={value}" for it in added for name, value in it.exports.items())
+    exports = "".join(f" \\\n    {name}={value}" for name, value in _exports(added).items())
     return f"""
   Firestore   {stack.emulator.address}   project {stack.project}
   function    {stack.function.address}   creations{_changes(stack)}

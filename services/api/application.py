@@ -3,7 +3,6 @@
 from fastapi import FastAPI
 from pydantic import Field
 
-from services.api import documentation
 from services.api.books import Books
 from services.api.routes import aggregations, entries, runs, totals
 from services.api.routes import usage as usage_routes
@@ -11,7 +10,7 @@ from services.api.settings import ApiSettings
 from services.api.starting import Starter
 from services.api.usage import Usage
 from shared.http import application as http
-from shared.http import health, problems
+from shared.http import documentation, health, problems
 from shared.http.identity import Verifier
 
 DESCRIPTION = """\

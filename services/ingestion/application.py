@@ -14,7 +14,7 @@ from services.ingestion.errors import IngestError, JobOpen, KeyTaken, NoJob
 from services.ingestion.requests import RequestError
 from services.ingestion.settings import IngestionSettings
 from shared.http import application as http
-from shared.http import health, problems
+from shared.http import documentation, health, problems
 from shared.http.identity import Verifier
 from shared.http.once import Once
 from shared.postgres import Postgres
@@ -54,7 +54,7 @@ def application(
     app = http.application(
         "Libra ingestion",
         DESCRIPTION,
-        (routes.router, health.router),
+        (routes.router, health.router, documentation.router),
         deadline=settings.deadline,
         project=settings.books.project,
         max_body=MAX_BODY,
@@ -67,8 +67,8 @@ def application(
     app.state.books = books or Once(lambda: Books(Postgres.connect(settings.postgres, most=CONNECTIONS)))
     app.state.verifier = Verifier(settings.tokens)
     app.state.now = now
-    app.state.ready = lambda: app.state.books().of(
-        "", lambda it: it.execute("SELECT 1 FROM ingest_job LIMIT 1")
+    app.state.ready = health.Readiness(
+        lambda: app.state.books().of("", lambda it: it.execute("SELECT 1 FROM ingest_job LIMIT 1"))
     )
     return app
 

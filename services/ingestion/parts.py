@@ -14,9 +14,19 @@ from typing import LiteralString
 
 from services.ingestion.errors import PartError
 from services.ingestion.leases import Lease
-from services.ingestion.placing import Ceilings, merge_file, reject_twice, replace_day
+from services.ingestion.placing import merge_file, reject_twice, replace_day
 from services.ingestion.requests import Part
-from services.ingestion.rows import LONGEST_RAW, Batch, Reading, Rejected, Sources, Tally, Target, above
+from services.ingestion.rows import (
+    LONGEST_RAW,
+    Batch,
+    Ceilings,
+    Reading,
+    Rejected,
+    Sources,
+    Tally,
+    Target,
+    above,
+)
 from shared.errors import Invalid
 from shared.postgres import Cursor
 
@@ -42,14 +52,13 @@ class TooManyRejected(PartError):  # noqa: N818 - says what it is
         self.first = first
 
 
-def load(lease: Lease, part: Part, sources: Sources, ceilings: Ceilings) -> None:
+def load(lease: Lease, part: Part, sources: Sources) -> None:
     """Load a part, or note that there is nothing to load.
 
     Args:
         lease: of the job.
         part: which.
         sources: of the job's tenant. The part is opened again if the transaction is tried again.
-        ceilings: what may be wrong with it.
 
     Raises:
         PartError: it cannot be loaded; what was there before is as it was.
@@ -64,7 +73,7 @@ def load(lease: Lease, part: Part, sources: Sources, ceilings: Ceilings) -> None
             _note(cursor, lease, part, (reading, None, None))
             return
         with closing(reading):
-            _place(cursor, lease, part, target, reading=reading, ceilings=ceilings)
+            _place(cursor, lease, part, target, reading=reading, ceilings=sources.ceilings)
 
     try:
         lease.books.of(lease.tenant, work)

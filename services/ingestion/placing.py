@@ -1,7 +1,6 @@
 """From the staged rows into the table: a day is replaced, a file is merged. Both compare what the table holds
 afterwards with what was read."""
 
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import LiteralString, cast
 
@@ -11,16 +10,6 @@ from shared.postgres import Cursor
 
 FEW = 10
 """Rows that may leave a table with one file, whatever their share."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ceilings:
-    """What may be wrong with a part that is loaded all the same, as shares."""
-
-    rejected: Decimal = Decimal("0.01")
-    """Of the rows of the source."""
-    left: Decimal = Decimal("0.2")
-    """Of the rows that the latest file had: how many the next one may lack."""
 
 
 def replace_day(cursor: Cursor, tenant: str, target: Target, reading: Reading, tally: Tally) -> None:
@@ -74,7 +63,7 @@ def merge_file(
         raise PartError(
             "too_many_left",
             f"{reading.source} lacks {leaving} of {present} rows that the file before it had, and"
-            f" {most:.0%} may leave at once: have it sent again, or allow more for one load",
+            f" {most:.0%} may leave at once: have it sent again, or raise ceilings.left for one load",
         )
     cursor.execute(
         f"INSERT INTO {target.table} (tenant, {columns}, file_day)"

@@ -73,8 +73,22 @@ class Reading(Protocol):
         """Let go of what is open, whether it was read or not."""
 
 
+@dataclass(frozen=True, slots=True)
+class Ceilings:
+    """What may be wrong with a part that is loaded all the same, as shares."""
+
+    rejected: Decimal = Decimal("0.01")
+    """Of the rows of the source."""
+    left: Decimal = Decimal("0.2")
+    """Of the rows that the latest file had: how many the next one may lack."""
+
+
 class Sources(Protocol):
     """The sources of one tenant."""
+
+    @property
+    def ceilings(self) -> Ceilings:
+        """What may be wrong with a part of this tenant."""
 
     def target(self, kind: str) -> Target:
         """Where a kind of rows goes."""

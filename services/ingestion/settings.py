@@ -3,9 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 from services.ingestion import secrets
 from services.ingestion.bigquery import ADDRESS
+from services.ingestion.forgetting import KEPT
+from services.ingestion.leases import LEASE
 from services.ingestion.secrets import Vault, of_secret_manager
 from services.ingestion.sources import Places
 from shared import postgres
@@ -36,6 +39,12 @@ class IngestionSettings:
     """`LIBRA_INGESTION_DEADLINE_SECONDS`: how long a request may take."""
     parallel: int = 4
     """`LIBRA_INGESTION_PARALLEL`: parts that a worker loads at once."""
+    lease: timedelta = LEASE
+    """`LIBRA_INGESTION_LEASE_SECONDS`: how long a job is a worker's without a sign of life."""
+    kept: timedelta = KEPT
+    """`LIBRA_INGESTION_REJECTED_DAYS`: how long rejected rows are kept after their job ended."""
+    log_dir: Path | None = None
+    """`LIBRA_INGESTION_LOG_DIR`: the folder of rotating log files; None: standard output."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "IngestionSettings":
@@ -63,6 +72,17 @@ class IngestionSettings:
             origins=reading.origins(environment, "LIBRA_INGESTION_ORIGINS"),
             deadline=reading.deadline(environment, "LIBRA_INGESTION_DEADLINE_SECONDS"),
             parallel=reading.number(environment, "LIBRA_INGESTION_PARALLEL", 4, 1, 32),
+            lease=timedelta(
+                seconds=reading.number(
+                    environment, "LIBRA_INGESTION_LEASE_SECONDS", int(LEASE.total_seconds()), 2, 600
+                )
+            ),
+            kept=timedelta(
+                days=reading.number(environment, "LIBRA_INGESTION_REJECTED_DAYS", KEPT.days, 1, 36_500)
+            ),
+            log_dir=Path(folder)
+            if (folder := reading.text(environment, "LIBRA_INGESTION_LOG_DIR"))
+            else None,
         )
 
 

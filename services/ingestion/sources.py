@@ -15,7 +15,7 @@ from services.ingestion.books import Books
 from services.ingestion.errors import PartError
 from services.ingestion.files import Format
 from services.ingestion.requests import FILES, Part
-from services.ingestion.rows import Reading, Target
+from services.ingestion.rows import Ceilings, Reading, Target
 from services.ingestion.secrets import Vault
 from services.ingestion.sftp import SETTLE_SECONDS, Files, Server
 from services.ingestion.tenants import Tenant
@@ -54,6 +54,11 @@ class TenantSources:
     def __post_init__(self) -> None:
         """Nothing is connected yet."""
         object.__setattr__(self, "_events", Once(self._bigquery))
+
+    @property
+    def ceilings(self) -> Ceilings:
+        """What may be wrong with a part of this tenant."""
+        return self.tenant.ceilings
 
     def target(self, kind: str) -> Target:
         """Where a kind of rows goes."""

@@ -10,6 +10,7 @@ import re
 import secrets as random
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, cast
 from zoneinfo import ZoneInfo
 
@@ -17,6 +18,7 @@ from services.ingestion.books import Books
 from services.ingestion.errors import IngestError
 from services.ingestion.files import COLUMNS, DELIMITERS, ENCODINGS
 from services.ingestion.requests import FILES
+from services.ingestion.rows import Ceilings
 from services.ingestion.secrets import NAMES
 from shared.errors import AlreadyExists
 from shared.postgres import Cursor
@@ -25,6 +27,7 @@ PREFIX = "lit_"
 """How a tenant's token begins."""
 _TENANT = r"[a-z0-9][a-z0-9_-]{0,62}"
 _TEXTS = ("project", "dataset", "time_zone")
+_CEILINGS = ("rejected", "left")
 _SFTP = ("host", "user", "host_key")
 
 
@@ -44,6 +47,13 @@ class Tenant:
     def zone(self) -> ZoneInfo:
         """Of the GA4 property: its days are the days of the tables."""
         return ZoneInfo(self.settings.get("time_zone", "UTC"))
+
+    @property
+    def ceilings(self) -> Ceilings:
+        """What may be wrong with a part: the tenant's own shares, or the usual ones."""
+        return Ceilings(
+            **{name: Decimal(str(share)) for name, share in self.settings.get("ceilings", {}).items()}
+        )
 
     def __repr__(self) -> str:
         """Without anything that is its own."""
@@ -107,6 +117,11 @@ class Tenants:
         found = self._books.of(tenant, read) if re.fullmatch(_TENANT, tenant) else None
         return hmac.compare_digest(str(found or ""), _hash(token))
 
+    def change(self, tenant: str, settings: Mapping[str, Any]) -> None:
+        """Replace the tenant's settings. A job reads them when it is claimed. Raises TenantError."""
+        check(settings)
+        self._change(tenant, "settings = %s::jsonb", json.dumps(settings))
+
     def rotate_token(self, tenant: str) -> str:
         """A new token; the old one is taken no more. Raises TenantError."""
         token = _token()
@@ -131,7 +146,7 @@ class Tenants:
 
 def check(settings: Mapping[str, Any]) -> None:
     """Refuse settings that no job could use. Raises TenantError, naming the field and what is allowed."""
-    known = {*_TEXTS, "sftp", "files"}
+    known = {*_TEXTS, "ceilings", "sftp", "files"}
     if unknown := sorted(set(settings) - known):
         raise TenantError(f"settings: found {', '.join(unknown)}, allowed are {', '.join(sorted(known))}")
     for name in _TEXTS:
@@ -146,6 +161,11 @@ def check(settings: Mapping[str, Any]) -> None:
     sftp, files = settings.get("sftp", {}), settings.get("files", {})
     if sftp and (missing := [name for name in _SFTP if not isinstance(sftp.get(name), str)]):
         raise TenantError(f"sftp.{missing[0]}: there is none, and a server needs {', '.join(_SFTP)}")
+    for name, share in settings.get("ceilings", {}).items():
+        if name not in _CEILINGS:
+            raise TenantError(f"ceilings: found {name!r}, allowed are {', '.join(_CEILINGS)}")
+        if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share <= 1:
+            raise TenantError(f"ceilings.{name}: found {share!r}, allowed is a share from 0 to 1")
     if files.get("encoding", ENCODINGS[0]) not in ENCODINGS:
         raise TenantError(f"files.encoding: found {files['encoding']!r}, allowed are {', '.join(ENCODINGS)}")
     if files.get("delimiter", DELIMITERS[0]) not in DELIMITERS:

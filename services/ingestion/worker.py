@@ -15,8 +15,8 @@ from datetime import timedelta
 from services.ingestion import parts
 from services.ingestion.books import Books
 from services.ingestion.errors import Cancelled, PartError, Stopped, TimedOut, Unavailable
+from services.ingestion.forgetting import KEPT, forget
 from services.ingestion.leases import LEASE, Lease, claim
-from services.ingestion.placing import Ceilings
 from services.ingestion.requests import Part
 from services.ingestion.rows import Sources
 from shared.errors import StoreError
@@ -43,8 +43,8 @@ class Worker:
         *,
         name: str,
         parallel: int = 4,
-        ceilings: Ceilings = Ceilings(),  # noqa: B008 - frozen
         length: timedelta = LEASE,
+        kept: timedelta = KEPT,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """Nothing is claimed yet.
@@ -54,16 +54,16 @@ class Worker:
             sources: the sources of a job's tenant. Raises PartError where its settings cannot be used.
             name: what tells this worker from others.
             parallel: parts at once.
-            ceilings: what may be wrong with a part.
             length: how long a job is the worker's without a sign of life.
+            kept: how long a tenant's rejected rows are kept; older ones are deleted after each of its jobs.
             sleep: what waits between two tries.
         """
         self._books = books
         self._sources = sources
         self._name = name
         self._parallel = parallel
-        self._ceilings = ceilings
         self._length = length
+        self._kept = kept
         self._sleep = sleep
         self._stop = threading.Event()
 
@@ -77,6 +77,7 @@ class Worker:
         Raises:
             StoreError: the database cannot be used, and another try cannot go better.
         """
+        logger.info("The worker looks for jobs", extra={"worker": self._name})
         while not self._stop.is_set():
             if not self.once():
                 if until_idle:
@@ -112,6 +113,8 @@ class Worker:
                 "A job ended",
                 extra=said | {"state": state, "code": code},
             )
+        if forgotten := forget(self._books, lease.tenant, self._kept):
+            logger.info("Old rejected rows were deleted", extra=said | {"rows": forgotten})
         return True
 
     def _work(self, lease: Lease) -> tuple[str, str | None, str | None]:
@@ -147,7 +150,7 @@ class Worker:
         try:
             for attempt in RETRY.each(self._sleep, retried=Unavailable):
                 with attempt:
-                    parts.load(lease, part, sources, self._ceilings)
+                    parts.load(lease, part, sources)
                     return
         except PartError as error:
             logger.error("A part failed", extra={"part": str(part), "code": error.code})

@@ -32,7 +32,7 @@ from services.ingestion.books import Books
 from services.ingestion.files import Format
 from services.ingestion.jobs import Jobs
 from services.ingestion.requests import FILES, Part, Request
-from services.ingestion.rows import Target
+from services.ingestion.rows import Ceilings, Target
 from services.ingestion.sftp import Files, Server
 from services.ingestion.worker import Worker
 from shared.postgres import Postgres
@@ -48,6 +48,8 @@ table in one message of at most 11 MB, where BigQuery sends many small ones."""
 
 class Source:
     """Both sources, as a job's worker has them."""
+
+    ceilings = Ceilings()
 
     def __init__(self, places: dict[str, Any]) -> None:
         self._bigquery = BigQuery(None, address=places["bigquery"], storage=places["storage"])

@@ -7,7 +7,6 @@ import pytest
 
 from services.ingestion import parts
 from services.ingestion.leases import claim
-from services.ingestion.placing import Ceilings
 from services.ingestion.requests import Part
 from tests.support.ingesting import DAY, LONG, Shelf, expire, worker
 from tests.support.ingestion_api import PREFIX, Api
@@ -79,6 +78,19 @@ def test_health_says_whether_the_tables_are_there(api: Api) -> None:
         assert api.ask("GET", path).json() == {"status": "ok"}
 
 
+def test_the_documentation_is_of_this_service_and_asks_no_other_host(api: Api) -> None:
+    """The page says whose it is, its files come from here, and the schema describes every header."""
+    page = api.ask("GET", "/docs")
+    assert "<title>Libra ingestion</title>" in page.text
+    assert "//" not in page.text.replace("<!doctype", "")
+    assert page.headers["content-security-policy"].startswith("default-src 'none'")
+    for name in ("swagger-ui-bundle.js", "swagger-ui.css", "start.js"):
+        assert api.ask("GET", f"/docs/{name}").status_code == 200
+    assert api.ask("GET", "/docs/passwd").status_code == 404
+    start = api.ask("GET", "/openapi.json").json()["paths"][f"{PREFIX}/ingest/start"]["post"]
+    assert {each["name"].lower() for each in start["parameters"]} == {"x-tenant-id", "idempotency-key"}
+
+
 def test_a_stalled_lease_is_seen_in_the_answer(api: Api) -> None:
     """The attempt and the heartbeat tell which worker has a job."""
     job = api.post(
@@ -89,6 +101,6 @@ def test_a_stalled_lease_is_seen_in_the_answer(api: Api) -> None:
     expire(api.books)
     again = claim(api.books, "two", LONG)
     assert again
-    parts.load(again, Part("page_view", DAY), Shelf({Part("page_view", DAY): [1]}), Ceilings())
+    parts.load(again, Part("page_view", DAY), Shelf({Part("page_view", DAY): [1]}))
     found = api.get(f"/ingest/{job['job_id']}")
     assert (found["state"], found["attempt"], found["parts"][0]["state"]) == ("processing", 2, "loaded")

@@ -16,7 +16,6 @@ from services.ingestion.books import Books
 from services.ingestion.errors import Fenced, PartError
 from services.ingestion.jobs import Jobs
 from services.ingestion.leases import MOST_ATTEMPTS, Lease, claim
-from services.ingestion.placing import Ceilings
 from services.ingestion.requests import Part
 from tests.support.ingesting import DAY, LONG, PAST, Shelf, expire, held, rows, week, worker
 
@@ -43,12 +42,12 @@ def test_of_two_workers_that_believe_they_hold_a_job_one_writes(books: Books) ->
         assert lease
         took.append(lease)
         for part in lease.waiting():
-            parts.load(lease, part, Shelf(source), Ceilings())
+            parts.load(lease, part, Shelf(source))
 
     part = Part("page_view", DAY)
     stalled = Shelf({part: [1, 2]}, size=10, between=stall)
     with pytest.raises(Fenced, match="attempt 1 is over"):
-        parts.load(first, part, stalled, Ceilings())
+        parts.load(first, part, stalled)
     with pytest.raises(Fenced):
         first.end("completed")
     with pytest.raises(Fenced):

@@ -2,15 +2,25 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
+from uuid import UUID
 
 import pytest
 
 from services.ingestion.books import Books
 from services.ingestion.errors import JobOpen, KeyTaken, NoJob, PartError, Unavailable
 from services.ingestion.jobs import Jobs
+from services.ingestion.leases import Lease
 from services.ingestion.requests import Part, Request
-from tests.support.ingesting import DAY, Shelf, held, rows, week, worker
+from services.ingestion.rows import Target
+from services.ingestion.settings import IngestionSettings
+from services.ingestion.sources import TenantSources
+from services.ingestion.tenants import Tenants
+from services.ingestion.worker import Worker
+from tests.support.ingesting import DAY, TARGET, Memory, Shelf, held, rows, week, worker
+
+NO_DATABASE = {"LIBRA_POSTGRES_URL": "postgresql://nobody@127.0.0.1:1/none"}
+OF_JOBS = "SELECT job_id, count(*) FROM ingest_rejected GROUP BY 1"
 
 
 def test_a_job_loads_its_parts_and_says_how_many_rows(books: Books) -> None:
@@ -35,6 +45,27 @@ def test_a_job_loads_its_parts_and_says_how_many_rows(books: Books) -> None:
         (201, "it is negative", "-1")
     ]
     assert not worker(books, shelf).once()
+
+
+def test_rejected_rows_of_old_jobs_are_deleted_and_their_counts_stay(books: Books) -> None:
+    """After each job, of its tenant alone; those of a job that ended within the time stay."""
+    request = Request(("page_view",), DAY, DAY)
+    shelf = Shelf({Part("page_view", DAY): [*range(200), -1]})
+    jobs = Jobs(books)
+    old = jobs.start("acme", request)[0].job_id
+    worker(books, shelf).once()
+    others = jobs.start("other", request)[0].job_id
+    worker(books, shelf).once()
+    for tenant in ("acme", "other"):
+        books.of(tenant, lambda it: it.execute("UPDATE ingest_job SET ended_at = now() - interval '91 days'"))
+    recent = jobs.start("acme", request)[0].job_id
+    worker(books, shelf).once()
+    assert [rows(books, tenant, OF_JOBS) for tenant in ("acme", "other")] == [
+        [(UUID(recent), 1)],
+        [(UUID(others), 1)],
+    ]
+    assert jobs.find("acme", old).records["page_view"]["rejected"] == 1
+    assert rows(books, "acme", "SELECT source_rows, loaded, rejected FROM ingest_book") == [(201, 200, 1)]
 
 
 def test_a_part_is_in_one_open_job(books: Books) -> None:
@@ -153,6 +184,30 @@ def test_too_many_rejected_rows_fail_the_part(books: Books, bad: int, state: str
     assert (ended.state, ended.error_code) == (state, "too_many_rejected" if bad == 2 else None)
     assert rows(books, "acme", "SELECT count(*) FROM ingest_rejected") == [(bad,)]
     assert held(books, "acme") == ({DAY: list(range(99))} if bad == 1 else {})
+
+
+def test_a_tenants_own_ceiling_is_applied_to_its_parts_alone(books: Books) -> None:
+    """A claimed job reads the settings: a fifth may be rejected of one tenant, not of the other."""
+    Tenants(books).change("acme", {"ceilings": {"rejected": 0.2}})
+    part, settings = Part("page_view", DAY), IngestionSettings.from_environment(NO_DATABASE)
+
+    class Sources(TenantSources):
+        def open(self, part: Part) -> Memory:  # noqa: ARG002 - a protocol's
+            return Memory("events", DAY, [-1, -1, *range(8)], 3, lambda: None)
+
+        def target(self, kind: str) -> Target:  # noqa: ARG002 - likewise
+            return TARGET
+
+    def sources(lease: Lease) -> Sources:
+        tenant = Tenants(books).find(lease.tenant)
+        return Sources(tenant, books, settings.vault, settings.places, lambda: datetime.now(UTC))
+
+    states = {}
+    for tenant in ("acme", "other"):
+        job, _ = Jobs(books).start(tenant, Request((part.kind,), DAY, DAY))
+        Worker(books, sources, name="w").once()
+        states[tenant] = Jobs(books).find(tenant, job.job_id).state
+    assert states == {"acme": "completed", "other": "failed"}
 
 
 def test_a_row_that_the_source_dropped_is_gone_after_the_reload(books: Books) -> None:

@@ -1,22 +1,27 @@
 """The programs of ingestion as they are started: the worker that ends when idle, and the service."""
 
 import base64
+import json
 import os
 import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
+from local.process import wait_until
 from local.sftp import PASSWORD, USER, SftpServer
+from services.ingestion import log_files
 from services.ingestion.books import Books
 from services.ingestion.jobs import Jobs
 from services.ingestion.requests import Request
 from services.ingestion.secrets import Vault
 from services.ingestion.tenants import Tenants
+from shared.log import logger
 from tests.support.ingesting import rows
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,7 +59,12 @@ def test_a_worker_loads_a_tenants_files_and_ends(
 
 @pytest.mark.parametrize(
     ("arguments", "changed", "message"),
-    [(["--forever"], {}, "allowed is --until-idle"), ([], {"LIBRA_POSTGRES_URL": ""}, "LIBRA_POSTGRES_URL")],
+    [
+        (["--forever"], {}, "found --forever, allowed are --until-idle and --log-dir DIR"),
+        (["--log-dir"], {}, "allowed are --until-idle and --log-dir DIR"),
+        (["--log-dir", "/dev/null/x"], {}, "LIBRA_INGESTION_LOG_DIR='/dev/null/x': a folder to write to"),
+        ([], {"LIBRA_POSTGRES_URL": ""}, "LIBRA_POSTGRES_URL"),
+    ],
 )
 def test_a_wrong_start_says_so_in_a_line(arguments: list[str], changed: dict[str, str], message: str) -> None:
     """Without a traceback."""
@@ -66,6 +76,46 @@ def test_a_wrong_start_says_so_in_a_line(arguments: list[str], changed: dict[str
     assert ended.returncode in {1, 2}
     assert message in ended.stderr
     assert len(ended.stderr.splitlines()) == 1
+
+
+def test_two_workers_log_into_files_of_their_own(tables: tuple[str, Books], tmp_path: Path) -> None:
+    """Nothing goes to standard output; a third one takes the first number that is free."""
+    url, _ = tables
+    folder = tmp_path / "logs"
+    command = [sys.executable, "-m", "services.ingestion", "--log-dir", str(folder)]
+    own: dict[str, Any] = {"env": environment(url), "cwd": ROOT, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, **own) as one, subprocess.Popen(command, **own) as two:
+        files = [folder / f"worker-{number}.jsonl" for number in (1, 2)]
+        try:
+            wait_until(lambda: all(it.exists() and it.read_text() for it in files), seconds=60, what="logs")
+        finally:
+            for each in (one, two):
+                each.terminate()
+        assert [each.communicate()[0] for each in (one, two)] == [b"", b""]
+    again = subprocess.run([*command, "--until-idle"], **own, check=True)
+    assert again.stdout == b""
+    lines = [[json.loads(line)["message"] for line in it.read_text().splitlines()] for it in files]
+    assert lines == [["The worker looks for jobs"] * 2, ["The worker looks for jobs"]]
+
+
+def test_a_full_file_is_put_aside_and_the_oldest_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No line is lost but those of the oldest file."""
+    monkeypatch.setattr(log_files, "FULL", 1_000)
+    monkeypatch.setattr(log_files, "KEPT", 2)
+    monkeypatch.setattr(logger, "handlers", [])
+    monkeypatch.setattr(log_files, "_held", [])
+    file = log_files.into(tmp_path, "api")
+    for number in range(100):
+        logger.warning("x" * 50, extra={"number": number})
+    logger.handlers[0].close()
+    log_files._held[0].close()
+    kept = [tmp_path / f"api-1.jsonl{end}" for end in (".2", ".1", "")]
+    numbers = [json.loads(line)["number"] for it in kept for line in it.read_text().splitlines()]
+    assert file == kept[-1]
+    assert numbers == list(range(numbers[0], 100))
+    assert len(list(tmp_path.iterdir())) == 4
 
 
 def test_the_service_starts_and_lets_a_tenant_in(tables: tuple[str, Books], books: Books) -> None:

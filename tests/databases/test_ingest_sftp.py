@@ -17,7 +17,7 @@ from services.ingestion.errors import PartError
 from services.ingestion.files import Format
 from services.ingestion.jobs import Job, Jobs
 from services.ingestion.requests import Part, Request
-from services.ingestion.rows import Target
+from services.ingestion.rows import Ceilings, Target
 from services.ingestion.sftp import Files, Server
 from services.ingestion.worker import Worker
 from tests.support.ingesting import rows
@@ -57,6 +57,8 @@ def write(sftp: SftpServer, name: str, text: str, encoding: str = "utf-8") -> Pa
 
 class Source:
     """The files alone."""
+
+    ceilings = Ceilings()
 
     def __init__(self, books: Books, sftp: SftpServer, form: Format = Format(), **changed: Any) -> None:  # noqa: B008
         where: dict[str, Any] = {"host": "127.0.0.1", "port": sftp.port, "user": USER, "password": PASSWORD}

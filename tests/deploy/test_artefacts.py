@@ -29,6 +29,10 @@ PACKAGES = {
     "worker": {"google", "grpc"},
     "export": {"google", "grpc", "psycopg", "psycopg_pool", "pyarrow", "requests"},
     "usage": {"psycopg", "psycopg_pool", "redis"},
+    "ingestion": {
+        *("asyncssh", "cachecontrol", "cryptography", "fastapi", "firebase_admin", "google", "grpc", "jwt"),
+        *("psycopg", "psycopg_pool", "pyarrow", "pydantic", "requests", "starlette"),
+    },
     "pipelines": {"apache_beam", "google", "grpc"},
 }
 LATE: dict[str, set[str]] = {
@@ -38,6 +42,7 @@ LATE: dict[str, set[str]] = {
     "worker": set(),
     "export": {f"shared.exports.{name}" for name in ("database", "rest", "warehouse")} | {"shared.postgres"},
     "usage": set(),
+    "ingestion": set(),
 }
 """Modules of ours that are deployed, and that importing the entry modules does not load. tests/pipelines does
 the same for the pipelines, in their environment."""
@@ -104,7 +109,17 @@ def test_a_cold_import_loads_the_closure_and_late_imports_wait(artefact: Artefac
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)
     done = subprocess.run(
-        [sys.executable, "-I", "-B", "-c", LOADED, tmp_path, json.dumps(artefact.entries)],
+        [
+            "env",
+            *artefact.variables,
+            sys.executable,
+            "-I",
+            "-B",
+            "-c",
+            LOADED,
+            tmp_path,
+            json.dumps(artefact.entries),
+        ],
         capture_output=True,
         text=True,
         check=True,

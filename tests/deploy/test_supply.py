@@ -92,6 +92,7 @@ def test_every_licence_of_what_is_deployed_may_be_deployed() -> None:
         ("GPL-3.0-only OR Apache-2.0", True),
         ("GPL-3.0-only", False),
         ("LGPL-3.0-only", True),
+        ("EPL-2.0 OR GPL-2.0-or-later", True),
         ("MIT AND GPL-3.0-only", False),
         ("MIT AND (Apache-2.0 OR GPL-2.0-only)", True),
         ("GNU Affero General Public License v3", False),

@@ -6,7 +6,7 @@ import hashlib
 import pytest
 
 from deploy import swagger
-from services.api.documentation import TYPES
+from shared.http.documentation import TYPES
 
 
 @pytest.mark.parametrize("name", swagger.SERVED)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from services.ingestion.books import Books
 from services.ingestion.errors import PartError
 from services.ingestion.requests import Part, Request
-from services.ingestion.rows import Batch, Rejected, Target
+from services.ingestion.rows import Batch, Ceilings, Rejected, Target
 from services.ingestion.worker import Worker
 
 DAY = date(2026, 1, 5)
@@ -57,6 +57,7 @@ class Shelf:
     size: int = 3
     between: Callable[[], None] = lambda: None
     opened: list[Part] = field(default_factory=list)
+    ceilings: Ceilings = field(default_factory=Ceilings)
 
     def close(self) -> None:
         """See `Sources`."""

@@ -32,7 +32,14 @@ def test_settings_that_a_job_can_use_are_taken() -> None:
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"shoes": 1}, "settings: found shoes, allowed are dataset, files, project, sftp, time_zone"),
+        (
+            {"shoes": 1},
+            "settings: found shoes, allowed are ceilings, dataset, files, project, sftp, time_zone",
+        ),
+        ({"ceilings": {"shoes": 0.1}}, "ceilings: found 'shoes', allowed are rejected, left"),
+        ({"ceilings": {"left": 2}}, "ceilings.left: found 2, allowed is a share from 0 to 1"),
+        ({"ceilings": {"left": "1"}}, "ceilings.left: found '1'"),
+        ({"ceilings": {"left": True}}, "ceilings.left: found True"),
         ({"project": "p`; DROP"}, "project: found"),
         ({"time_zone": "Mars/Phobos"}, "time_zone: found 'Mars/Phobos', allowed is an IANA name"),
         ({"sftp": {"host": "h", "user": "u"}}, "sftp.host_key: there is none"),
@@ -90,6 +97,8 @@ def test_the_environment_is_read_and_wrong_values_stop_the_start() -> None:
         {"BIGQUERY_EMULATOR_HOST": "http://127.0.0.1:9050"},
         {"BIGQUERY_STORAGE_EMULATOR_HOST": "127.0.0.1:9060"},
         {"LIBRA_INGESTION_PARALLEL": "0"},
+        {"LIBRA_INGESTION_LEASE_SECONDS": "1"},
+        {"LIBRA_INGESTION_REJECTED_DAYS": "0"},
     ):
         (variable,) = wrong
         with pytest.raises(SettingError) as error:

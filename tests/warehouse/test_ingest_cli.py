@@ -105,7 +105,13 @@ def test_from_an_empty_database_to_equal_counts(
         shell.work()
         assert shell.libra("ingest", "verify", "acme").exit_code == 0
         assert len(shell.json("ingest", "jobs", "acme")["jobs"]) == 2
+        file.write_text(json.dumps(settings | {"ceilings": {"left": 2}}))
+        refused = shell.libra("tenant", "set", "acme", "--settings", str(file))
+        assert "ceilings.left: found 2, allowed is a share from 0 to 1" in refused.output
+        file.write_text(json.dumps(settings))
+        assert shell.libra("tenant", "set", "acme", "--settings", str(file)).exit_code == 0
         (tenant,) = shell.json("tenant", "list")["tenants"]
+        assert tenant["sftp"] is None
         assert tenant["secrets"] == ["sftp"]
         assert PASSWORD not in shell.libra("tenant", "list").output
 

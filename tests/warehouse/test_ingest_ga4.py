@@ -15,7 +15,7 @@ from services.ingestion.books import Books
 from services.ingestion.errors import PartError, Unavailable
 from services.ingestion.jobs import Job, Jobs
 from services.ingestion.requests import EVENTS, Part, Request
-from services.ingestion.rows import Target
+from services.ingestion.rows import Ceilings, Target
 from services.ingestion.worker import Worker
 from tests.support.databases import fresh
 from tests.support.ingesting import add_tenant, rows
@@ -29,6 +29,8 @@ READERS: list[BigQuery] = []
 
 class Source:
     """The export alone."""
+
+    ceilings = Ceilings()
 
     def __init__(self, events: Events) -> None:
         self.events = events

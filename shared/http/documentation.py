@@ -21,7 +21,7 @@ PAGE = """<!doctype html>
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
-<title>Libra API</title>
+<title>{title}</title>
 <link rel="icon" href="data:,">
 <link rel="stylesheet" href="docs/swagger-ui.css">
 </head>
@@ -38,9 +38,9 @@ router = APIRouter(include_in_schema=False)
 
 
 @router.get("/docs")
-def page() -> HTMLResponse:
-    """The page."""
-    return HTMLResponse(PAGE, headers=POLICY)
+def page(request: Request) -> HTMLResponse:
+    """The page, with the service's name."""
+    return HTMLResponse(PAGE.format(title=request.app.title), headers=POLICY)
 
 
 @router.get("/docs/{name}")
