@@ -33,6 +33,8 @@ COMMANDS = {  # in the order of the help: name, module of cli.commands
     "pipeline": "pipeline",
     "warehouse": "warehouse",
     "cost": "cost",
+    "ingest": "ingest",
+    "tenant": "tenant",
     "drill": "drill",
 }
 

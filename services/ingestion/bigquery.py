@@ -33,6 +33,8 @@ STALL_SECONDS = 60.0
 """How long a stream may be silent."""
 STREAMS = 2
 """Streams of one part: what one worker's CPU can take."""
+LIMITLESS = (("grpc.max_receive_message_length", -1),)
+"""As Google's own channel has it: a message of rows may be larger than gRPC's 4 MB."""
 BATCH = 5_000
 """Rows of a batch, at most."""
 
@@ -65,7 +67,7 @@ class BigQuery:
         self._address = address.rstrip("/")
         self._http: requests.Session = AuthorizedSession(credentials) if credentials else requests.Session()  # type: ignore[no-untyped-call]  # as it comes
         if storage:
-            transport = BigQueryReadGrpcTransport(channel=grpc.insecure_channel(storage))
+            transport = BigQueryReadGrpcTransport(channel=grpc.insecure_channel(storage, LIMITLESS))
             self.reads = BigQueryReadClient(transport=transport)  # type: ignore[no-untyped-call]  # as it comes
         else:
             self.reads = BigQueryReadClient(credentials=credentials)  # type: ignore[no-untyped-call]  # as it comes
@@ -190,6 +192,9 @@ class EventReading:
                 except ga4.RowError as error:
                     bad.append(Rejected(line, str(error), json.dumps(row, default=str)))
             yield Batch(good, bad)
+
+    def close(self) -> None:
+        """Nothing is open but while batches are taken."""
 
     def _rows(self) -> Iterator[Sequence[ga4.Row]]:
         session = self._session()

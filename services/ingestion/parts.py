@@ -8,6 +8,7 @@ A worker that is killed leaves nothing behind.
 
 import json
 from collections.abc import Sequence
+from contextlib import closing
 from decimal import Decimal
 from typing import LiteralString
 
@@ -62,26 +63,8 @@ def load(lease: Lease, part: Part, sources: Sources, ceilings: Ceilings) -> None
         if isinstance(reading, str):
             _note(cursor, lease, part, (reading, None, None))
             return
-        cursor.execute(_staging(target))
-        tally, first = Tally(target), list[Rejected]()
-        for batch in reading.batches():
-            lease.beat()
-            _stage(cursor, batch)
-            _reject(cursor, lease, part, reading, batch.rejected)
-            tally.add(batch)
-            first += batch.rejected[: KEPT - len(first)]
-        if target.key:
-            twice = reject_twice(cursor, target, tally)
-            _reject(cursor, lease, part, reading, twice)
-            first += twice[: KEPT - len(first)]
-        if above(tally, ceilings.rejected):
-            raise TooManyRejected(reading, tally, first, ceilings.rejected)
-        if target.key:
-            merge_file(cursor, lease.tenant, target, reading, tally, most=ceilings.left)
-        else:
-            replace_day(cursor, lease.tenant, target, reading, tally)
-        _book(cursor, lease, part, reading, tally)
-        lease.fence(cursor, {part.kind: tally.counts})
+        with closing(reading):
+            _place(cursor, lease, part, target, reading=reading, ceilings=ceilings)
 
     try:
         lease.books.of(lease.tenant, work)
@@ -90,6 +73,32 @@ def load(lease: Lease, part: Part, sources: Sources, ceilings: Ceilings) -> None
         raise
     except Invalid as error:
         raise PartError("not_taken", f"{part}: {error}") from error
+
+
+def _place(
+    cursor: Cursor, lease: Lease, part: Part, target: Target, *, reading: Reading, ceilings: Ceilings
+) -> None:
+    """Stage what is read, put it into the table, and write the books; the check of the attempt comes last."""
+    cursor.execute(_staging(target))
+    tally, first = Tally(target), list[Rejected]()
+    for batch in reading.batches():
+        lease.beat()
+        _stage(cursor, batch)
+        _reject(cursor, lease, part, reading, batch.rejected)
+        tally.add(batch)
+        first += batch.rejected[: KEPT - len(first)]
+    if target.key:
+        twice = reject_twice(cursor, target, tally)
+        _reject(cursor, lease, part, reading, twice)
+        first += twice[: KEPT - len(first)]
+    if above(tally, ceilings.rejected):
+        raise TooManyRejected(reading, tally, first, ceilings.rejected)
+    if target.key:
+        merge_file(cursor, lease.tenant, target, reading, tally, most=ceilings.left)
+    else:
+        replace_day(cursor, lease.tenant, target, reading, tally)
+    _book(cursor, lease, part, reading, tally)
+    lease.fence(cursor, {part.kind: tally.counts})
 
 
 def fail(lease: Lease, part: Part, error: PartError) -> None:

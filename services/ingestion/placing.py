@@ -31,7 +31,7 @@ def replace_day(cursor: Cursor, tenant: str, target: Target, reading: Reading, t
     cursor.execute(
         f"INSERT INTO {target.table} (tenant, day, {columns}) SELECT %s, %s, {columns} FROM staged", own
     )
-    sums: LiteralString = "".join(f", coalesce(sum({name}), 0)::bigint" for name in target.sums)
+    sums: LiteralString = "".join(f", coalesce(sum({name}), 0)" for name in target.sums)
     cursor.execute(f"SELECT count(*){sums} FROM {target.table} WHERE tenant = %s AND day = %s", own)
     expected = (tally.loaded, *(tally.sums.get(name, 0) for name in target.sums))
     _compare(target, reading, cursor.fetchone(), expected)

@@ -69,6 +69,9 @@ class Reading(Protocol):
     def batches(self) -> Iterator[Batch]:
         """The rows. Raises PartError where they end before their end."""
 
+    def close(self) -> None:
+        """Let go of what is open, whether it was read or not."""
+
 
 class Sources(Protocol):
     """The sources of one tenant."""

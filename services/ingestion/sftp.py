@@ -158,7 +158,7 @@ class Files:
             raise PartError("too_large", f"{name} has {before.size} bytes: at most {MOST_BYTES} are taken")
         await asyncio.sleep(self._settle)
         digest = hashlib.sha256()
-        remote = await in_time(client.open(path, "rb", block_size=CHUNK))
+        remote = await in_time(client.open(path, "rb", block_size=0))  # one request at a time
         while data := await in_time(remote.read(CHUNK)):
             assert isinstance(data, bytes)  # noqa: S101 - opened so
             digest.update(data)
@@ -185,15 +185,22 @@ class FileReading:
 
     def batches(self) -> Iterator[Batch]:
         """Its rows."""
-        with self.copy:
-            self.copy.seek(0)
-            text = io.TextIOWrapper(self.copy, self.form.encoding, errors="surrogateescape", newline="")
+        self.copy.seek(0)
+        text = io.TextIOWrapper(self.copy, self.form.encoding, errors="surrogateescape", newline="")
+        try:
             yield from files.batches(self.kind, self.source, _lines(text), self.form)
+        finally:
+            text.detach()  # else it closes the copy whenever it is collected
+
+    def close(self) -> None:
+        """Delete the copy."""
+        self.copy.close()
 
 
 def _lines(text: io.TextIOWrapper) -> Iterator[str]:
     try:
-        yield from text
+        for line in text:  # noqa: UP028 - `yield from` would close the file with the generator
+            yield line
     except UnicodeError as error:
         raise PartError(
             "encoding", f"the file is not {text.encoding} ({error}): declare its encoding"

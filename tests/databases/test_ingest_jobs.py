@@ -188,3 +188,12 @@ def test_a_reader_never_sees_half_a_day(books: Books) -> None:
     reader.join(60)
     assert seen <= {0, 300, 500}
     assert len(seen) > 1
+
+
+def test_sums_are_exact_beyond_what_a_bigint_holds(books: Books) -> None:
+    """Some thousand times of events, in microseconds, are more than that."""
+    numbers = [2**62 + number for number in range(4)]
+    Jobs(books).start("acme", Request(("page_view",), DAY, DAY))
+    worker(books, Shelf({Part("page_view", DAY): numbers})).once()
+    assert held(books, "acme") == {DAY: numbers}
+    assert rows(books, "acme", "SELECT sums FROM ingest_book") == [({"event_timestamp": 2**64 + 6},)]

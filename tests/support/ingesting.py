@@ -35,6 +35,9 @@ class Memory:
     sha256: str | None = None
     provisional: bool = False
 
+    def close(self) -> None:
+        """See `Reading`."""
+
     def batches(self) -> Iterator[Batch]:
         """The rows, a few at a time."""
         for begin in range(0, len(self.numbers), self.size):
