@@ -67,9 +67,8 @@ def application(
     app.state.books = books or Once(lambda: Books(Postgres.connect(settings.postgres, most=CONNECTIONS)))
     app.state.verifier = Verifier(settings.tokens)
     app.state.now = now
-    app.state.ready = lambda: app.state.books().of(
-        "", lambda it: it.execute("SELECT 1 FROM ingest_job LIMIT 1")
-    )
+    tables = "SELECT 1 FROM ingest_job LIMIT 1"
+    app.state.ready = health.Readiness(lambda: app.state.books().of("", lambda it: it.execute(tables)))
     return app
 
 
