@@ -96,7 +96,7 @@ def test_from_an_empty_database_to_equal_counts(
         assert sum(each["loaded"] for each in found["records_processed"].values()) == 182
         kinds = {each["kind"]: each for each in shell.json("ingest", "availability", "acme")["kinds"]}
         assert kinds["page_view"]["latest"] == str(days[-1])
-        assert shell.json("ingest", "verify", "acme") == {"tenant": "acme", "compared": 24, "differences": []}
+        assert shell.json("ingest", "verify", "acme") == {"tenant": "acme", "compared": 30, "differences": []}
         export.add(f"events_{days[0]:%Y%m%d}", [row(days[0], 900, "page_view")])
         differs = shell.libra("ingest", "verify", "acme")
         assert (differs.exit_code, differs.stdout.count("\n")) == (1, 1)
