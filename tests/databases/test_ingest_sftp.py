@@ -4,6 +4,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,14 @@ import asyncssh
 import pytest
 
 from local.sftp import PASSWORD, USER, SftpServer
-from services.ingestion import files
+from services.ingestion import files, parts
 from services.ingestion.books import Books
 from services.ingestion.errors import PartError
 from services.ingestion.files import Format
 from services.ingestion.jobs import Job, Jobs
+from services.ingestion.placing import merge_file
 from services.ingestion.requests import Part, Request
-from services.ingestion.rows import Target
+from services.ingestion.rows import Tally, Target
 from services.ingestion.sftp import Files, Server
 from services.ingestion.worker import Worker
 from tests.support.ingesting import rows
@@ -250,3 +252,36 @@ def test_a_server_that_fails_has_a_code_and_says_what_to_do(
     assert advice in str(found.value)
     assert PASSWORD not in f"{found.value!r} {found.value.__cause__!r}"
     assert os.fspath(sftp.folder) not in str(found.value)
+
+
+def test_a_merge_compares_no_row_with_every_row(books: Books) -> None:
+    """However little memory there is: of a million users, a plain subplan would compare a million times a
+    million."""
+    target, plans = files.target("users"), list[str]()
+
+    class Explained:
+        """Explains each statement before it is executed."""
+
+        def __init__(self, cursor: Any) -> None:
+            self.cursor = cursor
+
+        def execute(self, statement: Any, values: Any) -> None:
+            plans.extend(line for (line,) in self.cursor.execute(f"EXPLAIN {statement}", values))
+            assert not [line for line in plans if "SubPlan" in line], plans
+            self.cursor.execute(statement, values)
+
+        def fetchone(self) -> Any:
+            return self.cursor.fetchone()
+
+    def merge(cursor: Any) -> None:
+        cursor.execute("SET LOCAL work_mem = '64kB'")
+        cursor.execute(parts._staging(target))
+        cursor.execute(
+            "INSERT INTO staged (user_id, other, line, raw)"
+            " SELECT 'u' || it, '{}', it, '' FROM generate_series(1, 5000) AS it"
+        )
+        reading: Any = type("File", (), {"source": "users.csv", "day": date(2026, 1, 1)})
+        merge_file(Explained(cursor), "acme", target, reading, Tally(target, 5_000), most=Decimal(1))  # type: ignore[arg-type]
+
+    books.of("acme", merge)
+    assert len(plans) > 8
