@@ -212,7 +212,7 @@ def _server(url: str) -> str:
     except ValueError:
         usable, where = False, ""
     if not usable:
-        raise SettingError(VARIABLE, url.partition("@")[2] or url.partition("?")[0], allowed)
+        raise SettingError(VARIABLE, f"({len(url)} characters)", allowed)  # a part of it may be the password
     return where
 
 
@@ -229,6 +229,7 @@ def _translated(server: str) -> Iterator[None]:
 _CLASSES: tuple[tuple[type[psycopg.Error] | tuple[type[psycopg.Error], ...], type[StoreError]], ...] = (
     ((sql.SerializationFailure, sql.DeadlockDetected, sql.LockNotAvailable), Contention),
     (sql.UniqueViolation, AlreadyExists),
+    ((sql.ProgramLimitExceeded, sql.StatementTooComplex), Invalid),  # the driver calls them operational
     (
         (
             sql.InsufficientPrivilege,

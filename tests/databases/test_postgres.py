@@ -56,6 +56,10 @@ def test_a_transaction_is_committed_or_leaves_nothing(postgres: Postgres) -> Non
         ("INSERT INTO bakery VALUES ('b', NULL)", Invalid),
         ("SELECT * FROM nowhere", Invalid),
         ("SELECT 1 / 0", Invalid),
+        (
+            "INSERT INTO bakery SELECT string_agg(md5(it::text), ''), 1 FROM generate_series(1, 300) it",
+            Invalid,
+        ),
         ("SET ROLE nobody_at_all", Invalid),
         ("SELECT pg_sleep(5)", Contention),
     ],
@@ -192,7 +196,15 @@ def test_a_migration_that_changed_or_fails_changes_nothing(postgres: Postgres) -
 
 
 @pytest.mark.parametrize(
-    "url", ["", "mysql://host/db", "postgresql://user:secret@host:port/db", "postgresql://host"]
+    "url",
+    [
+        "",
+        "mysql://host/db",
+        "postgresql://user:secret@host:port/db",
+        "postgresql://host",
+        "host=h password=secret dbname=d",
+        "postgresql://user:p@secret@host:port/db",
+    ],
 )
 def test_an_address_that_is_none_is_refused_without_its_password(url: str) -> None:
     """The message names the variable and what is allowed."""
