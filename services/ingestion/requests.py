@@ -24,8 +24,8 @@ FINAL_HOURS = 72
 """GA4 changes a day's table for this long after the day
 (https://support.google.com/analytics/answer/9358801, 2026-11)."""
 AGAIN = 5
-"""How many days each night loads again: today, and the four before it. The last of them is final, so each day is
-loaded once after GA4 has stopped changing it."""
+"""How many days each night loads again: today, and the four before it. The last of them is final, so each
+day is loaded once after GA4 has stopped changing it."""
 
 
 class RequestError(IngestError):

@@ -105,7 +105,7 @@ class Files:
         server, in_time = self._server, _InTime(self._stall)
         async with await in_time(self._connect()) as connection:
             in_time.connection = connection
-            client = await in_time(connection.start_sftp_client())
+            client = await in_time(connection.start_sftp_client(path_errors="surrogateescape"))
             listed = await in_time(client.listdir(server.folder))
             found = files.newest(kind, [str(each) for each in listed])
             if found is None:
@@ -236,7 +236,7 @@ def _translated(server: Server, stall: float) -> Iterator[None]:
         ) from error
     except (asyncssh.ConnectionLost, asyncssh.DisconnectError, asyncssh.SFTPConnectionLost) as error:
         raise Unavailable("cut", f"{server} cut the connection: start again") from error
-    except asyncssh.SFTPError as error:
+    except asyncssh.Error as error:
         raise Unavailable("unavailable", f"{server} says {error.reason[:200]}: start again later") from error
     except OSError as error:
         raise Unavailable(

@@ -109,6 +109,7 @@ def test_the_newest_file_is_merged_and_what_left_is_marked(books: Books, sftp: S
     write(sftp, "users_2026-01-01.csv", users(99))
     write(sftp, "users_20260102.csv", "\ufeff" + users(50))
     write(sftp, "users_20260231.csv", users(1))
+    (sftp.folder / os.fsdecode(b"Gr\xf6sse.csv")).write_text("a name that is not UTF-8")
     assert run(books, source).records == {"users": {"rows": 50, "loaded": 50, "rejected": 0, "parts": 1}}
     assert held(books) == {f"u{it}": None for it in range(50)}
     found = rows(books, "acme", "SELECT email, created_on, other FROM ingest_user WHERE user_id = 'u7'")
