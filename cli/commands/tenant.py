@@ -15,10 +15,18 @@ from services.ingestion.requests import FILES, Part
 from services.ingestion.secrets import NAMES
 from services.ingestion.tenants import Tenants
 
+settings_option = click.option(
+    "--settings",
+    "file",
+    type=click.File("r", encoding="utf-8"),
+    required=True,
+    help="A JSON file: project, dataset, time_zone, sftp, files (docs/ingestion.md).",
+)
+
 
 @click.group("tenant")
 def command() -> None:
-    """Add, list, test and rotate the tenants of ingestion.
+    """Add, change, list, test and rotate the tenants of ingestion.
 
     Reads LIBRA_POSTGRES_URL and LIBRA_INGESTION_KEY.
     """
@@ -26,26 +34,28 @@ def command() -> None:
 
 @command.command("add")
 @click.argument("name")
-@click.option(
-    "--settings",
-    "file",
-    type=click.File("r", encoding="utf-8"),
-    required=True,
-    help="A JSON file: project, dataset, time_zone, sftp, files (docs/ingestion.md).",
-)
+@settings_option
 @as_json
 def add(*, name: str, file: IO[str], as_json: bool) -> None:
     """Add the tenant NAME, and print its token.
 
     It is printed this once: what is stored is its hash.
     """
-    try:
-        settings = json.load(file)
-    except ValueError as error:
-        raise click.BadParameter(f"{file.name} is no JSON: {error}", param_hint="--settings") from None
+    settings = _settings(file)
     with opened() as ingestion:
         token = Tenants(ingestion.books).add(name, settings)
     _say(token, name, as_json=as_json)
+
+
+@command.command("change")
+@click.argument("name")
+@settings_option
+def change(*, name: str, file: IO[str]) -> None:
+    """Replace the settings of the tenant NAME. Its token and secrets stay as they are."""
+    settings = _settings(file)
+    with opened() as ingestion:
+        Tenants(ingestion.books).set_settings(name, settings)
+    click.echo(f"The settings of {name} are replaced. Try them: libra tenant test {name}", err=True)
 
 
 @command.command("list")
@@ -135,6 +145,13 @@ def rotate(
             held = {"reference": str(reference)}
         tenants.set_secret(name, secret, held)
     click.echo(f"The secret {secret} of {name} is replaced. Try it: libra tenant test {name}", err=True)
+
+
+def _settings(file: IO[str]) -> Any:
+    try:
+        return json.load(file)
+    except ValueError as error:
+        raise click.BadParameter(f"{file.name} is no JSON: {error}", param_hint="--settings") from None
 
 
 def _tried(attempt: Callable[[Part], Any], part: Part) -> dict[str, str]:

@@ -42,7 +42,11 @@ def main(arguments: list[str]) -> int:
             return TenantSources(tenant, books, settings.vault, settings.places, lambda: datetime.now(UTC))
 
         worker = Worker(
-            books, sources, name=f"{socket.gethostname()} {os.getpid()}", parallel=settings.parallel
+            books,
+            sources,
+            name=f"{socket.gethostname()} {os.getpid()}",
+            parallel=settings.parallel,
+            ceilings=settings.ceilings,
         )
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: worker.stop())

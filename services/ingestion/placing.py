@@ -75,7 +75,8 @@ def merge_file(
         raise PartError(
             "too_many_left",
             f"{reading.source} lacks {leaving} of {present} rows that the file before it had, and"
-            f" {most:.0%} may leave at once: have it sent again, or allow more for one load",
+            f" {most:.0%} may leave at once: have it sent again, or run one worker with a higher"
+            " LIBRA_INGESTION_LEFT_PERCENT",
         )
     cursor.execute(
         f"INSERT INTO {target.table} (tenant, {columns}, file_day)"

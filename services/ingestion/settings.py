@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
 
 from services.ingestion import secrets
 from services.ingestion.bigquery import ADDRESS
+from services.ingestion.placing import Ceilings
 from services.ingestion.secrets import Vault, of_secret_manager
 from services.ingestion.sources import Places
 from shared import postgres
@@ -36,6 +38,8 @@ class IngestionSettings:
     """`LIBRA_INGESTION_DEADLINE_SECONDS`: how long a request may take."""
     parallel: int = 4
     """`LIBRA_INGESTION_PARALLEL`: parts that a worker loads at once."""
+    ceilings: Ceilings = Ceilings()  # noqa: RUF009 - frozen
+    """`LIBRA_INGESTION_REJECTED_PERCENT`, `LIBRA_INGESTION_LEFT_PERCENT`: what may be wrong with a part."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "IngestionSettings":
@@ -63,7 +67,15 @@ class IngestionSettings:
             origins=reading.origins(environment, "LIBRA_INGESTION_ORIGINS"),
             deadline=reading.deadline(environment, "LIBRA_INGESTION_DEADLINE_SECONDS"),
             parallel=reading.number(environment, "LIBRA_INGESTION_PARALLEL", 4, 1, 32),
+            ceilings=Ceilings(
+                rejected=_share(environment, "LIBRA_INGESTION_REJECTED_PERCENT", 1),
+                left=_share(environment, "LIBRA_INGESTION_LEFT_PERCENT", 20),
+            ),
         )
+
+
+def _share(environment: Mapping[str, str], variable: str, default: int) -> Decimal:
+    return Decimal(reading.number(environment, variable, default, 0, 100)) / 100
 
 
 def _places(environment: Mapping[str, str]) -> Places:

@@ -26,6 +26,7 @@ PREFIX = "lit_"
 _TENANT = r"[a-z0-9][a-z0-9_-]{0,62}"
 _TEXTS = ("project", "dataset", "time_zone")
 _SFTP = ("host", "user", "host_key")
+_WITHIN = {"sftp": {*_SFTP, "port", "folder"}, "files": {"encoding", "delimiter", "names"}}
 
 
 class TenantError(IngestError):
@@ -75,7 +76,7 @@ class Tenants:
             self._books.of_all(insert, repeatable=False)
         except AlreadyExists:
             raise TenantError(
-                f"there is a tenant {tenant} already: rotate its secrets, or take another name"
+                f"there is a tenant {tenant} already: change it, rotate its secrets, or take another name"
             ) from None
         return token
 
@@ -107,6 +108,11 @@ class Tenants:
         found = self._books.of(tenant, read) if re.fullmatch(_TENANT, tenant) else None
         return hmac.compare_digest(str(found or ""), _hash(token))
 
+    def set_settings(self, tenant: str, settings: Mapping[str, Any]) -> None:
+        """Put settings in the place of a tenant's: the next job works with them. Raises TenantError."""
+        check(settings)
+        self._change(tenant, "settings = %s::jsonb", json.dumps(settings))
+
     def rotate_token(self, tenant: str) -> str:
         """A new token; the old one is taken no more. Raises TenantError."""
         token = _token()
@@ -131,7 +137,9 @@ class Tenants:
 
 def check(settings: Mapping[str, Any]) -> None:
     """Refuse settings that no job could use. Raises TenantError, naming the field and what is allowed."""
-    known = {*_TEXTS, "sftp", "files"}
+    known = {*_TEXTS, *_WITHIN}
+    if not isinstance(settings, Mapping):
+        raise TenantError(f"settings: found {settings!r}, allowed is an object of {', '.join(sorted(known))}")
     if unknown := sorted(set(settings) - known):
         raise TenantError(f"settings: found {', '.join(unknown)}, allowed are {', '.join(sorted(known))}")
     for name in _TEXTS:
@@ -143,17 +151,36 @@ def check(settings: Mapping[str, Any]) -> None:
         ZoneInfo(settings.get("time_zone", "UTC"))
     except (KeyError, ValueError, OSError):
         raise TenantError(f"time_zone: found {settings['time_zone']!r}, allowed is an IANA name") from None
-    sftp, files = settings.get("sftp", {}), settings.get("files", {})
-    if sftp and (missing := [name for name in _SFTP if not isinstance(sftp.get(name), str)]):
-        raise TenantError(f"sftp.{missing[0]}: there is none, and a server needs {', '.join(_SFTP)}")
+    sftp, files = (_object(name, settings.get(name, {}), within) for name, within in _WITHIN.items())
+    if sftp:
+        _check_sftp(sftp)
     if files.get("encoding", ENCODINGS[0]) not in ENCODINGS:
         raise TenantError(f"files.encoding: found {files['encoding']!r}, allowed are {', '.join(ENCODINGS)}")
     if files.get("delimiter", DELIMITERS[0]) not in DELIMITERS:
         raise TenantError(f"files.delimiter: found {files['delimiter']!r}, allowed are {DELIMITERS}")
-    for kind, names in files.get("names", {}).items():
-        if kind not in FILES or (wrong := sorted(set(names) - set(COLUMNS[kind]))):
-            found = kind if kind not in FILES else f"{kind}.{wrong[0]}"
-            raise TenantError(f"files.names: found {found!r}, allowed are columns of {', '.join(FILES)}")
+    for kind, names in _object("files.names", files.get("names", {}), set(FILES)).items():
+        own = f"files.names.{kind}"
+        for column, name in _object(own, names, set(COLUMNS[kind])).items():
+            if not isinstance(name, str):
+                raise TenantError(f"{own}.{column}: found {name!r}, allowed is what the file calls it")
+
+
+def _check_sftp(sftp: Mapping[str, Any]) -> None:
+    if missing := [name for name in _SFTP if not isinstance(sftp.get(name), str)]:
+        raise TenantError(f"sftp.{missing[0]}: there is none, and a server needs {', '.join(_SFTP)}")
+    if type(sftp.get("port", 22)) is not int or not 0 < sftp.get("port", 22) < 65_536:
+        raise TenantError(f"sftp.port: found {sftp['port']!r}, allowed is a whole number from 1 to 65535")
+    if not isinstance(sftp.get("folder", "."), str):
+        raise TenantError(f"sftp.folder: found {sftp['folder']!r}, allowed is a text such as out/daily")
+
+
+def _object(name: str, found: object, known: set[str]) -> Mapping[str, Any]:
+    allowed = ", ".join(sorted(known))
+    if not isinstance(found, Mapping):
+        raise TenantError(f"{name}: found {found!r}, allowed is an object of {allowed}")
+    if unknown := sorted(set(found) - known):
+        raise TenantError(f"{name}: found {', '.join(unknown)}, allowed are {allowed}")
+    return found
 
 
 def _of(row: tuple[object, ...]) -> Tenant:

@@ -4,6 +4,7 @@ import base64
 import os
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from services.ingestion import secrets
 from services.ingestion.availability import Booked, available
 from services.ingestion.errors import PartError
+from services.ingestion.placing import Ceilings
 from services.ingestion.secrets import Vault
 from services.ingestion.settings import IngestionSettings
 from services.ingestion.tenants import TenantError, check
@@ -18,6 +20,7 @@ from shared.errors import SettingError
 
 URL = {"LIBRA_POSTGRES_URL": "postgresql://u:hidden@h:5432/d"}
 AT = datetime(2026, 1, 9, tzinfo=UTC)
+SFTP = {"host": "h", "user": "u", "host_key": "k"}
 
 
 def test_settings_that_a_job_can_use_are_taken() -> None:
@@ -38,8 +41,19 @@ def test_settings_that_a_job_can_use_are_taken() -> None:
         ({"sftp": {"host": "h", "user": "u"}}, "sftp.host_key: there is none"),
         ({"files": {"encoding": "ebcdic"}}, "files.encoding: found 'ebcdic', allowed are utf-8, "),
         ({"files": {"delimiter": "x"}}, "files.delimiter: found 'x'"),
-        ({"files": {"names": {"shoes": {}}}}, "files.names: found 'shoes'"),
-        ({"files": {"names": {"users": {"shoe": "x"}}}}, "files.names: found 'users.shoe'"),
+        ({"files": {"names": {"shoes": {}}}}, "files.names: found shoes, allowed are locations, users"),
+        (
+            {"files": {"names": {"users": {"shoe": "x"}}}},
+            "files.names.users: found shoe, allowed are created_on",
+        ),
+        ({"files": {"names": {"users": {"email": 1}}}}, "files.names.users.email: found 1"),
+        ({"files": {"names": ["users"]}}, "files.names: found ['users'], allowed is an object"),
+        ({"sftp": "sftp://h"}, "sftp: found 'sftp://h', allowed is an object of folder, host"),
+        ({"sftp": SFTP | {"hostkey": "k"}}, "sftp: found hostkey, allowed are folder, host, host_key"),
+        ({"sftp": SFTP | {"port": "22"}}, "sftp.port: found '22', allowed is a whole number"),
+        ({"sftp": SFTP | {"port": 65_536}}, "sftp.port: found 65536"),
+        ({"sftp": SFTP | {"folder": None}}, "sftp.folder: found None"),
+        ([], "settings: found [], allowed is an object of dataset"),
     ],
 )
 def test_settings_that_no_job_could_use_are_refused(settings: dict[str, Any], reason: str) -> None:
@@ -82,6 +96,10 @@ def test_the_environment_is_read_and_wrong_values_stop_the_start() -> None:
     found = IngestionSettings.from_environment(URL | emulator | {secrets.VARIABLE: key})
     assert (found.places.bigquery, found.places.storage) == ("http://127.0.0.1:9050", "127.0.0.1:9060")
     assert (found.parallel, found.vault.key) == (4, bytes(32))
+    assert found.ceilings == Ceilings()
+    raised = {"LIBRA_INGESTION_REJECTED_PERCENT": "3", "LIBRA_INGESTION_LEFT_PERCENT": "100"}
+    ceilings = IngestionSettings.from_environment(URL | raised).ceilings
+    assert ceilings == Ceilings(rejected=Decimal("0.03"), left=Decimal(1))
     assert key not in repr(found.vault)
     for wrong in (
         {"LIBRA_POSTGRES_URL": ""},
@@ -90,6 +108,7 @@ def test_the_environment_is_read_and_wrong_values_stop_the_start() -> None:
         {"BIGQUERY_EMULATOR_HOST": "http://127.0.0.1:9050"},
         {"BIGQUERY_STORAGE_EMULATOR_HOST": "127.0.0.1:9060"},
         {"LIBRA_INGESTION_PARALLEL": "0"},
+        {"LIBRA_INGESTION_LEFT_PERCENT": "101"},
     ):
         (variable,) = wrong
         with pytest.raises(SettingError) as error:
