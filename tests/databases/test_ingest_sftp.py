@@ -24,6 +24,7 @@ from services.ingestion.sftp import Files, Server
 from services.ingestion.worker import Worker
 from tests.support.ingesting import rows
 
+TODAY = date(2026, 1, 5)
 HEAD = "user_id,email,name,location_id,created_on,plan\n"
 
 
@@ -65,7 +66,12 @@ class Source:
         stall = changed.pop("stall", 30)
         server = Server(**(where | {"host_key": sftp.host_key} | changed))
         self.files = Files(
-            server, form, self.loaded, settle_seconds=changed.pop("settle", 0), stall_seconds=stall
+            server,
+            form,
+            self.loaded,
+            lambda: TODAY,
+            settle_seconds=changed.pop("settle", 0),
+            stall_seconds=stall,
         )
         self.books = books
 
@@ -219,6 +225,12 @@ def _cut(sftp: SftpServer) -> dict[str, Any]:
     return {}
 
 
+def _of_the_future(sftp: SftpServer) -> dict[str, Any]:
+    write(sftp, "users_2026-01-06.csv", GOOD)
+    write(sftp, "users_2026-01-07.csv", GOOD)
+    return {}
+
+
 def _other_key(_: SftpServer) -> dict[str, Any]:
     return {"host_key": asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode()}
 
@@ -236,6 +248,7 @@ def _other_key(_: SftpServer) -> dict[str, Any]:
             "credentials",
             "rotate the secret",
         ),
+        (_of_the_future, "future_file", "users_2026-01-07.csv on sftp://"),
         (lambda _: {"folder": "nowhere"}, "missing_folder", "mend the tenant's folder"),
         (lambda _: {"port": 1}, "network", "look at its address"),
         (lambda it: [each.unlink() for each in it.folder.iterdir()] and {}, "missing_file", "have it sent"),
