@@ -226,7 +226,6 @@ def _cut(sftp: SftpServer) -> dict[str, Any]:
 
 
 def _of_the_future(sftp: SftpServer) -> dict[str, Any]:
-    write(sftp, "users_2026-01-06.csv", GOOD)
     write(sftp, "users_2026-01-07.csv", GOOD)
     return {}
 
