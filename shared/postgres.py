@@ -241,6 +241,7 @@ def _translated(server: str) -> Iterator[None]:
 _CLASSES: tuple[tuple[type[psycopg.Error] | tuple[type[psycopg.Error], ...], type[StoreError]], ...] = (
     ((sql.SerializationFailure, sql.DeadlockDetected, sql.LockNotAvailable), Contention),
     (sql.UniqueViolation, AlreadyExists),
+    ((sql.ProgramLimitExceeded, sql.StatementTooComplex), Invalid),  # the driver calls them operational
     (
         (
             sql.InsufficientPrivilege,

@@ -56,7 +56,7 @@ def start(
     key: str | None,
     as_json: bool,
 ) -> None:
-    """Start a job of TENANT: by default everything, and the last four days of events."""
+    """Start a job of TENANT: by default everything, and today's events with those of the four days before."""
     with opened() as ingestion:
         zone = Tenants(ingestion.books).find(tenant).zone
         request = asked(kinds or KINDS, first, last, datetime.now(UTC).astimezone(zone).date())
@@ -142,7 +142,7 @@ def availability(*, tenant: str, as_json: bool) -> None:
 def verify_(*, tenant: str, first: date | None, last: date | None, as_json: bool) -> None:
     """Compare BigQuery, the books and the tables of TENANT, by type and day. It changes nothing.
 
-    By default the last four days. Exit status 1 if a count differs.
+    By default today and the four days before. Exit status 1 if a count differs.
     """
     with opened() as ingestion, ingestion.sources(tenant) as sources:
         last = last or sources.today()

@@ -222,6 +222,7 @@ class EventReading:
                 read_session=wanted,
                 max_stream_count=STREAMS,
                 timeout=SECONDS,
+                retry=None,  # the worker tries again; Google's own tries go on for ten minutes
             )
 
 
@@ -238,14 +239,14 @@ class _translated:  # noqa: N801 - used as a function
         """Raise ours in its place."""
         if isinstance(error, api.GoogleAPICallError):
             raise _of(self._where, error.code or 0, str(error.message)) from error
+        if isinstance(error, (api.RetryError, requests.RequestException)):
+            raise Unavailable(
+                "network", f"BigQuery does not answer for {self._where}: look at the network, and start again"
+            ) from error
         if isinstance(error, GoogleAuthError):
             raise PartError(
                 "credentials",
                 f"the credentials for BigQuery {self._where} are not taken: rotate the tenant's secret",
-            ) from error
-        if isinstance(error, requests.RequestException):
-            raise Unavailable(
-                "network", f"BigQuery does not answer for {self._where}: look at the network, and start again"
             ) from error
 
 

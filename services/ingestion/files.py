@@ -21,6 +21,8 @@ ENCODINGS = ("utf-8", "latin-1", "cp1252", "utf-16")
 DELIMITERS = (",", ";", "\t", "|")
 MOST_LINES = 20
 """Lines that a record may have, with line breaks inside quotes."""
+LONGEST_KEY = 500
+"""Characters of a key: PostgreSQL's index takes 2,704 bytes."""
 BATCH = 5_000
 
 
@@ -155,7 +157,9 @@ class _Record:
 def _records(lines: Iterable[str], delimiter: str) -> Iterator[_Record]:
     """Records with the number of their first line. Blank lines are none."""
     waiting: list[tuple[int, str]] = []
-    source = enumerate(lines, 1)
+    source = (
+        (number, raw.removeprefix("\ufeff") if number == 1 else raw) for number, raw in enumerate(lines, 1)
+    )
 
     def line() -> tuple[int, str] | None:
         return waiting.pop(0) if waiting else next(source, None)
@@ -181,6 +185,8 @@ def _fields(raw: str, delimiter: str) -> tuple[list[str] | None, str]:
     try:
         (fields,) = csv.reader(io.StringIO(raw, newline=""), delimiter=delimiter, strict=True)
     except csv.Error as error:
+        if "field limit" in str(error):
+            return None, f"a field has more than {csv.field_size_limit()} characters"
         opened = "unexpected end of data" in str(error)
         return None, "" if opened else "a quote inside a field has to be written twice"
     except ValueError:
@@ -192,7 +198,11 @@ class _Header:
     """Which field is which column."""
 
     def __init__(self, kind: str, source: str, record: _Record, form: Format) -> None:
-        names = [each.strip().removeprefix("\ufeff") for each in record.fields]
+        names = [each.strip() for each in record.fields]
+        if not all(map(_is_text, names)):
+            raise PartError(
+                "encoding", f"{source}: its first line is not {form.encoding}: declare the file's encoding"
+            )
         wanted = {column: form.names.get(column, column) for column in COLUMNS[kind]}
         missing = [name for name in wanted.values() if name not in names]
         if record.reason or missing or len(set(names)) < len(names):
@@ -218,7 +228,7 @@ class _Header:
         for each in fields:
             if "\0" in each:
                 raise ValueError("a NUL character, which PostgreSQL cannot hold")
-            if not each.isascii() and any("\ud800" <= character <= "\udfff" for character in each):
+            if not _is_text(each):
                 raise ValueError(f"bytes that are not {self._encoding}: declare the file's encoding")
         values = []
         for place, name, read in self._columns:
@@ -229,8 +239,15 @@ class _Header:
                 raise ValueError(f"{name}: found {value[:60]!r}, allowed is {error}") from None
         if values[0] is None:
             raise ValueError(f"{self._columns[0][1]}: there is none, and every row needs one")
+        if len(str(values[0])) > LONGEST_KEY:
+            raise ValueError(f"{self._columns[0][1]}: it has more than {LONGEST_KEY} characters")
         other = {name: fields[place] for place, name in self._others}
         return (*values, json.dumps(other, ensure_ascii=False))
+
+
+def _is_text(value: str) -> bool:
+    """Whether every byte was a character of the file's encoding."""
+    return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def _shown(raw: str) -> str:

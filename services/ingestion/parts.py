@@ -68,6 +68,9 @@ def load(lease: Lease, part: Part, sources: Sources) -> None:
     target = sources.target(part.kind)
 
     def work(cursor: Cursor) -> None:
+        if not _waits(cursor, lease, part):
+            lease.fence(cursor, {})
+            return
         reading = sources.open(part)
         if isinstance(reading, str):
             _note(cursor, lease, part, (reading, None, None))
@@ -110,6 +113,16 @@ def _place(
     lease.fence(cursor, {part.kind: tally.counts})
 
 
+def _waits(cursor: Cursor, lease: Lease, part: Part) -> bool:
+    """Whether the part is still to be loaded: no longer after a COMMIT whose answer did not arrive."""
+    cursor.execute(
+        "SELECT 1 FROM ingest_part"
+        " WHERE job_id = %s AND kind = %s AND day IS NOT DISTINCT FROM %s AND state = 'waiting'",
+        (lease.job_id, part.kind, part.day),
+    )
+    return cursor.fetchone() is not None
+
+
 def fail(lease: Lease, part: Part, error: PartError) -> None:
     """Note why a part was not loaded. Raises Fenced."""
     lease.books.of(lease.tenant, lambda it: _note(it, lease, part, ("failed", error.code, str(error))))
@@ -133,10 +146,10 @@ def _note(cursor: Cursor, lease: Lease, part: Part, became: tuple[str, str | Non
     """Note what became of a part that was not loaded: state, code and message."""
     cursor.execute(
         "UPDATE ingest_part SET state = %s, error_code = %s, error_message = %s"
-        " WHERE job_id = %s AND kind = %s AND day IS NOT DISTINCT FROM %s",
+        " WHERE job_id = %s AND kind = %s AND day IS NOT DISTINCT FROM %s AND state = 'waiting'",
         (*became, lease.job_id, part.kind, part.day),
     )
-    lease.fence(cursor, {part.kind: {"parts": 1}})
+    lease.fence(cursor, {part.kind: {"parts": cursor.rowcount}})
 
 
 def _staging(target: Target) -> LiteralString:

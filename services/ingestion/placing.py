@@ -54,8 +54,9 @@ def merge_file(
     key, own = target.key, {"tenant": tenant, "day": reading.day}
     columns: LiteralString = ", ".join(target.columns)
     cursor.execute(
-        f"SELECT count(*), count(*) FILTER (WHERE {key} NOT IN (SELECT {key} FROM staged))"
-        f" FROM {target.table} WHERE tenant = %(tenant)s AND left_on IS NULL",
+        f"SELECT count(*), count(*) FILTER (WHERE staged.{key} IS NULL)"
+        f" FROM {target.table} AS own LEFT JOIN staged USING ({key})"
+        " WHERE tenant = %(tenant)s AND left_on IS NULL",
         own,
     )
     present, leaving = cast("tuple[int, int]", cursor.fetchone())
@@ -73,8 +74,8 @@ def merge_file(
         own,
     )
     cursor.execute(
-        f"UPDATE {target.table} SET left_on = %(day)s WHERE tenant = %(tenant)s AND left_on IS NULL"
-        f" AND {key} NOT IN (SELECT {key} FROM staged)",
+        f"UPDATE {target.table} AS own SET left_on = %(day)s WHERE tenant = %(tenant)s AND left_on IS NULL"
+        f" AND NOT EXISTS (SELECT 1 FROM staged WHERE staged.{key} = own.{key})",
         own,
     )
     cursor.execute(f"SELECT count(*) FROM {target.table} WHERE tenant = %(tenant)s AND left_on IS NULL", own)

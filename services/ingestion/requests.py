@@ -23,8 +23,9 @@ LONGEST = 400
 FINAL_HOURS = 72
 """GA4 changes a day's table for this long after the day
 (https://support.google.com/analytics/answer/9358801, 2026-11)."""
-AGAIN = 4
-"""How many days each night loads again: what GA4 may still have changed, and the day in which it did."""
+AGAIN = 5
+"""How many days each night loads again: today, and the four before it. The last of them is final, so each
+day is loaded once after GA4 has stopped changing it."""
 
 
 class RequestError(IngestError):
@@ -90,7 +91,7 @@ def asked(kinds: Sequence[str], first: date | None, last: date | None, today: da
             )
         return Request(ordered, None, None)
     last = last or today
-    first = first or last - timedelta(days=AGAIN - 1)
+    first = first or date.fromordinal(max(1, last.toordinal() - AGAIN + 1))
     if first > last:
         raise RequestError(f"first: found {first}, which is after last, {last}")
     if last > today:

@@ -44,7 +44,7 @@ class Start(BaseModel):
 
     kinds: list[Kind] = Field(default=list(get_args(Kind)), description="All of them by default.")
     first: date | None = Field(
-        default=None, description="The first day of events; three days before the last by default."
+        default=None, description="The first day of events; four days before the last by default."
     )
     last: date | None = Field(default=None, description="The last day of events; today by default.")
 

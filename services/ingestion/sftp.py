@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import IO, Literal, TypeVar
 
 import asyncssh
@@ -81,14 +81,17 @@ class Files:
         server: Server,
         form: Format,
         loaded: Callable[[str], tuple[date, str] | None],
+        today: Callable[[], date],
         *,
         settle_seconds: float = SETTLE_SECONDS,
         stall_seconds: float = STALL_SECONDS,
     ) -> None:
-        """``loaded``: the day and SHA-256 of the latest file of a kind that the books have."""
+        """``loaded``: the day and SHA-256 of the latest file of a kind that the books have; ``today``: in the
+        tenant's zone."""
         self._server = server
         self._form = form
         self._loaded = loaded
+        self._today = today
         self._settle = settle_seconds
         self._stall = stall_seconds
 
@@ -105,7 +108,7 @@ class Files:
         server, in_time = self._server, _InTime(self._stall)
         async with await in_time(self._connect()) as connection:
             in_time.connection = connection
-            client = await in_time(connection.start_sftp_client())
+            client = await in_time(connection.start_sftp_client(path_errors="surrogateescape"))
             listed = await in_time(client.listdir(server.folder))
             found = files.newest(kind, [str(each) for each in listed])
             if found is None:
@@ -113,6 +116,10 @@ class Files:
                     "missing_file", f"{server} has no file such as {kind}_2026-01-31.csv: have it sent"
                 )
             name, day = found
+            if day > self._today() + timedelta(days=1):
+                raise PartError(
+                    "future_file", f"{name} on {server} is dated after tomorrow: have it renamed or removed"
+                )
             loaded = self._loaded(kind)
             if loaded and day < loaded[0]:
                 return "same"
@@ -236,7 +243,7 @@ def _translated(server: Server, stall: float) -> Iterator[None]:
         ) from error
     except (asyncssh.ConnectionLost, asyncssh.DisconnectError, asyncssh.SFTPConnectionLost) as error:
         raise Unavailable("cut", f"{server} cut the connection: start again") from error
-    except asyncssh.SFTPError as error:
+    except asyncssh.Error as error:
         raise Unavailable("unavailable", f"{server} says {error.reason[:200]}: start again later") from error
     except OSError as error:
         raise Unavailable(

@@ -130,7 +130,7 @@ class TenantSources:
         )
         names = form.get("names", {}).get(kind, {})
         written = Format(form.get("encoding", "utf-8"), form.get("delimiter", ","), names)
-        return Files(server, written, self._loaded, settle_seconds=self.places.settle_seconds)
+        return Files(server, written, self._loaded, self.today, settle_seconds=self.places.settle_seconds)
 
     def _loaded(self, kind: str) -> tuple[date, str] | None:
         statement = "SELECT day, sha256 FROM ingest_book WHERE kind = %s ORDER BY day DESC LIMIT 1"

@@ -27,8 +27,12 @@ PREFIX = "lit_"
 """How a tenant's token begins."""
 _TENANT = r"[a-z0-9][a-z0-9_-]{0,62}"
 _TEXTS = ("project", "dataset", "time_zone")
-_CEILINGS = ("rejected", "left")
 _SFTP = ("host", "user", "host_key")
+_WITHIN = {
+    "sftp": {*_SFTP, "port", "folder"},
+    "files": {"encoding", "delimiter", "names"},
+    "ceilings": {"rejected", "left"},
+}
 
 
 class TenantError(IngestError):
@@ -85,7 +89,7 @@ class Tenants:
             self._books.of_all(insert, repeatable=False)
         except AlreadyExists:
             raise TenantError(
-                f"there is a tenant {tenant} already: rotate its secrets, or take another name"
+                f"there is a tenant {tenant} already: change it, rotate its secrets, or take another name"
             ) from None
         return token
 
@@ -146,9 +150,7 @@ class Tenants:
 
 def check(settings: Mapping[str, Any]) -> None:
     """Refuse settings that no job could use. Raises TenantError, naming the field and what is allowed."""
-    known = {*_TEXTS, "ceilings", "sftp", "files"}
-    if unknown := sorted(set(settings) - known):
-        raise TenantError(f"settings: found {', '.join(unknown)}, allowed are {', '.join(sorted(known))}")
+    _object("settings", settings, {*_TEXTS, *_WITHIN})
     for name in _TEXTS:
         if name in settings and not (
             isinstance(settings[name], str) and re.fullmatch(r"[\w.:/+-]+", settings[name])
@@ -158,22 +160,39 @@ def check(settings: Mapping[str, Any]) -> None:
         ZoneInfo(settings.get("time_zone", "UTC"))
     except (KeyError, ValueError, OSError):
         raise TenantError(f"time_zone: found {settings['time_zone']!r}, allowed is an IANA name") from None
-    sftp, files = settings.get("sftp", {}), settings.get("files", {})
-    if sftp and (missing := [name for name in _SFTP if not isinstance(sftp.get(name), str)]):
-        raise TenantError(f"sftp.{missing[0]}: there is none, and a server needs {', '.join(_SFTP)}")
-    for name, share in settings.get("ceilings", {}).items():
-        if name not in _CEILINGS:
-            raise TenantError(f"ceilings: found {name!r}, allowed are {', '.join(_CEILINGS)}")
+    sftp, files, ceilings = (_object(name, settings.get(name, {}), own) for name, own in _WITHIN.items())
+    if sftp:
+        _check_sftp(sftp)
+    for name, share in ceilings.items():
         if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share <= 1:
             raise TenantError(f"ceilings.{name}: found {share!r}, allowed is a share from 0 to 1")
     if files.get("encoding", ENCODINGS[0]) not in ENCODINGS:
         raise TenantError(f"files.encoding: found {files['encoding']!r}, allowed are {', '.join(ENCODINGS)}")
     if files.get("delimiter", DELIMITERS[0]) not in DELIMITERS:
         raise TenantError(f"files.delimiter: found {files['delimiter']!r}, allowed are {DELIMITERS}")
-    for kind, names in files.get("names", {}).items():
-        if kind not in FILES or (wrong := sorted(set(names) - set(COLUMNS[kind]))):
-            found = kind if kind not in FILES else f"{kind}.{wrong[0]}"
-            raise TenantError(f"files.names: found {found!r}, allowed are columns of {', '.join(FILES)}")
+    for kind, names in _object("files.names", files.get("names", {}), set(FILES)).items():
+        own = f"files.names.{kind}"
+        for column, name in _object(own, names, set(COLUMNS[kind])).items():
+            if not isinstance(name, str):
+                raise TenantError(f"{own}.{column}: found {name!r}, allowed is what the file calls it")
+
+
+def _check_sftp(sftp: Mapping[str, Any]) -> None:
+    if missing := [name for name in _SFTP if not isinstance(sftp.get(name), str)]:
+        raise TenantError(f"sftp.{missing[0]}: there is none, and a server needs {', '.join(_SFTP)}")
+    if type(sftp.get("port", 22)) is not int or not 0 < sftp.get("port", 22) < 65_536:
+        raise TenantError(f"sftp.port: found {sftp['port']!r}, allowed is a whole number from 1 to 65535")
+    if not isinstance(sftp.get("folder", "."), str):
+        raise TenantError(f"sftp.folder: found {sftp['folder']!r}, allowed is a text such as out/daily")
+
+
+def _object(name: str, found: object, known: set[str]) -> Mapping[str, Any]:
+    allowed = ", ".join(sorted(known))
+    if not isinstance(found, Mapping):
+        raise TenantError(f"{name}: found {found!r}, allowed is an object of {allowed}")
+    if unknown := sorted(set(found) - known):
+        raise TenantError(f"{name}: found {', '.join(unknown)}, allowed are {allowed}")
+    return found
 
 
 def _of(row: tuple[object, ...]) -> Tenant:

@@ -55,7 +55,7 @@ class Source:
         self._bigquery = BigQuery(None, address=places["bigquery"], storage=places["storage"])
         self._events = Events(self._bigquery, Dataset(PROJECT, DATASET), lambda: DAY)
         server = Server("127.0.0.1", places["port"], USER, places["host_key"], PASSWORD)
-        self._files = Files(server, Format(), lambda _: None, settle_seconds=0)
+        self._files = Files(server, Format(), lambda _: None, lambda: DAY, settle_seconds=0)
 
     def target(self, kind: str) -> Target:
         """See `Sources`."""

@@ -9,6 +9,7 @@ from datetime import date
 from functools import partial
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from services.ingestion import parts
@@ -193,3 +194,33 @@ def killings(url: str) -> Iterator[Callable[[int], int]]:
             if not status:
                 break
         process.stdin.close()
+
+
+def test_a_commit_without_an_answer_counts_once(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each first commit of a part is applied and its answer lost: rows, rejected rows and counts are there
+    once."""
+    request, source = week(days=3)
+    first, second, third = request.parts
+    source |= {first: [*range(200), -1], second: PartError("odd", "it is odd")}
+    del source[third]
+    job, _ = Jobs(books).start("acme", request)
+    commit, lost = psycopg.Connection.commit, set[str]()
+
+    def lose(connection: psycopg.Connection[tuple[object, ...]]) -> None:
+        changed = connection.execute(
+            "SELECT string_agg(concat(day, state), ',' ORDER BY day) FROM ingest_part"
+            " WHERE state <> 'waiting'"
+        ).fetchone()
+        commit(connection)
+        if changed and changed[0] and changed[0] not in lost:
+            lost.add(str(changed[0]))
+            raise psycopg.OperationalError("the connection went while the COMMIT was under way")
+
+    monkeypatch.setattr(psycopg.Connection, "commit", lose)
+    worker(books, Shelf(source)).once()
+    monkeypatch.undo()
+    assert len(lost) == 3
+    counts = {"rows": 201, "loaded": 200, "rejected": 1, "parts": 3}
+    assert Jobs(books).find("acme", job.job_id).records == {"page_view": counts}
+    assert rows(books, "acme", "SELECT count(*) FROM ingest_rejected") == [(1,)]
+    assert held(books, "acme") == {first.day: list(range(200))}

@@ -42,13 +42,22 @@ def test_a_worker_loads_a_tenants_files_and_ends(
     with SftpServer(tmp_path / "files") as sftp:
         head = "location_id,name,city,country,latitude,longitude\n"
         (sftp.folder / "locations_2026-01-05.csv").write_text(f"{head}l1,Caldo Office,Zürich,CH,47.3,8.5\n")
+        (sftp.folder / "users_2026-01-05.csv").write_text(
+            "user_id,email,name,location_id,created_on\nu1,,,,x\nu2,,,,\n"
+        )
         server = {"host": "127.0.0.1", "port": sftp.port, "user": USER, "host_key": sftp.host_key}
-        Tenants(books).add("third", {"sftp": server})
+        Tenants(books).add("third", {"sftp": server, "ceilings": {"rejected": 0.5}})
         Tenants(books).set_secret("third", "sftp", Vault(KEY, str).seal("third", "sftp", PASSWORD))
-        job, _ = Jobs(books).start("third", Request(("locations",), None, None))
+        job, _ = Jobs(books).start("third", Request(("locations", "users"), None, None))
         command = [sys.executable, "-m", "services.ingestion", "--until-idle"]
         ended = subprocess.run(
-            command, env=environment(url), cwd=ROOT, capture_output=True, text=True, check=False, timeout=120
+            command,
+            env=environment(url),
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
         )
     assert ended.returncode == 0, ended.stderr
     assert Jobs(books).find("third", job.job_id).state == "completed"

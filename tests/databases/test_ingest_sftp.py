@@ -4,6 +4,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +12,19 @@ import asyncssh
 import pytest
 
 from local.sftp import PASSWORD, USER, SftpServer
-from services.ingestion import files
+from services.ingestion import files, parts
 from services.ingestion.books import Books
 from services.ingestion.errors import PartError
 from services.ingestion.files import Format
 from services.ingestion.jobs import Job, Jobs
+from services.ingestion.placing import merge_file
 from services.ingestion.requests import Part, Request
-from services.ingestion.rows import Ceilings, Target
+from services.ingestion.rows import Ceilings, Tally, Target
 from services.ingestion.sftp import Files, Server
 from services.ingestion.worker import Worker
 from tests.support.ingesting import rows
 
+TODAY = date(2026, 1, 5)
 HEAD = "user_id,email,name,location_id,created_on,plan\n"
 
 
@@ -65,7 +68,12 @@ class Source:
         stall = changed.pop("stall", 30)
         server = Server(**(where | {"host_key": sftp.host_key} | changed))
         self.files = Files(
-            server, form, self.loaded, settle_seconds=changed.pop("settle", 0), stall_seconds=stall
+            server,
+            form,
+            self.loaded,
+            lambda: TODAY,
+            settle_seconds=changed.pop("settle", 0),
+            stall_seconds=stall,
         )
         self.books = books
 
@@ -109,6 +117,7 @@ def test_the_newest_file_is_merged_and_what_left_is_marked(books: Books, sftp: S
     write(sftp, "users_2026-01-01.csv", users(99))
     write(sftp, "users_20260102.csv", "\ufeff" + users(50))
     write(sftp, "users_20260231.csv", users(1))
+    (sftp.folder / os.fsdecode(b"Gr\xf6sse.csv")).write_text("a name that is not UTF-8")
     assert run(books, source).records == {"users": {"rows": 50, "loaded": 50, "rejected": 0, "parts": 1}}
     assert held(books) == {f"u{it}": None for it in range(50)}
     found = rows(books, "acme", "SELECT email, created_on, other FROM ingest_user WHERE user_id = 'u7'")
@@ -218,6 +227,11 @@ def _cut(sftp: SftpServer) -> dict[str, Any]:
     return {}
 
 
+def _of_the_future(sftp: SftpServer) -> dict[str, Any]:
+    write(sftp, "users_2026-01-07.csv", GOOD)
+    return {}
+
+
 def _other_key(_: SftpServer) -> dict[str, Any]:
     return {"host_key": asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode()}
 
@@ -235,6 +249,7 @@ def _other_key(_: SftpServer) -> dict[str, Any]:
             "credentials",
             "rotate the secret",
         ),
+        (_of_the_future, "future_file", "users_2026-01-07.csv on sftp://"),
         (lambda _: {"folder": "nowhere"}, "missing_folder", "mend the tenant's folder"),
         (lambda _: {"port": 1}, "network", "look at its address"),
         (lambda it: [each.unlink() for each in it.folder.iterdir()] and {}, "missing_file", "have it sent"),
@@ -252,3 +267,33 @@ def test_a_server_that_fails_has_a_code_and_says_what_to_do(
     assert advice in str(found.value)
     assert PASSWORD not in f"{found.value!r} {found.value.__cause__!r}"
     assert os.fspath(sftp.folder) not in str(found.value)
+
+
+def test_a_merge_compares_no_row_with_every_row(books: Books) -> None:
+    """However little memory there is: a plain subplan would compare a million users a million times."""
+    target, plans = files.target("users"), list[str]()
+
+    class Explained:
+        def __init__(self, cursor: Any) -> None:
+            self.cursor = cursor
+
+        def execute(self, statement: Any, values: Any) -> None:
+            plans.extend(line for (line,) in self.cursor.execute(f"EXPLAIN {statement}", values))
+            assert not [line for line in plans if "SubPlan" in line], plans
+            self.cursor.execute(statement, values)
+
+        def fetchone(self) -> Any:
+            return self.cursor.fetchone()
+
+    def merge(cursor: Any) -> None:
+        cursor.execute("SET LOCAL work_mem = '64kB'")
+        cursor.execute(parts._staging(target))
+        cursor.execute(
+            "INSERT INTO staged (user_id, other, line, raw)"
+            " SELECT 'u' || it, '{}', it, '' FROM generate_series(1, 5000) AS it"
+        )
+        reading: Any = type("File", (), {"source": "users.csv", "day": date(2026, 1, 1)})
+        merge_file(Explained(cursor), "acme", target, reading, Tally(target, 5_000), most=Decimal(1))  # type: ignore[arg-type]
+
+    books.of("acme", merge)
+    assert len(plans) > 8

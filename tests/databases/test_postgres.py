@@ -56,6 +56,10 @@ def test_a_transaction_is_committed_or_leaves_nothing(postgres: Postgres) -> Non
         ("INSERT INTO bakery VALUES ('b', NULL)", Invalid),
         ("SELECT * FROM nowhere", Invalid),
         ("SELECT 1 / 0", Invalid),
+        (
+            "INSERT INTO bakery SELECT string_agg(md5(it::text), ''), 1 FROM generate_series(1, 300) it",
+            Invalid,
+        ),
         ("SET ROLE nobody_at_all", Invalid),
         ("SELECT pg_sleep(5)", Contention),
         ("DO $$ BEGIN RAISE 'the disk is full' USING ERRCODE = '53100'; END $$", Contention),

@@ -118,7 +118,14 @@ def refused(_: Reads) -> Iterator[Any]:
     raise api.PermissionDenied("no more")  # type: ignore[no-untyped-call]
 
 
-@pytest.mark.parametrize(("stream", "code"), [(silent, "slow"), (refused, "permission")])
+def given_up(_: Reads) -> Iterator[Any]:
+    """Google's client has tried long enough."""
+    raise api.RetryError("timeout", cause=None)  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize(
+    ("stream", "code"), [(silent, "slow"), (refused, "permission"), (given_up, "network")]
+)
 def test_a_stream_that_stalls_or_breaks_ends_the_part(stream: Any, code: str) -> None:
     """And its call is cancelled: no thread stays behind with it."""
     reads = Reads(stream)
@@ -129,3 +136,15 @@ def test_a_stream_that_stalls_or_breaks_ends_the_part(stream: Any, code: str) ->
         list(reading.batches())
     assert found.value.code == code
     assert reads.over.is_set()
+
+
+def test_a_storage_api_that_does_not_answer_ends_the_part() -> None:
+    """At once, not after the ten minutes that Google's client tries."""
+    bigquery = BigQuery(None, storage="127.0.0.1:1")
+    reading = EventReading(
+        *("page_view", PART.day, WHERE, "events_20260105", None, False, bigquery.reads, 60)  # type: ignore[arg-type]
+    )
+    with pytest.raises(Unavailable, match="start again later") as found:
+        list(reading.batches())
+    assert found.value.code == "unavailable"
+    bigquery.close()

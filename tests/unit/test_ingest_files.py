@@ -39,6 +39,8 @@ def test_a_row_has_its_types_and_its_line() -> None:
         ("l1,a\0,b,c,1,1", "a NUL character"),
         ("l1,a\udce9,b,c,1,1", "bytes that are not utf-8: declare the file's encoding"),
         ('l1,"a,b,c,1,1', "a quote is opened and never closed"),
+        ("l" * 501 + ",a,b,c,1,1", "location_id: it has more than 500 characters"),
+        ("l1," + "a" * 200_000 + ",b,c,1,1", "a field has more than 131072 characters"),
         ('l1,"a"b,b,c,1,1', "a quote inside a field has to be written twice"),
     ],
 )
@@ -65,6 +67,7 @@ def test_many_rows_come_in_batches() -> None:
         (HEAD, "empty"),
         (HEAD + "l1,,,,,", "truncated"),
         ('"location_id\n', "wrong_columns"),
+        (HEAD.replace("\n", ",gr\udcf6sse\n") + "l1,,,,,,\n", "encoding"),
         ("a,b\nc,d\n", "wrong_columns"),
         (HEAD.replace("\n", ",x,x\n") + "l1,,,,,,,\n", "wrong_columns"),
     ],
@@ -89,3 +92,10 @@ def test_the_newest_is_that_with_the_latest_date() -> None:
     assert files.newest("users", ["x"]) is None
     assert files.target("users").key == "user_id"
     assert files.COLUMNS["users"]["created_on"]("2026-01-31") == date(2026, 1, 31)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_column() -> None:
+    """Also where the columns' names stand in quotes, as PowerShell writes them."""
+    quoted = ",".join(f'"{each}"' for each in HEAD.strip().split(","))
+    for head in (HEAD.strip(), quoted):
+        assert [row[0] for row in read(f"\ufeff{head}\nl1,,,,,\n")[0]] == ["l1"]

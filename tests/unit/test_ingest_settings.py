@@ -18,6 +18,7 @@ from shared.errors import SettingError
 
 URL = {"LIBRA_POSTGRES_URL": "postgresql://u:hidden@h:5432/d"}
 AT = datetime(2026, 1, 9, tzinfo=UTC)
+SFTP = {"host": "h", "user": "u", "host_key": "k"}
 
 
 def test_settings_that_a_job_can_use_are_taken() -> None:
@@ -36,7 +37,7 @@ def test_settings_that_a_job_can_use_are_taken() -> None:
             {"shoes": 1},
             "settings: found shoes, allowed are ceilings, dataset, files, project, sftp, time_zone",
         ),
-        ({"ceilings": {"shoes": 0.1}}, "ceilings: found 'shoes', allowed are rejected, left"),
+        ({"ceilings": {"shoes": 0.1}}, "ceilings: found shoes, allowed are left, rejected"),
         ({"ceilings": {"left": 2}}, "ceilings.left: found 2, allowed is a share from 0 to 1"),
         ({"ceilings": {"left": "1"}}, "ceilings.left: found '1'"),
         ({"ceilings": {"left": True}}, "ceilings.left: found True"),
@@ -45,8 +46,19 @@ def test_settings_that_a_job_can_use_are_taken() -> None:
         ({"sftp": {"host": "h", "user": "u"}}, "sftp.host_key: there is none"),
         ({"files": {"encoding": "ebcdic"}}, "files.encoding: found 'ebcdic', allowed are utf-8, "),
         ({"files": {"delimiter": "x"}}, "files.delimiter: found 'x'"),
-        ({"files": {"names": {"shoes": {}}}}, "files.names: found 'shoes'"),
-        ({"files": {"names": {"users": {"shoe": "x"}}}}, "files.names: found 'users.shoe'"),
+        ({"files": {"names": {"shoes": {}}}}, "files.names: found shoes, allowed are locations, users"),
+        (
+            {"files": {"names": {"users": {"shoe": "x"}}}},
+            "files.names.users: found shoe, allowed are created_on",
+        ),
+        ({"files": {"names": {"users": {"email": 1}}}}, "files.names.users.email: found 1"),
+        ({"files": {"names": ["users"]}}, "files.names: found ['users'], allowed is an object"),
+        ({"sftp": "sftp://h"}, "sftp: found 'sftp://h', allowed is an object of folder, host"),
+        ({"sftp": SFTP | {"hostkey": "k"}}, "sftp: found hostkey, allowed are folder, host, host_key"),
+        ({"sftp": SFTP | {"port": "22"}}, "sftp.port: found '22', allowed is a whole number"),
+        ({"sftp": SFTP | {"port": 65_536}}, "sftp.port: found 65536"),
+        ({"sftp": SFTP | {"folder": None}}, "sftp.folder: found None"),
+        ([], "settings: found [], allowed is an object of ceilings, dataset"),
     ],
 )
 def test_settings_that_no_job_could_use_are_refused(settings: dict[str, Any], reason: str) -> None:

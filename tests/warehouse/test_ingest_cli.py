@@ -65,14 +65,20 @@ def test_from_an_empty_database_to_equal_counts(
     days = [today - timedelta(number) for number in (3, 2, 1)]
     with SftpServer(tmp_path / "files") as sftp, Export(bigquery.url, project) as export:
         settings = {"project": project, "dataset": DATASET}
+        wrong = settings | {"sftp": {"host": "nowhere", "user": USER, "host_key": sftp.host_key}}
         sftp_settings = {"host": "127.0.0.1", "port": sftp.port, "user": USER, "host_key": sftp.host_key}
         file = tmp_path / "acme.json"
-        file.write_text(json.dumps(settings | {"sftp": sftp_settings}))
+        file.write_text(json.dumps(wrong))
         assert "Applied migrations: 1, 2" in shell.libra("ingest", "migrate").output
         assert "up to date" in shell.libra("ingest", "migrate").output
         assert shell.json("tenant", "add", "acme", "--settings", str(file))["token"].startswith("lit_")
         again = shell.libra("tenant", "add", "acme", "--settings", str(file))
         assert (again.exit_code, "there is a tenant acme already" in again.output) == (1, True)
+        file.write_text(json.dumps(settings | {"sftp": sftp_settings | {"port": "22"}}))
+        refused = shell.libra("tenant", "set", "acme", "--settings", str(file))
+        assert (refused.exit_code, "sftp.port: found '22'" in refused.output) == (1, True)
+        file.write_text(json.dumps(settings | {"sftp": sftp_settings}))
+        assert shell.libra("tenant", "set", "acme", "--settings", str(file)).exit_code == 0
         tried = shell.libra("tenant", "test", "acme", "--json")
         codes = {each["source"].split()[0]: each["code"] for each in json.loads(tried.stdout)["sources"]}
         assert (tried.exit_code, codes) == (
@@ -96,7 +102,7 @@ def test_from_an_empty_database_to_equal_counts(
         assert sum(each["loaded"] for each in found["records_processed"].values()) == 182
         kinds = {each["kind"]: each for each in shell.json("ingest", "availability", "acme")["kinds"]}
         assert kinds["page_view"]["latest"] == str(days[-1])
-        assert shell.json("ingest", "verify", "acme") == {"tenant": "acme", "compared": 24, "differences": []}
+        assert shell.json("ingest", "verify", "acme") == {"tenant": "acme", "compared": 30, "differences": []}
         export.add(f"events_{days[0]:%Y%m%d}", [row(days[0], 900, "page_view")])
         differs = shell.libra("ingest", "verify", "acme")
         assert (differs.exit_code, differs.stdout.count("\n")) == (1, 1)
