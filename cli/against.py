@@ -185,8 +185,13 @@ def show_comparison(place: str, found: Comparison) -> None:
 def _verdict(place: str, found: Comparison | ViewComparison) -> Text:
     if found.faults:
         return Text(f"{found.faults:,} numbers differ between {place} and Firestore.", style="bold yellow")
+    moving = found.moving if isinstance(found, ViewComparison) else 0
+    same = found.totals - moving
+    if not same:
+        return Text(f"No total in {place} was compared: this proves nothing.", style="bold yellow")
+    said = f"{same:,} of {found.totals:,}" if moving else f"All {same:,}"
     return Text(
-        f"All {found.totals:,} totals in {place} are those of Firestore, to the last entry.",
+        f"{said} totals in {place} are those of Firestore, to the last entry.",
         style="bold green",
     )
 

@@ -15,6 +15,8 @@ from functools import cached_property
 
 from deploy import indexes
 from deploy.arguments import options_of
+from deploy.flex import ACCOUNT as PIPELINES
+from deploy.flex import bucket_of
 from deploy.gcloud import CommandError, DeployError, Gcloud, say
 from deploy.google import RULES, ApiError, in_force, release_of
 from deploy.monitored import POOL
@@ -24,8 +26,10 @@ from deploy.steps.accounts import exists
 from deploy.steps.base import RECOMPUTE
 from deploy.steps.export import JOB, Export
 from deploy.steps.monitoring import Monitored, Objectives
+from deploy.steps.pipelines import JOB as BEAM
 from deploy.steps.project import Indexes
 from deploy.steps.schedule import JOBS
+from deploy.steps.stream import Stream
 from deploy.steps.topics import names
 from deploy.steps.usage import JOB as USAGE
 from deploy.steps.warehouse import Warehouse
@@ -62,6 +66,7 @@ class Adoption:
         self._exported = deployment.values["LIBRA_EXPORT"] != "off"
         self._warehoused = deployment.values["LIBRA_WAREHOUSE"] == "on"
         self._metered = deployment.values["LIBRA_USAGE"] == "on"
+        self._piped = deployment.values["LIBRA_PIPELINES"] == "on"
         served = {name: it for name, it in SERVICES.items() if deployment.values[it[0]] != "off"}
         self._services_wanted = {name: address for name, (_, address) in served.items()}
 
@@ -77,6 +82,12 @@ class Adoption:
                 'replace them. To keep them, merge firestore.rules into them, and say rules = "keep" in '
                 "terraform.tfvars. To replace them, run this again with --rules=replace."
             )
+        if self._deployment.values["LIBRA_STREAM"] == "on" and (job := Stream(self._deployment).running()[0]):
+            yield (
+                f"The streaming job {job} runs. Terraform cannot adopt it, and Dataflow takes no second job "
+                f"of its name. Run gcloud dataflow jobs drain {job} --region={self._deployment.region}, wait "
+                "until it has ended, and apply then. Events that come meanwhile wait in their subscriptions."
+            )
 
     def imports(self) -> Iterator[Import]:
         """In the order of the modules."""
@@ -88,6 +99,7 @@ class Adoption:
         yield from self._warehouse()
         yield from self._usage()
         yield from self._export()
+        yield from self._pipelines()
         yield from self._monitoring()
 
     def _there(self, *words: str) -> str:
@@ -146,7 +158,8 @@ class Adoption:
         pipeline = {ACCOUNT: f"{WAREHOUSE}.google_service_account.warehouse"} if self._warehoused else {}
         usage = {USAGE: "module.usage[0].google_service_account.usage"} if self._metered else {}
         export = {JOB: f"{EXPORT}.google_service_account.export"} if self._exported else {}
-        for name, address in (own | served | worker | pipeline | usage | export).items():
+        jobs = {PIPELINES: "module.pipelines[0].google_service_account.pipelines"} if self._piped else {}
+        for name, address in (own | served | worker | pipeline | usage | export | jobs).items():
             if exists(self._deployment, name):
                 yield address, f"{self._home}/serviceAccounts/{self._deployment.email(name)}"
 
@@ -229,6 +242,19 @@ class Adoption:
             identity = f"{self._home}/locations/{deployment.region}/jobs/{JOB}"
             yield f"{EXPORT}.google_cloud_run_v2_job.export", identity
         yield from self._scheduled(JOB, f"{EXPORT}.google_cloud_scheduler_job.export")
+
+    def _pipelines(self) -> Iterator[Import]:
+        deployment = self._deployment
+        if not self._piped:
+            return
+        bucket = bucket_of(deployment.project)
+        if self._there("storage", "buckets", "describe", bucket):
+            name = bucket.removeprefix("gs://")
+            yield "module.pipelines[0].google_storage_bucket.pipelines", f"{deployment.project}/{name}"
+        form = "--format=value(metadata.name)"
+        if deployment.gcloud.look("run", "jobs", "describe", BEAM, *deployment.in_region, form):
+            identity = f"{self._home}/locations/{deployment.region}/jobs/{BEAM}"
+            yield "module.pipelines[0].google_cloud_run_v2_job.recompute[0]", identity
 
     def _monitoring(self) -> Iterator[Import]:
         if self._deployment.values["LIBRA_MONITORING"] == "off":

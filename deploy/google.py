@@ -38,7 +38,7 @@ MONITORED = {
 }
 """The same, with `--monitoring=on`."""
 _PUBSUB = "roles/pubsub.admin"
-IMAGES = ("api", "collector", "worker", "usage", "export")
+IMAGES = ("api", "collector", "worker", "usage", "export", "pipelines")
 """The steps that build an image, if it is wanted."""
 QUEUED = {
     "pubsub.topics.create": _PUBSUB,
@@ -52,13 +52,22 @@ BUILT = {
     "cloudbuild.builds.create": "roles/cloudbuild.builds.editor",
     "run.services.create": "roles/run.admin",
 }
-"""The same, with an image that is built: of a service, the worker, the flush of usage or the export."""
+"""The same, with an image that is built: of a service, a job or the pipelines."""
 
 WAREHOUSED = {
     "bigquery.datasets.create": "roles/bigquery.admin",
     "bigquery.tables.create": "roles/bigquery.admin",
 }
 """The same, with `--warehouse=on`."""
+PIPED = {
+    "run.jobs.create": "roles/run.admin",
+    "storage.buckets.create": "roles/storage.admin",
+    "storage.buckets.setIamPolicy": "roles/storage.admin",
+    "storage.objects.create": "roles/storage.admin",
+}
+"""The same, with `--pipelines=on`."""
+STREAMED = {"dataflow.jobs.create": "roles/dataflow.developer"}
+"""The same, with `--stream=on`."""
 
 JOBS = {
     "run.jobs.create": "roles/run.admin",
@@ -134,6 +143,8 @@ def needed(values: Mapping[str, str], only: frozenset[str]) -> dict[str, str]:
         | (BUILT if built else {})
         | (JOBS if place != "off" or (values["LIBRA_USAGE"] == "on" and "usage" in only) else {})
         | ({EXPORT_DATASET: WAREHOUSED[EXPORT_DATASET]} if place.startswith("bigquery:") else {})
+        | (PIPED if "pipelines" in only and values["LIBRA_PIPELINES"] == "on" else {})
+        | (STREAMED if "stream" in only and values["LIBRA_STREAM"] == "on" else {})
     )
 
 

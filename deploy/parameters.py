@@ -395,7 +395,33 @@ PARAMETERS = (
         "libra",
         r"[A-Za-z0-9_]{1,1000}",
         "the dataset's name",
-        ("warehouse",),
+        ("warehouse", "stream"),
+    ),
+    Parameter(
+        "LIBRA_PIPELINES",
+        "--pipelines",
+        "off",
+        "off|on",
+        "what jobs on Dataflow need: an account, a bucket, an image, a template; and the recompute by `beam`",
+        ("services", "pipelines"),
+        not_by_firebase="./deploy.sh up --only=services,pipelines deploys them",
+    ),
+    Parameter(
+        "LIBRA_PIPELINES_WORKERS",
+        "--pipelines-workers",
+        "20",
+        r"[1-9]\d{0,2}",
+        "machines of a job on Dataflow at most",
+        ("pipelines", "stream"),
+    ),
+    Parameter(
+        "LIBRA_STREAM",
+        "--stream",
+        "off",
+        "off|on",
+        "keep the job running that streams events into the warehouse; needs --warehouse and --pipelines",
+        ("stream",),
+        not_by_firebase="./deploy.sh up --only=stream starts it",
     ),
     Parameter(
         "LIBRA_USAGE",
@@ -604,6 +630,10 @@ def _check_together(values: Mapping[str, str], *, deployed: bool) -> None:
             "level INFO, and the alerts would never see them; "
             f"say --log-level {' or '.join(COUNTED)}, or --monitoring off"
         )
+    if values["LIBRA_STREAM"] == "on":
+        for needed in ("warehouse", "pipelines"):
+            if values[f"LIBRA_{needed.upper()}"] != "on":
+                raise ParameterError(f"--stream on with --{needed} off: say --{needed} on, or --stream off")
     try:
         settings = Settings.from_environment(runtime(values))
         if deployed:

@@ -115,11 +115,15 @@ PIPELINES = Artefact(
     served=("main",),
     image="pipelines/Dockerfile",
 )
-WANTED_BY = {API: "LIBRA_API", COLLECTOR: "LIBRA_COLLECTOR", WORKER: "LIBRA_WORKER"} | {
+WANTED_BY = {
+    API: "LIBRA_API",
+    COLLECTOR: "LIBRA_COLLECTOR",
+    WORKER: "LIBRA_WORKER",
     USAGE: "LIBRA_USAGE",
     EXPORT: "LIBRA_EXPORT",
+    PIPELINES: "LIBRA_PIPELINES",
 }
-"""The parameter that says whether a service or a job is wanted."""
+"""The parameter that says whether an artefact is wanted."""
 ARTEFACTS = (FUNCTIONS, API, COLLECTOR, WORKER, EXPORT, USAGE, PIPELINES)
 """Every artefact. To add a service, add its line here and its files to tests/deploy/artefacts/NAME.txt."""
 

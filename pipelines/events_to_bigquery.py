@@ -3,7 +3,8 @@
 With `--runner=DataflowRunner` it starts a streaming job and returns. Otherwise it pulls, writes and
 acknowledges on this machine until SIGTERM. The other flags are Beam's. docs/warehouse.md has the rest.
 
-Exit status: 0 started, or told to stop; 1 something is not there; 2 a setting cannot be used.
+Exit status: 0 started, or told to stop; 1 something is not there; 2 a setting or an option cannot be
+used.
 """
 
 import argparse
@@ -22,9 +23,10 @@ from google.cloud.pubsub_v1 import SubscriberClient
 from pipelines.events import Rows, of_beam
 from pipelines.inserting import Connect, Insert
 from pipelines.pulling import Puller, PullError, write
+from pipelines.running import options_of
 from pipelines.storage import Store
 from shared import log
-from shared.errors import SettingError
+from shared.errors import PipelineError, SettingError
 from shared.schemas import self_written
 from shared.settings import Settings
 from shared.topics import Topics
@@ -108,15 +110,16 @@ def main(words: Sequence[str] | None = None) -> int:
         where = Dataset(project(options, settings), own.dataset)
         sources = chosen(own.sources, settings)
         if options.view_as(StandardOptions).runner in (None, "DirectRunner"):
+            options_of(rest)  # a mistyped --runner would start the stream here, and not on Dataflow
             emulator = bool(os.environ.get("BIGQUERY_EMULATOR_HOST"))
             pulling(settings, where, sources, emulator=emulator)
         else:
             pipeline = beam.Pipeline(options=options)
             streaming(pipeline, settings, where, sources, own.writes)
             pipeline.run()
-    except (SettingError, PullError) as error:
+    except (SettingError, PipelineError, PullError) as error:
         log.logger.error(str(error))
-        return 2 if isinstance(error, SettingError) else 1
+        return 1 if isinstance(error, PullError) else 2
     return 0
 
 

@@ -4,6 +4,7 @@ An insert that was repeated may leave a row twice. Its insert id makes BigQuery 
 remembers the first, and the views fold the rest.
 """
 
+import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -18,6 +19,8 @@ from shared.warehouse import DEAD, Row, encoded, rows_table
 MOST_ROWS, MOST_BYTES = 500, 5_000_000
 """Rows and bytes of one call: BigQuery takes 50,000 and 10 MB, and advises 500
 (https://cloud.google.com/bigquery/quotas#streaming_inserts, 2026-11)."""
+LONGEST_ID = 128
+"""Characters of an insert id (the same page). With a longer one BigQuery refuses the call, each time."""
 TIMEOUT = 60.0
 """Seconds that one call may take."""
 
@@ -67,7 +70,7 @@ class Insert(beam.DoFn):
         waiting = self._waiting
         self.start_bundle()
         for table, rows in waiting.items():
-            refused = self._insert_all(table, [it for _, it in rows], [row.name for row, _ in rows])
+            refused = self._insert_all(table, [it for _, it in rows], [insert_id(row) for row, _ in rows])
             for number, reason in refused.items():
                 self._set_aside(rows[number][0], reason)
 
@@ -78,8 +81,14 @@ class Insert(beam.DoFn):
         logger.error("A row is refused by BigQuery: see the dead letters", extra=about)
         letter = refused_row(row, reason)
         body = encoded(letter)
-        if said := self._insert_all(letter.table, [body], [letter.name]):
+        if said := self._insert_all(letter.table, [body], [insert_id(letter)]):
             raise InsertError(f"{letter.table}: BigQuery refuses the dead letter {letter.name}: {said[0]}")
+
+
+def insert_id(row: Row) -> str:
+    """What BigQuery knows a row by: its name, or a digest of one that is too long."""
+    name = row.name
+    return name if len(name) <= LONGEST_ID else hashlib.sha256(name.encode()).hexdigest()
 
 
 def refused_row(row: Row, reason: str) -> Row:

@@ -35,8 +35,9 @@ def options_of(arguments: Sequence[str]) -> PipelineOptions:
         PipelineError: one is not known to Beam, so a mistyped one does not count as left out.
     """
     options = PipelineOptions(list(arguments))
-    known = options.get_all_options(retain_unknown_options=False)
-    wrong = [each for each in arguments if each.startswith("--") and each[2:].partition("=")[0] not in known]
+    known = options.get_all_options(retain_unknown_options=False)  # by names that need not be the flags' own
+    unknown = options.get_all_options(retain_unknown_options=True).keys() - known.keys()
+    wrong = [each for each in arguments if each.startswith("--") and each[2:].partition("=")[0] in unknown]
     if wrong or any(not each.startswith("--") for each in arguments):
         raise PipelineError(f"options {wrong or list(arguments)} are unknown to Beam: expected --name=value")
     return options
@@ -98,6 +99,7 @@ class Running:
             self._watch(counter)
             state = self._job.wait_until_finish()
         except Exception as error:  # Beam raises whatever a worker raised, or its own
+            self.cancel()  # one that cannot be watched would run on, and be paid for: nobody reads its result
             if SnapshotTooOld.__name__ in str(error):
                 raise SnapshotTooOld(_last(error)) from error
             raise PipelineError(_last(error)) from error

@@ -37,12 +37,15 @@ _read = json.JSONDecoder(parse_constant=_no_number).decode
 
 
 def accepted(attributes: Mapping[str, str], published: datetime) -> datetime:
-    """When Libra accepted an event: when its message was published first, however often it was replayed."""
+    """When Libra accepted an event, in UTC: when it was published first, however often it was replayed.
+
+    What is no such time is passed over: whoever publishes may write it.
+    """
     try:
         found = datetime.fromisoformat(attributes.get(ACCEPTED, ""))
-    except ValueError:
+        return min(found.astimezone(UTC), published) if found.tzinfo else published
+    except (ValueError, OverflowError):
         return published
-    return min(found, published) if found.tzinfo else published
 
 
 def plain(time: datetime) -> datetime:

@@ -9,6 +9,7 @@ Every error of the driver becomes one of `shared.errors`, and names the server w
 """
 
 import hashlib
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -203,16 +204,21 @@ def _migrate(cursor: Cursor, component: str, migrations: Sequence[Migration]) ->
     return [each.number for each in missing]
 
 
+_HALF_ESCAPED = re.compile(r"%(?![0-9A-Fa-f]{2})")
+
+
 def _server(url: str) -> str:
-    allowed = "postgresql://user:password@host:port/database"
+    allowed = "postgresql://user:password@host:port/database, with %25 for a % in it"
     try:
         parts = urlsplit(url)
         usable = parts.scheme in {"postgresql", "postgres"} and bool(parts.path.strip("/"))
+        usable = usable and not _HALF_ESCAPED.search(url)  # libpq would say it with the password
         where = f"{parts.hostname or 'local'}:{parts.port or 5432}{parts.path}"
     except ValueError:
         usable, where = False, ""
     if not usable:
-        raise SettingError(VARIABLE, url.partition("@")[2] or url.partition("?")[0], allowed)
+        said = url.rpartition("@")[2].partition("?")[0]  # a password may hold an @
+        raise SettingError(VARIABLE, said, allowed)
     return where
 
 

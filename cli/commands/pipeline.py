@@ -4,24 +4,20 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from itertools import chain
 
 import click
 
 from cli.beam import ROOT, pipelines_python
-from deploy import stage
+from deploy import flex, stage
 from deploy.gcloud import CommandError, DeployError, Gcloud
 from deploy.parameters import ParameterError, read
 from deploy.steps.base import Deployment
-from deploy.steps.pipelines import ACCOUNT, Pipelines, bucket_of, image_of
-from deploy.warehouse import ACCOUNT as WAREHOUSE
-from shared.settings import Settings
+from deploy.steps.pipelines import Pipelines
+from deploy.steps.project import Services
 
-ACCOUNTS = {"events_to_bigquery": WAREHOUSE}
-"""What a job of a pipeline runs as; the others have the account of `libra pipeline build`."""
-
-PASSED = ("FIRESTORE_DATABASE", "LIBRA_TIME_ZONE", "LIBRA_TIME_ACTION", "LIBRA_LOG_LEVEL")
-"""Variables that a job takes from this environment: what it counts by."""
+WATCHED = ("count", "recompute")
+"""Pipelines that wait for their job, which a template's launcher cannot."""
 
 
 @click.group("pipeline", short_help="Start a Beam pipeline.")
@@ -33,7 +29,7 @@ def command() -> None:
 @click.option("--region", help="Where jobs run.  [default: LIBRA_REGION, or that of deploy.env]")
 @click.option("--print", "only_print", is_flag=True, help="Print every command and run none.")
 def build(*, region: str | None, only_print: bool) -> None:
-    """Build the image, the template and the job libra-recompute-beam, where they are not there.
+    """Do what ./deploy.sh up --only=services,pipelines --pipelines=on does: the image, the template, the job.
 
     It reads GOOGLE_CLOUD_PROJECT and the LIBRA_ variables from the environment or deploy.env, as deploy.sh
     does. Run ./deploy.sh up first: it makes the account that builds. Again, it changes only what differs.
@@ -42,15 +38,15 @@ def build(*, region: str | None, only_print: bool) -> None:
         values = read({"LIBRA_REGION": region}, os.environ, ROOT / "deploy.env", deployed=True)
         if absent := [name for name in ("GOOGLE_CLOUD_PROJECT", "LIBRA_REGION") if not values[name]]:
             raise click.UsageError(f"{' and '.join(absent)}: not set in the environment or in deploy.env")
-        step = Pipelines(Deployment(values, Gcloud(planning=only_print)))
+        deployment = Deployment(values | {"LIBRA_PIPELINES": "on"}, Gcloud(planning=only_print))
         if not only_print:
             stage.stage(stage.PIPELINES)
             stage.check(stage.make_venv(stage.PIPELINES), stage.PIPELINES)
-        for change in step.missing():
+        for change in chain(Services(deployment).missing(), Pipelines(deployment).missing()):
             if only_print:
                 click.echo(str(change))
             else:
-                step.gcloud.make(change)
+                deployment.gcloud.make(change)
     except ParameterError as error:
         raise click.UsageError(str(error)) from None
     except (CommandError, DeployError, stage.StageError) as error:
@@ -88,33 +84,21 @@ def run(
     if region is None:
         words = [pipelines_python(), "-m", "pipelines", f"--pipeline={name}", *options]
     else:
-        settings = Settings.from_environment(os.environ)
-        project = settings.project
-        if project is None:
+        if name in WATCHED:
+            raise click.UsageError(
+                f"{name} --region: a template starts a job and ends, and {name} has to see the job through: "
+                "libra recompute --strategy beam -- --runner=DataflowRunner, or the job libra-recompute-beam"
+            )
+        if wrong := [each for each in options if not each.startswith("--") or "=" not in each]:
+            raise click.UsageError(f"{wrong[0]}: a job takes options as --name=value")
+        if not os.environ.get("GOOGLE_CLOUD_PROJECT"):
             raise click.UsageError("GOOGLE_CLOUD_PROJECT is not set: the id of the project that runs the job")
-        bucket = bucket_of(project)
-        email = account or f"{ACCOUNTS.get(name, ACCOUNT)}@{project}.iam.gserviceaccount.com"
-        where = (
-            *(f"--project={project}", f"--region={region}", f"--service-account-email={email}"),
-            f"--template-file-gcs-location={template or f'{bucket}/libra.json'}",
-            *(f"--temp-location={bucket}/temp", f"--staging-location={bucket}/staging"),
-        )
-        if not any(each.startswith("--sdk_container_image=") for each in options):
-            options = (f"--sdk_container_image={image_of(project, region)}", *options)
-        parameters = f"--parameters=^@@^{'@@'.join(_parameters(name, options, os.environ))}"
         more = ("--update",) if update else ()
-        job = job or f"libra-{name.replace('_', '-')}"
-        words = ["gcloud", "dataflow", "flex-template", "run", job, *where, parameters, *more]
+        started = flex.starting(
+            name, region, os.environ, options, template=template, account=account, job=job, more=more
+        )
+        words = ["gcloud", *started]
     if only_print:
         click.echo(shlex.join(words))
         return
     sys.exit(subprocess.run(words, cwd=ROOT, check=False).returncode)  # noqa: S603 - the operator's own command
-
-
-def _parameters(name: str, options: tuple[str, ...], environment: Mapping[str, str]) -> list[str]:
-    """What the template is given: the pipeline, the settings of this environment, the options."""
-    if wrong := [each for each in options if not each.startswith("--") or "=" not in each]:
-        raise click.UsageError(f"{wrong[0]}: a job takes options as --name=value")
-    chosen = {each: environment[each] for each in ("GOOGLE_CLOUD_PROJECT", *PASSED) if environment.get(each)}
-    settings = ";".join(f"{each}={value}" for each, value in chosen.items())
-    return [f"pipeline={name}", f"settings={settings}", *(each.removeprefix("--") for each in options)]

@@ -12,9 +12,11 @@ from deploy.steps.collector import Collector
 from deploy.steps.export import Export
 from deploy.steps.functions import Functions, Stage
 from deploy.steps.monitoring import Alerts, Dashboard, Metrics, Objectives
+from deploy.steps.pipelines import Pipelines
 from deploy.steps.preflight import Preflight
 from deploy.steps.project import Backup, Database, Indexes, Rules, Services
 from deploy.steps.schedule import Schedule
+from deploy.steps.stream import Stream
 from deploy.steps.topics import TopicsStep
 from deploy.steps.usage import Usage
 from deploy.steps.warehouse import Warehouse
@@ -36,6 +38,8 @@ STEPS: tuple[type[Step], ...] = (
     Worker,
     Warehouse,
     Usage,
+    Pipelines,
+    Stream,
     Board,
     Schedule,
     Export,

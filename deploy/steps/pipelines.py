@@ -1,20 +1,20 @@
-"""The pipelines: their account and bucket, their image, the template, and the job that recomputes by `beam`.
+"""The pipelines, if they are wanted: their account, bucket, image and template, and the recompute by `beam`.
 
-It is no step of `up`: nothing that runs all the time needs it, and its image takes ten minutes to build.
-`libra pipeline build` takes it.
+`libra pipeline build` takes this step too. The job that streams is a step of its own: see `stream`.
 """
 
+import hashlib
 from collections.abc import Iterator
+from functools import cached_property
 
-from deploy import stage
-from deploy.gcloud import Change, gcloud
+from deploy.flex import ACCOUNT, bucket_of, image_of, template_of
+from deploy.gcloud import Change, gcloud, say
 from deploy.parameters import SEPARATOR, runtime
-from deploy.steps.accounts import BUILDER, Grants, exists, granting
+from deploy.steps.accounts import BUILDER, Grants, exists, granting, revoking
 from deploy.steps.base import Step
+from deploy.steps.service import Service
 from deploy.warehouse import ACCOUNT as WAREHOUSE
 
-ACCOUNT = "libra-pipelines"
-"""What jobs and their workers run as; also the repository, and the image in it."""
 JOB = "libra-recompute-beam"
 """The Cloud Run job."""
 GRANTS: Grants = [
@@ -25,30 +25,32 @@ GRANTS: Grants = [
 ]
 ACTS = "roles/iam.serviceAccountUser"
 KEEPS = "roles/storage.objectAdmin"
+LABEL = "metadata.labels.libra-config"
 HOURS = 24
 """How long the job may take: it holds the lease for as long as Dataflow counts."""
 
 
-def bucket_of(project: str) -> str:
-    """Where the template is, and where jobs write what they need for themselves."""
-    return f"gs://{project}-libra-pipelines"
-
-
-def image_of(project: str, region: str) -> str:
-    """The image; its tag says of which sources it is."""
-    where = f"{region}-docker.pkg.dev/{project}/{ACCOUNT}/{ACCOUNT}"
-    return f"{where}:{stage.fingerprint(stage.PIPELINES)[:40]}"
-
-
 class Pipelines(Step):
-    """Everything that a job on Dataflow needs, unless it is there and of these sources."""
+    """Everything that a job on Dataflow needs, unless it is there and of these sources and flags."""
 
     name = "pipelines"
-    needs = (
-        "roles/artifactregistry.admin, roles/cloudbuild.builds.editor, roles/run.admin, roles/storage.admin, "
-        "roles/iam.serviceAccountAdmin and roles/resourcemanager.projectIamAdmin"
-    )
-    title = "Build the pipelines' image and their template (ten minutes)"
+    needs = f"{Service.needs}, and roles/storage.admin"
+
+    @property
+    def undoing(self) -> str:
+        """The bucket may hold files of jobs that are under way."""
+        return f"Remove the pipelines' job, their image and their account; {self.bucket} stays"
+
+    @property
+    def _wanted(self) -> bool:
+        return self.deployment.values["LIBRA_PIPELINES"] == "on"
+
+    @property
+    def title(self) -> str:
+        """What is wanted."""
+        if not self._wanted:
+            return "Leave the pipelines as they are"
+        return "Build the pipelines' image and their template (ten minutes)"
 
     @property
     def bucket(self) -> str:
@@ -56,21 +58,20 @@ class Pipelines(Step):
         return bucket_of(self.deployment.project)
 
     @property
+    def template(self) -> str:
+        """See `template_of`."""
+        return template_of(self.deployment.project)
+
+    @cached_property
     def image(self) -> str:
         """See `image_of`."""
         return image_of(self.deployment.project, self.deployment.region)
 
-    @property
-    def template(self) -> str:
-        """The template's file."""
-        return f"{self.bucket}/libra.json"
-
     def missing(self) -> Iterator[Change]:
         """The account, the bucket, the image, the template, the job."""
         deployment = self.deployment
-        service = ("services", "list", "--enabled", deployment.in_project, "--format=value(config.name)")
-        if "dataflow.googleapis.com" not in self.gcloud.look(*service).splitlines():
-            yield gcloud("services", "enable", "dataflow.googleapis.com", deployment.in_project)
+        if not self._wanted:
+            return
         yield from granting(deployment, [ACCOUNT], GRANTS)
         yield from self._granted(ACTS, ACCOUNT, "iam", "service-accounts", target=deployment.email(ACCOUNT))
         if not self.gcloud.look("storage", "buckets", "describe", self.bucket, "--format=value(name)"):
@@ -81,13 +82,43 @@ class Pipelines(Step):
             )
             where = (f"--location={deployment.region}", deployment.in_project)
             yield gcloud("storage", "buckets", "create", self.bucket, *where, *flags)
-        for account in (
-            ACCOUNT,
-            *((WAREHOUSE,) if exists(deployment, WAREHOUSE) else ()),
-        ):  # the stream's jobs
+        for account in self._keepers():
             yield from self._granted(KEEPS, account, "storage", "buckets", target=self.bucket)
         yield from self._built()
         yield from self._deployed()
+
+    def surplus(self) -> Iterator[Change]:
+        """The job, the image, what the accounts may do, then the account. The bucket stays."""
+        deployment = self.deployment
+        if not exists(deployment, ACCOUNT):
+            return
+        if self._described("metadata.name"):
+            yield gcloud("run", "jobs", "delete", JOB, *deployment.in_region)
+        if self._repository():
+            yield gcloud("artifacts", "repositories", "delete", ACCOUNT, *self._in_location)
+        kept = deployment.bindings("storage", "buckets", "get-iam-policy", self.bucket)
+        for account in (ACCOUNT, WAREHOUSE):
+            if (KEEPS, member := deployment.member(account)) in kept:
+                words = ("storage", "buckets", "remove-iam-policy-binding", self.bucket)
+                yield gcloud(*words, f"--member={member}", f"--role={KEEPS}")
+        yield from revoking(deployment, [ACCOUNT], GRANTS)
+
+    def state(self) -> Iterator[tuple[str, str]]:
+        """Whether the job is of these sources and flags."""
+        there = self._described(LABEL) if exists(self.deployment, ACCOUNT) else ""
+        if there or self._wanted:
+            same = there == self._flags()[-1].rpartition("=")[2]
+            yield JOB, ("up to date" if same else "of other sources or flags") if there else "not deployed"
+
+    @property
+    def _in_location(self) -> tuple[str, str]:
+        return f"--location={self.deployment.region}", self.deployment.in_project
+
+    def _keepers(self) -> Iterator[str]:
+        """Who reads and writes the bucket: jobs, and the stream's, which run as the warehouse's account."""
+        yield ACCOUNT
+        if self.deployment.values["LIBRA_WAREHOUSE"] == "on" or exists(self.deployment, WAREHOUSE):
+            yield WAREHOUSE
 
     def _granted(self, role: str, account: str, *kind: str, target: str) -> Iterator[Change]:
         """Let an account do something with one thing, if it may not yet."""
@@ -101,51 +132,70 @@ class Pipelines(Step):
     def _built(self) -> Iterator[Change]:
         """The image and the template that names it, once for each state of the sources."""
         deployment = self.deployment
-        where = (f"--location={deployment.region}", deployment.in_project)
-        if not self.gcloud.look(
-            "artifacts", "repositories", "describe", ACCOUNT, *where, "--format=value(name)"
-        ):
+        where = self._in_location
+        if not self._repository():
             yield gcloud("artifacts", "repositories", "create", ACCOUNT, *where, "--repository-format=docker")
         listed = ("artifacts", "tags", "list", f"--package={ACCOUNT}", f"--repository={ACCOUNT}", *where)
         tags = self.gcloud.look(*listed, "--format=value(name)").splitlines()
         wanted = self.image.rpartition(":")[2]
-        if not deployment.force and any(tag.rpartition("/")[2] == wanted for tag in tags):
-            return
-        account = f"projects/{deployment.project}/serviceAccounts/{deployment.email(BUILDER)}"
-        yield gcloud(
-            *("builds", "submit", "build/pipelines", f"--tag={self.image}", *deployment.in_region),
-            *(f"--service-account={account}", "--default-buckets-behavior=regional-user-owned-bucket"),
-            "--suppress-logs",
-            patient=True,
-        )
-        yield gcloud(
-            *("dataflow", "flex-template", "build", self.template, f"--image={self.image}"),
-            *("--sdk-language=PYTHON", "--metadata-file=pipelines/template.json", deployment.in_project),
-        )
+        if deployment.force or not any(tag.rpartition("/")[2] == wanted for tag in tags):
+            account = f"projects/{deployment.project}/serviceAccounts/{deployment.email(BUILDER)}"
+            yield gcloud(
+                *("builds", "submit", "build/pipelines", f"--tag={self.image}", *deployment.in_region),
+                *(f"--service-account={account}", "--default-buckets-behavior=regional-user-owned-bucket"),
+                "--suppress-logs",
+                patient=True,
+            )
+        if deployment.force or self.image not in self._said():
+            yield gcloud(
+                *("dataflow", "flex-template", "build", self.template, f"--image={self.image}"),
+                *("--sdk-language=PYTHON", "--metadata-file=pipelines/template.json", deployment.in_project),
+            )
+
+    def _said(self) -> str:
+        """What the template says: a build that was stopped may have made the image alone."""
+        there = self.gcloud.look("storage", "objects", "describe", self.template, "--format=value(name)")
+        return self.gcloud.look("storage", "cat", self.template) if there else ""
+
+    def _repository(self) -> str:
+        describe = ("artifacts", "repositories", "describe", ACCOUNT, *self._in_location)
+        return self.gcloud.look(*describe, "--format=value(name)")
+
+    def _described(self, field: str) -> str:
+        where = ("run", "jobs", "describe", JOB, *self.deployment.in_region)
+        return self.gcloud.look(*where, f"--format=value({field})")
 
     def _deployed(self) -> Iterator[Change]:
-        """The job. It is not started, and not started again by itself: a run holds the lease once."""
-        deployment = self.deployment
-        described = self.gcloud.look(
-            *("run", "jobs", "describe", JOB, *deployment.in_region),
-            "--format=value(spec.template.spec.template.spec.containers[0].image)",
-        )
-        if described == self.image and not deployment.force:
+        """The job. It is not started, and not started again by itself: a run holds the lease once.
+
+        Its label is a digest of all that it was deployed with: a job that kept the zone of before would
+        correct the totals to another declaration than the trigger's.
+        """
+        flags = self._flags()
+        if self._described(LABEL) == flags[-1].rpartition("=")[2] and not self.deployment.force:
+            say(f"   {JOB} is up to date")
             return
-        variables = SEPARATOR.join(f"{name}={value}" for name, value in runtime(deployment.values).items())
+        yield gcloud("run", "jobs", "deploy", JOB, *flags, patient=True)
+
+    def _flags(self) -> tuple[str, ...]:
+        """How the job is deployed; the last flag has a digest of the others."""
+        deployment, values = self.deployment, self.deployment.values
+        variables = SEPARATOR.join(f"{name}={value}" for name, value in runtime(values).items())
         arguments = SEPARATOR.join(
             (
                 *("-m", "pipelines", "--pipeline=recompute", "--runner=DataflowRunner"),
                 *(f"--project={deployment.project}", f"--region={deployment.region}"),
                 *(f"--temp_location={self.bucket}/temp", f"--sdk_container_image={self.image}"),
-                *(f"--service_account_email={deployment.email(ACCOUNT)}", "--max_num_workers=20"),
+                f"--service_account_email={deployment.email(ACCOUNT)}",
+                f"--max_num_workers={values['LIBRA_PIPELINES_WORKERS']}",
             )
         )
-        yield gcloud(
-            *("run", "jobs", "deploy", JOB, *deployment.in_region, f"--image={self.image}"),
+        flags = (
+            *(*deployment.in_region, f"--image={self.image}"),
             *(f"--service-account={deployment.email(ACCOUNT)}", "--cpu=1", "--memory=1Gi"),
             *("--tasks=1", "--max-retries=0", f"--task-timeout={HOURS}h"),
             *("--command=python", f"--args=^{SEPARATOR}^{arguments}"),
             f"--set-env-vars=^{SEPARATOR}^{variables}",
-            patient=True,
         )
+        config = hashlib.sha256("\n".join(flags).encode()).hexdigest()[:40]
+        return (*flags, f"--labels=libra-config={config}")

@@ -22,7 +22,6 @@ SERVICES = (
     "pubsub.googleapis.com",
     "run.googleapis.com",
 )
-WAREHOUSE = ("bigquery.googleapis.com", "dataflow.googleapis.com")
 MONITORING = ("logging.googleapis.com", "monitoring.googleapis.com")
 
 
@@ -36,16 +35,16 @@ class Services(Step):
     def missing(self) -> Iterator[Change]:
         """One command for all; then the region is looked at, which takes an enabled service."""
         deployment = self.deployment
-        wanted = list(SERVICES)
-        exports = deployment.values["LIBRA_EXPORT"].startswith("postgres")
-        if deployment.values["LIBRA_SECRETS"] or deployment.values["LIBRA_USAGE"] == "on" or exports:
+        wanted, export = list(SERVICES), deployment.values["LIBRA_EXPORT"]
+        metered = deployment.values["LIBRA_USAGE"] == "on"
+        if deployment.values["LIBRA_SECRETS"] or metered or export.startswith("postgres"):
             wanted.append("secretmanager.googleapis.com")
         if deployment.values["LIBRA_BOARD"] != "off":
             wanted.append("firebasehosting.googleapis.com")
-        if deployment.values["LIBRA_WAREHOUSE"] == "on":
-            wanted += WAREHOUSE
-        elif deployment.values["LIBRA_EXPORT"].startswith("bigquery:"):
-            wanted.append(WAREHOUSE[0])
+        if deployment.values["LIBRA_WAREHOUSE"] == "on" or export.startswith("bigquery:"):
+            wanted.append("bigquery.googleapis.com")
+        if "on" in (deployment.values["LIBRA_WAREHOUSE"], deployment.values["LIBRA_PIPELINES"]):
+            wanted.append("dataflow.googleapis.com")
         if deployment.values["LIBRA_MONITORING"] == "on":
             wanted += MONITORING
         listed = self.gcloud.look(

@@ -15,6 +15,7 @@ module "core" {
   warehouse         = var.warehouse
   usage             = var.usage
   export            = var.export
+  pipelines         = var.pipelines
 }
 
 module "functions" {
@@ -154,6 +155,24 @@ module "export" {
 
   # It is started by libra-scheduler, which is named and not referred to.
   depends_on = [module.core]
+}
+
+module "pipelines" {
+  source = "./modules/pipelines"
+  count  = var.pipelines ? 1 : 0
+
+  project_id = var.project_id
+  region     = var.region
+  runtime    = local.runtime
+  image      = var.pipelines_image
+  workers    = var.pipelines_workers
+  warehouse  = var.warehouse
+  dataset    = var.warehouse_dataset
+  stream     = var.stream
+  sources    = var.sources
+
+  # The stream's job pulls subscriptions and writes to tables, which are named and not referred to.
+  depends_on = [module.core, module.warehouse]
 }
 
 module "monitoring" {

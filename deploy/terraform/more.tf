@@ -54,6 +54,12 @@ variable "worker_pool_name" {
   default     = "libra-worker"
 }
 
+variable "pipelines_image" {
+  description = "With pipelines = true: the pipelines' image, with its digest. Terraform then owns the template, the recompute by beam and, with stream = true, the streaming job. Without one, ./deploy.sh up --only=pipelines,stream does"
+  type        = string
+  default     = ""
+}
+
 variable "board_site" {
   description = "With board = on: the id of a Firebase Hosting site of the board's own, which Terraform makes with a web app. Without one, the board goes to the project's own site"
   type        = string
@@ -61,7 +67,7 @@ variable "board_site" {
 }
 
 variable "sources" {
-  description = "The folder with firestore.indexes.json, firestore.rules and deploy/monitoring"
+  description = "The folder with firestore.indexes.json, firestore.rules, pipelines/template.json and deploy/monitoring"
   type        = string
   default     = "../.."
 }

@@ -437,6 +437,29 @@ variable "warehouse_dataset" {
   }
 }
 
+variable "pipelines" {
+  description = "what jobs on Dataflow need: an account, a bucket, an image, a template; and the recompute by `beam`"
+  type        = bool
+  default     = false
+}
+
+variable "pipelines_workers" {
+  description = "machines of a job on Dataflow at most"
+  type        = string
+  default     = "20"
+
+  validation {
+    condition     = can(regex("^([1-9]\\d{0,2})$", var.pipelines_workers))
+    error_message = "pipelines_workers: machines of a job on Dataflow at most; allowed is what matches [1-9]\\d{0,2}."
+  }
+}
+
+variable "stream" {
+  description = "keep the job running that streams events into the warehouse; needs --warehouse and --pipelines"
+  type        = bool
+  default     = false
+}
+
 variable "usage" {
   description = "the flush of usage into PostgreSQL, a Cloud Run job that a schedule starts"
   type        = bool

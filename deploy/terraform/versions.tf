@@ -7,7 +7,7 @@ terraform {
       source  = "hashicorp/google"
       version = ">= 6.50.0, < 7.0.0"
     }
-    # For the site of the board alone: it has no other resource for Firebase Hosting.
+    # For the board's site and the streaming job: it has no other resource for Firebase Hosting and flex templates.
     google-beta = {
       source  = "hashicorp/google-beta"
       version = ">= 6.50.0, < 7.0.0"

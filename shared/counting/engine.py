@@ -52,13 +52,16 @@ class Engine:
         asked = Asked.of(snapshot.source, snapshot.home, snapshot.read_time)
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "result.jsonl"
-            self._run(snapshot, asked, file)
+            entries = self._run(snapshot, asked, file)
             with file.open(encoding="utf-8") as lines:
-                found: Result = read(lines, asked, snapshot.source, snapshot.settle)
+                found: Result = read(
+                    lines, asked, snapshot.source, snapshot.settle, lambda: snapshot.beat(entries)
+                )
         snapshot.bill(found.reads)
         return found.counted, found.how
 
-    def _run(self, snapshot: Snapshot, asked: Asked, file: Path) -> None:
+    def _run(self, snapshot: Snapshot, asked: Asked, file: Path) -> int:
+        """Have the result written; the number of entries that the pipeline told last."""
         arguments = [
             f"--source={asked.source}",
             f"--read_time={asked.read_time.isoformat()}",
@@ -85,14 +88,14 @@ class Engine:
             listener.join()
         if status:
             _fail(status, said)
+        return _entries(said)
 
     def _wait(self, child: "subprocess.Popen[str]", snapshot: Snapshot, said: Mapping[str, object]) -> int:
         while True:
             try:
                 return child.wait(timeout=BEAT)
             except subprocess.TimeoutExpired:
-                entries = said.get("entries")
-                snapshot.beat(entries if isinstance(entries, int) else 0)
+                snapshot.beat(_entries(said))
 
 
 def _listen(lines: Iterable[str], said: dict[str, object]) -> None:
@@ -102,6 +105,11 @@ def _listen(lines: Iterable[str], said: dict[str, object]) -> None:
             said |= json.loads(line)
         except (TypeError, ValueError):  # a library prints to its standard output
             sys.stderr.write(line)
+
+
+def _entries(said: Mapping[str, object]) -> int:
+    entries = said.get("entries")
+    return entries if isinstance(entries, int) else 0
 
 
 def _end(child: "subprocess.Popen[str]") -> None:

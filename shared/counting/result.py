@@ -81,10 +81,17 @@ class Result:
     """How it was counted, in words."""
 
 
-def read(lines: Iterable[str], asked: Asked, source: Source, settle: Settle) -> Result:
+def read(
+    lines: Iterable[str],
+    asked: Asked,
+    source: Source,
+    settle: Settle,
+    beat: Callable[[], None] = lambda: None,
+) -> Result:
     """The result that ``lines`` are, if they are the one that was asked for.
 
-    ``settle`` decides where raw cells belong: see `shared.registry`.
+    ``settle`` decides where raw cells belong: see `shared.registry`. ``beat`` is called for each `CHUNK`: ten
+    million cells take longer than a lease.
 
     Raises:
         PipelineError: it is of something else, is incomplete, or is no result.
@@ -98,6 +105,7 @@ def read(lines: Iterable[str], asked: Asked, source: Source, settle: Settle) -> 
     while chunk := list(islice(parsed, CHUNK)):
         if isinstance(last := chunk[-1], dict):
             chunk.pop()
+        beat()
         found = list(map(_cell, chunk))
         cells += len(found)
         place = settle([cell for cell, _, _ in found])

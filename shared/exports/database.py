@@ -22,7 +22,9 @@ NUL, WITHOUT = "\x00", "%00"
 """PostgreSQL's text holds no NUL. In an `id` a % is always followed by something else."""
 LOCK = 1_836_019_042
 """The advisory lock of exports, so that two do not delete each other's rows and wait for each other."""
-READ_ROWS = 1_000
+READ_ROWS = 20_000
+"""Rows that are in memory while an export is compared. Each page of them sorts the whole table: 100,000 rows
+took 6.9 s by 1,000 and 1.1 s by 20,000 (2026-11-25, two busy cores)."""
 
 _TYPES: dict[Kind, str] = {
     "text": "text",

@@ -29,8 +29,8 @@ class Folder:
     """A folder of this machine.
 
     A snapshot is written into a folder of its own, which no manifest names until all of it is on the disk.
-    The process locks that folder while it writes. A process that was killed holds no lock, so the next export
-    knows what it left, and removes it.
+    The process locks that folder until the manifest beside it names it. A process that was killed holds no
+    lock, so the next export knows what it left, and removes it.
     """
 
     def __init__(self, place: str, form: str, keep: int | None = None) -> None:
@@ -50,18 +50,15 @@ class Folder:
                 own.mkdir()
                 lock = _lock(own)
             try:
-                snapshot.step("begun")
                 manifest = self._write(snapshot, own)
-            except BaseException:
-                _remove(own)
-                raise
+                snapshot.step("published half")
+                with _locked(self._folder):  # else another export sweeps the file away before it has its name
+                    self._publish(self._folder / _latest(manifest.source, manifest.what), manifest)
             finally:
                 os.close(lock)
-            snapshot.step("published half")
-            with _locked(self._folder):  # else another export sweeps the file away before it has its name
-                self._publish(self._folder / _latest(manifest.source, manifest.what), manifest)
             snapshot.step("published")
-            self._prune(manifest)
+            with _locked(self._folder):  # else another export publishes what is about to be removed
+                self._prune(manifest)
         return manifest
 
     def manifest(self, source: str, what: What) -> Manifest | None:
@@ -86,11 +83,16 @@ class Folder:
         return read(path, held.table)
 
     def _write(self, snapshot: Snapshot, own: Path) -> Manifest:
-        tables = tuple(self._table(snapshot, own, table) for table in snapshot.tables)
-        manifest = snapshot.manifest(tables)
-        _sync(own)
-        snapshot.step("publish begun")
-        self._publish(own / MANIFEST, manifest)
+        try:
+            snapshot.step("begun")
+            tables = tuple(self._table(snapshot, own, table) for table in snapshot.tables)
+            manifest = snapshot.manifest(tables)
+            _sync(own)
+            snapshot.step("publish begun")
+            self._publish(own / MANIFEST, manifest)
+        except BaseException:
+            _remove(own)
+            raise
         return manifest
 
     def _table(self, snapshot: Snapshot, own: Path, table: Table) -> Held:
@@ -129,10 +131,7 @@ class Folder:
             part.unlink(missing_ok=True)
         for each in self._snapshots(snapshot.source, snapshot.what):
             if not (each / MANIFEST).exists():
-                with suppress(BlockingIOError):  # its process lives
-                    lock = _lock(each)
-                    _remove(each)
-                    os.close(lock)
+                _remove_unless_locked(each)
 
     def _prune(self, manifest: Manifest) -> None:
         if self._keep is None:
@@ -140,15 +139,24 @@ class Folder:
         complete = [
             each for each in self._snapshots(manifest.source, manifest.what) if (each / MANIFEST).exists()
         ]
+        latest = self.manifest(manifest.source, manifest.what)  # another's, if that ended meanwhile
         for each in complete[: -self._keep]:
-            if each.name != manifest.snapshot:
-                _remove(each)
+            if latest is None or each.name != latest.snapshot:
+                _remove_unless_locked(each)
 
 
 def _remove(snapshot: Path) -> None:
     """Remove a snapshot, its manifest first: what is left of it at any moment is none."""
     (snapshot / MANIFEST).unlink(missing_ok=True)
     shutil.rmtree(snapshot, ignore_errors=True)
+
+
+def _remove_unless_locked(snapshot: Path) -> None:
+    """Remove a snapshot whose process is done with it, or dead."""
+    with suppress(BlockingIOError):
+        lock = _lock(snapshot)
+        _remove(snapshot)
+        os.close(lock)
 
 
 def _latest(source: str, what: What) -> str:

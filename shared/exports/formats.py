@@ -45,25 +45,30 @@ class CsvWriter:
 class JsonWriter:
     """One JSON object a line. Integers are integers, of up to 64 bits; JSON is JSON.
 
-    ``as_text``: JSON is text, as BigQuery's loader reads it best.
+    ``as_text``: JSON is text, and so is an integer, as BigQuery's loader needs both: it may round a number
+    beyond 2^53 (https://cloud.google.com/bigquery/docs/loading-data-cloud-storage-json, 2026-11).
     """
 
     def __init__(self, file: BinaryIO, table: Table, *, as_text: bool = False) -> None:
         self._file = file
         self._names = [json.dumps(name) for name in table.names]
+        self._as_text = as_text
         self._raw = [column.kind == "json" and not as_text for column in table.columns]
 
     def write(self, rows: Sequence[Row]) -> None:
         """See `Writer.write`."""
         for row in rows:
             cells = zip(self._names, row, self._raw, strict=True)
-            said = (
-                f"{name}:{value if raw and value is not None else _json(value)}" for name, value, raw in cells
-            )
+            said = (f"{name}:{self._said(value, raw=raw)}" for name, value, raw in cells)
             self._file.write(("{" + ",".join(said) + "}\n").encode())
 
     def close(self) -> None:
         """See `Writer.close`."""
+
+    def _said(self, value: Value, *, raw: bool) -> Value:
+        if raw and value is not None:
+            return value
+        return _json(str(value) if self._as_text and type(value) is int else value)
 
 
 class ParquetWriter:

@@ -157,16 +157,26 @@ class BigQuery:
                 if not found.get("pageToken"):
                     return
                 asked["pageToken"] = found["pageToken"]
-            found = self._call("GET", f"/queries/{reference['jobId']}", params=asked) or {}
+            found = self._job(f"/queries/{reference['jobId']}", asked)
 
     # -- requests
+
+    def _job(self, path: str, params: Json) -> Json:
+        """What a job says. One that is not there is no job that is done, nor an answer that ends here."""
+        found = self._call("GET", path, params=params)
+        if found is None:
+            raise ExportError(
+                f"bigquery:{self.project}.{self.dataset}: BigQuery no longer knows the job {path}, so nobody "
+                "knows whether it was done: run the command again"
+            )
+        return found
 
     def _ended(self, job: Json) -> Json:
         reference = job["jobReference"]
         while job["status"]["state"] != "DONE":
             self._sleep(POLL)
             where = {"location": reference["location"]} if "location" in reference else {}
-            job = self._call("GET", f"/jobs/{reference['jobId']}", params=where) or job
+            job = self._job(f"/jobs/{reference['jobId']}", where)
         if error := job["status"].get("errorResult"):
             raise ExportError(f"bigquery:{self.project}.{self.dataset}: {error.get('message')}")
         return job

@@ -193,7 +193,16 @@ def test_a_migration_that_changed_or_fails_changes_nothing(postgres: Postgres) -
 
 
 @pytest.mark.parametrize(
-    "url", ["", "mysql://host/db", "postgresql://user:secret@host:port/db", "postgresql://host"]
+    "url",
+    [
+        "",
+        "mysql://host/db",
+        "postgresql://user:secret@host:port/db",
+        "postgresql://host",
+        "postgresql://user:an@secret@host",
+        "postgresql://user:secret%@127.0.0.1:1/db",
+        "mysql://user@host/db?password=secret",
+    ],
 )
 def test_an_address_that_is_none_is_refused_without_its_password(url: str) -> None:
     """The message names the variable and what is allowed."""

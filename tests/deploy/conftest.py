@@ -77,7 +77,7 @@ def gcloud(plain_gcloud: str) -> Iterator[str]:
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sources as they are now, apart: what is edited meanwhile, or staged, is not in the way."""
     copied = tmp_path_factory.mktemp("tree")
-    for name in ("board", "deploy", "functions", "services", "shared"):
+    for name in ("board", "deploy", "functions", "pipelines", "services", "shared"):
         shutil.copytree(ROOT / name, copied / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("deploy.sh", "firestore.rules", "firestore.indexes.json"):
         shutil.copy2(ROOT / name, copied)

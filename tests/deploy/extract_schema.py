@@ -36,7 +36,7 @@ def used(folder: Path = ROOT / "deploy" / "terraform") -> list[str]:
 
 def is_beta(name: str) -> bool:
     """Whether google-beta alone has a resource. Those of Firebase's rules are in both."""
-    return name.startswith("google_firebase_")
+    return name.startswith("google_firebase_") or name == "google_dataflow_flex_template_job"
 
 
 def module_of(name: str) -> str:

@@ -20,6 +20,8 @@ from tests.support.both_ways import GIVEN, Deployed, kind_of
 ANEW = {
     "google_project_service",
     "google_project_iam_member",
+    "google_service_account_iam_member",
+    "google_storage_bucket_iam_member",
     "google_secret_manager_secret_iam_member",
     "google_pubsub_topic_iam_member",
     "google_pubsub_subscription_iam_member",
@@ -29,13 +31,16 @@ ANEW = {
 }
 """To make one that is there changes nothing, in Google's APIs."""
 OWN = {
+    "google_dataflow_flex_template_job",
     "google_firebase_hosting_site",
     "google_firebase_web_app",
     "google_firebaserules_ruleset",
-    "google_storage_bucket",
     "google_storage_bucket_object",
 }
-"""Terraform makes its own: a ruleset is only in force through its release, and deploy.sh makes no site."""
+"""Terraform makes its own: a ruleset is only in force through its release, deploy.sh makes no site, a
+template is a file, and the provider imports no job of Dataflow."""
+SOURCE = "module.functions[0].google_storage_bucket.source"
+"""The bucket of the functions' code, which deploy.sh has not."""
 
 
 class Everything(Gcloud):
@@ -95,7 +100,7 @@ def test_everything_that_is_there_is_adopted(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(Warehouse, "found", lambda *_: {"id": "there"})
     monkeypatch.setattr(Export, "dataset", lambda _: {"id": "there"})
     imports = list(Adoption(Deployment(both.values, Everything())).imports())
-    made = {address for address in both.resources if kind_of(address) not in ANEW | OWN}
+    made = {address for address in both.resources if kind_of(address) not in ANEW | OWN} - {SOURCE}
     assert sorted(address for address, _ in imports) == sorted(made)
     assert len({identity for _, identity in imports}) == len(imports)
     text = blocks(iter(()), iter(imports))
@@ -149,7 +154,16 @@ def test_the_recovery_found_is_said(monkeypatch: pytest.MonkeyPatch, recovery: s
     assert first == f'# terraform.tfvars must say pitr = "{said}" to leave the database as it is.'
 
 
-BARE = {"LIBRA_WAREHOUSE": "off"}
+def test_a_stream_that_runs_is_to_be_drained_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The provider takes no import of it, and Dataflow no second job of its name."""
+    for wanted in ("on", "off"):
+        notes = [it for it in adoption(monkeypatch, OURS, LIBRA_STREAM=wanted).notes() if "drain" in it]
+        assert ["gcloud dataflow jobs drain a-name --region=europe-west6" in it for it in notes] == [True] * (
+            wanted == "on"
+        )
+
+
+BARE = {"LIBRA_WAREHOUSE": "off", "LIBRA_STREAM": "off"}
 
 
 @pytest.mark.parametrize(
@@ -160,6 +174,7 @@ BARE = {"LIBRA_WAREHOUSE": "off"}
         ({"LIBRA_EXPORT": "off"}, {"export"}, True),
         ({"LIBRA_WORKER": "off"}, set(), True),
         ({"LIBRA_USAGE": "off"}, {"usage"}, True),
+        ({"LIBRA_PIPELINES": "off", "LIBRA_STREAM": "off"}, {"pipelines"}, True),
         ({"LIBRA_COLLECTOR": "off"}, set(), True),
         ({"LIBRA_COLLECTOR": "direct", "LIBRA_WORKER": "off"}, set(), True),
         ({"LIBRA_COLLECTOR": "direct", "LIBRA_WORKER": "off", **BARE}, {"warehouse"}, False),
@@ -171,7 +186,9 @@ def test_what_is_there_and_not_wanted_is_not_adopted(
 ) -> None:
     """`down` leaves topics. Terraform refuses an import for which there is no resource."""
     addresses = [address for address, _ in adoption(monkeypatch, OURS, **given).imports()]
-    modules = {"core", "functions", "windows", "doors", "warehouse", "usage", "export", "monitoring"}
+    modules = {"core", "functions", "windows", "doors", "warehouse", "usage", "export", "pipelines"} | {
+        "monitoring"
+    }
     assert {re.split(r"[.\[]", it)[1] for it in addresses} == modules - missing
     assert any("google_pubsub" in it for it in addresses) == topics
     works, collects = (given.get(name) != "off" for name in ("LIBRA_WORKER", "LIBRA_COLLECTOR"))

@@ -138,13 +138,19 @@ def test_a_missing_permission_is_named_before_any_change(deploy_fresh: Deploy, f
         (["--api=reader"], {"artifactregistry", "cloudbuild"}),
         (["--worker=on", "--only=alerts"], set()),
         (["--worker=on", "--only=topics"], {"pubsub"}),
+        (["--pipelines=on"], {"artifactregistry", "cloudbuild", "storage"}),
+        (["--pipelines=on", "--only=board"], set()),
+        (
+            ["--pipelines=on", "--warehouse=on", "--stream=on"],
+            {"artifactregistry", "cloudbuild", "dataflow", "pubsub", "storage"},
+        ),
     ],
 )
 def test_permissions_are_asked_of_the_steps_that_are_wanted(flags: list[str], asked: set[str]) -> None:
-    """Pub/Sub's and Artifact Registry's only where there are topics, or an image to build."""
+    """Pub/Sub's, Artifact Registry's and Dataflow's only where there are topics, an image or a job."""
     options = options_of(("up", *WHERE, *flags), {})
     services = {it.partition(".")[0] for it in needed(options.values, options.only)}
-    assert services & {"pubsub", "artifactregistry", "cloudbuild"} == asked
+    assert services & {"pubsub", "artifactregistry", "cloudbuild", "dataflow", "storage"} == asked
 
 
 def test_a_look_that_fails_is_named_too() -> None:

@@ -6,17 +6,24 @@ Over 300 lines because it is one comparison, of each kind of command with its ki
 import base64
 import json
 import re
+import subprocess
 from collections import Counter
 from collections.abc import Iterator
 
 import pytest
+import yaml
 
 from deploy import indexes, monitored, warehouse
 from deploy.parameters import SEPARATOR
+from deploy.steps.export import JOB as EXPORT
 from deploy.steps.export import dataset_body
+from deploy.steps.pipelines import JOB as BEAM
 from tests.deploy.conftest import ROOT
 from tests.deploy.extract_schema import used
 from tests.support.both_ways import CASES, SITE, Deployed, Json, kind_of
+
+PIPELINES = "libra-pipelines@kitchen-1.iam.gserviceaccount.com"
+BUCKET = "kitchen-1-libra-pipelines"
 
 
 @pytest.fixture(scope="module", params=CASES)
@@ -33,7 +40,7 @@ def test_the_same_services_are_enabled(both: Deployed) -> None:
 
 
 def test_the_same_accounts_have_the_same_roles(both: Deployed) -> None:
-    """In the project, on secrets, on topics, and who calls which service."""
+    """In the project, on secrets, topics, buckets and accounts, and who calls which service."""
     asked = {
         (name, flags["display-name"]) for (name,), flags in both.asked("iam", "service-accounts", "create")
     }
@@ -49,6 +56,12 @@ def test_the_same_accounts_have_the_same_roles(both: Deployed) -> None:
         ),
         (("run", "services", "add-iam-policy-binding"), "google_cloud_run_v2_service_iam_member", "name"),
         (("run", "jobs", "add-iam-policy-binding"), "google_cloud_run_v2_job_iam_member", "name"),
+        (("storage", "buckets", "add-iam-policy-binding"), "google_storage_bucket_iam_member", "bucket"),
+        (
+            ("iam", "service-accounts", "add-iam-policy-binding"),
+            "google_service_account_iam_member",
+            "service_account_id",
+        ),
     ):
         granted = Counter((name, flags["role"], flags["member"]) for (name,), flags in both.asked(*words))
         made = Counter((_plain(it[on]), it["role"], it["member"]) for it in both.of(kind))
@@ -58,8 +71,10 @@ def test_the_same_accounts_have_the_same_roles(both: Deployed) -> None:
 def _plain(name: str) -> str:
     """The name of a resource, where it is taken from the resource."""
     name = re.sub(r"google_pubsub_subscription\.worker\[(\w+)\]\.name", r"\1-worker", name)
-    name = re.sub(r"google_\w+\.\w+\[([\w-]+)\]\.(name|id)", r"\1", name)
-    return name.replace("google_cloud_run_v2_job.usage.name", "libra-usage")
+    name = name.replace("google_storage_bucket.pipelines.name", f"gs://{BUCKET}")
+    name = name.replace("google_service_account.pipelines.name", PIPELINES)
+    name = name.replace("google_cloud_run_v2_job.usage.name", "libra-usage")
+    return re.sub(r"google_\w+\.\w+\[([\w-]+)\]\.(name|id)", r"\1", name)
 
 
 def test_the_same_database_is_made_and_kept(both: Deployed) -> None:
@@ -299,10 +314,13 @@ def test_the_same_worker(both: Deployed) -> None:
         }
 
 
+JOBS = ("libra-usage", EXPORT)
+
+
 def test_the_same_jobs(both: Deployed) -> None:
     """The export and the flush of usage: size, account, time, environment, secrets, network."""
-    asked = {name: flags for (name,), flags in both.asked("run", "jobs", "deploy")}
-    made = {it["name"]: it for it in both.of("google_cloud_run_v2_job")}
+    asked = {name: flags for (name,), flags in both.asked("run", "jobs", "deploy") if name in JOBS}
+    made = {it["name"]: it for it in both.of("google_cloud_run_v2_job") if it["name"] in JOBS}
     wanted = {"libra-usage": both.values["LIBRA_USAGE"], "libra-export": both.values["LIBRA_EXPORT"]}
     assert made.keys() == asked.keys() == {name for name, value in wanted.items() if value != "off"}
     for name, flags in asked.items():
@@ -380,6 +398,95 @@ def test_the_same_warehouse(both: Deployed) -> None:
             assert table["clustering"] == body.get("clustering", {}).get("fields")
 
 
+def test_the_same_pipelines(both: Deployed) -> None:
+    """The bucket, the recompute and the stream; Terraform takes an image where deploy.sh builds one."""
+    asked = {name: flags for (name,), flags in both.asked("storage", "buckets", "create")}
+    made = {f"gs://{it['name']}": it for it in both.of("google_storage_bucket") if it["name"] == BUCKET}
+    assert made.keys() == asked.keys()
+    for name, flags in asked.items():
+        (kept,) = made[name]["soft_delete_policy"]
+        assert made[name]["public_access_prevention"] == "enforced"
+        assert made[name]["uniform_bucket_level_access"] is True
+        assert flags == {
+            "project": made[name]["project"],
+            "location": made[name]["location"],
+            "uniform-bucket-level-access": "",
+            "public-access-prevention": "",
+            "soft-delete-duration": str(kept["retention_duration_seconds"]),
+        }
+    jobs = [it for it in both.of("google_cloud_run_v2_job") if it["name"] == BEAM]
+    deployed = [it for it in both.asked("run", "jobs", "deploy") if it[0] == [BEAM]]
+    for job, ((name,), flags) in zip(jobs, deployed, strict=True):
+        (execution,) = job["template"]
+        (task,) = execution["template"]
+        (container,) = task["containers"]
+        (resources,) = container["resources"]
+        del flags["labels"]
+        arguments, image = flags.pop("args").removeprefix("^@@^").split("@@"), flags.pop("image")
+        assert [it.replace(image, "an-image") for it in arguments] == [
+            it.replace("google_storage_bucket.pipelines.name", BUCKET) for it in container["args"]
+        ]
+        assert _environment(flags.pop("set-env-vars")) == {it["name"]: it["value"] for it in container["env"]}
+        assert (job["name"], container["image"], task["timeout"]) == (name, "an-image", "86400s")
+        assert flags == {
+            "project": job["project"],
+            "region": job["location"],
+            "service-account": task["service_account"],
+            "cpu": resources["limits"]["cpu"],
+            "memory": resources["limits"]["memory"],
+            "tasks": str(execution["task_count"]),
+            "max-retries": str(task["max_retries"]),
+            "task-timeout": "24h",
+            "command": container["command"][0],
+        }
+
+
+def test_the_same_stream(both: Deployed) -> None:
+    """Its account, its settings and its machines; Terraform drains it, and never cancels it."""
+    asked = both.asked("dataflow", "flex-template", "run")
+    assert len(asked) == (both.values["LIBRA_STREAM"] == "on")
+    for job, ((name,), flags) in zip(both.of("google_dataflow_flex_template_job"), asked, strict=True):
+        placed = {
+            "google_storage_bucket.pipelines.name": BUCKET,
+            "google_storage_bucket_object.template[0].name": "libra.json",
+        }
+        text = json.dumps(job)
+        for word, place in placed.items():
+            text = text.replace(word, place)
+        made = json.loads(text)
+        parameters = _environment(flags.pop("parameters"))
+        assert parameters.pop("sdk_container_image").startswith("europe-west6-docker.pkg.dev/kitchen-1/")
+        assert parameters.pop("max_num_workers") == str(made["max_workers"])
+        assert parameters == made["parameters"]
+        del flags["additional-user-labels"]
+        assert (made["name"], made["on_delete"], made["sdk_container_image"]) == (name, "drain", "an-image")
+        assert flags == {
+            "project": made["project"],
+            "region": made["region"],
+            "service-account-email": made["service_account_email"],
+            "template-file-gcs-location": made["container_spec_gcs_path"],
+            "temp-location": made["temp_location"],
+            "staging-location": made["staging_location"],
+        }
+
+
+def test_the_template_is_what_gcloud_writes(both: Deployed, gcloud: str) -> None:
+    """The real gcloud prints what it would store."""
+    asked = both.asked("dataflow", "flex-template", "build")
+    objects = [it for it in both.of("google_storage_bucket_object") if it["name"] == "libra.json"]
+    for template, (_, flags) in zip(objects, asked, strict=True):
+        words = [f"--{name}={value}" for name, value in flags.items() if name != "image"]
+        command = [gcloud, "dataflow", "flex-template", "build", f"gs://{BUCKET}/libra.json", *words]
+        done = subprocess.run(
+            [*command, "--image=an-image", "--print-only"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert json.loads(template["content"]) == json.loads(yaml.safe_load(done.stdout))
+
+
 def _other(found: Json, name: str) -> Json:
     return {key: value for key, value in found.items() if key != name}
 
@@ -441,7 +548,7 @@ def test_nothing_is_planned_that_terraform_does_not_make(both: Deployed) -> None
     assert resources["google_cloudfunctions2_function"] == number("functions deploy")
     assert resources["google_cloud_scheduler_job"] == number("scheduler jobs create")
     assert resources["google_cloud_run_v2_service"] == number("run deploy")
-    assert resources["google_cloud_run_v2_job"] == number("run jobs deploy")
+    assert resources["google_dataflow_flex_template_job"] == number("dataflow flex-template run")
     assert resources["google_logging_metric"] == sent["metrics"]
     assert resources["google_monitoring_alert_policy"] == sent["alertPolicies"]
     assert resources["google_bigquery_dataset"] == sent["datasets"]

@@ -217,7 +217,11 @@ def test_a_resource_of_the_beta_provider_says_so() -> None:
     assert (
         beta
         == {kind for kind, _, _ in blocks if is_beta(kind)}
-        == {"google_firebase_web_app", "google_firebase_hosting_site"}
+        == {
+            "google_dataflow_flex_template_job",
+            "google_firebase_web_app",
+            "google_firebase_hosting_site",
+        }
     )
 
 

@@ -169,3 +169,13 @@ def test_a_call_that_fails_fails_the_bundle_and_a_repetition_has_the_same_names(
         insert(bigquery, [row("one"), row("two")])
     insert(bigquery, [row("one"), row("two")])
     assert bigquery.rows == [("user_events_rows", "one"), ("user_events_rows", "two")] * 2
+
+
+def test_an_event_with_a_long_id_does_not_stop_the_stream() -> None:
+    """BigQuery takes insert ids of 128 characters; an event's id has up to 256 bytes."""
+    bigquery = BigQuery()
+    insert(bigquery, [row("e" * 128), row("e" * 256 + "/1"), row("e" * 256 + "/2")])
+    names = [name for _, name in bigquery.rows]
+    assert names[0] == "e" * 128
+    assert len(set(names)) == 3
+    assert max(map(len, names)) == 128

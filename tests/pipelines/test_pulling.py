@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from google.api_core.exceptions import DeadlineExceeded, NotFound, ServiceUnavailable
 
-from pipelines import pulling
+from pipelines import events_to_bigquery, pulling
 from pipelines.events_to_bigquery import chosen, main
 from pipelines.pulling import Puller, PullError
 from shared.errors import SettingError
@@ -150,13 +150,16 @@ def test_what_is_not_there_ends_the_process_with_what_to_do(where: str) -> None:
 def test_flags_and_variables_that_cannot_be_used_are_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With exit status 2, before anything is pulled."""
+    """With exit status 2, before anything is pulled. A runner that is mistyped is not this machine."""
+    monkeypatch.setattr(events_to_bigquery, "pulling", lambda *_, **__: None)
     monkeypatch.delenv("GOOGLE_CLOUD_PROJECT", raising=False)
     assert main(["--sources=user_events"]) == 2
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "kitchen-1")
     assert main(["--sources=libra"]) == 2
+    assert main(["--runer=DataflowRunner"]) == 2
     said = capsys.readouterr()
     assert "GOOGLE_CLOUD_PROJECT" in said.out + said.err
+    assert "['--runer=DataflowRunner'] are unknown to Beam" in said.out + said.err
     assert chosen(None, Settings()) == ["user_events", "signals"]
     with pytest.raises(SettingError, match="--sources='libra'"):
         chosen("libra", Settings())

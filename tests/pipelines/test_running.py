@@ -105,22 +105,22 @@ def test_a_job_that_ends_otherwise_is_a_failure(
         ran(job, monkeypatch)
 
 
-def test_a_job_is_cancelled_and_what_cannot_be_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before it has begun there is nothing to cancel; one that cannot be reached is not waited for."""
+def test_a_job_that_is_watched_no_more_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody would read its result. Before it has begun there is nothing to cancel; one that cannot be
+    reached is not waited for."""
     job = Job([PipelineState.RUNNING])
 
-    class ToldError(Exception):
-        """The process is told to end while the job runs."""
+    class AwayError(Exception):
+        """Dataflow does not answer while the job runs."""
 
-    def told(_: float) -> None:
-        raise ToldError
+    def away(_: float) -> None:
+        raise AwayError
 
     started = Running(options_of(DATAFLOW))
     started.cancel()
-    monkeypatch.setattr(time, "sleep", told)
+    monkeypatch.setattr(time, "sleep", away)
     with pytest.raises(PipelineError):
         started.run(SimpleNamespace(run=lambda: job), "entries")
-    started.cancel()
     assert job.cancelled == 1
 
 
@@ -130,3 +130,19 @@ def test_ranges_and_places_are_those_of_the_runner() -> None:
     assert (local.local, local.ranges(1_024), local.temporary) == (True, 3, None)
     remote = Running(options_of(DATAFLOW))
     assert (remote.local, remote.ranges(1_024), remote.temporary) == (False, 1_024, "gs://a/temp")
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["--worker_machine_type=n2-standard-4", "--no_use_public_ips", "--experiment=a", "--max_num_workers=9"],
+)
+def test_an_option_of_beams_is_known_whatever_beam_calls_its_value(option: str) -> None:
+    """`--worker_machine_type`, which docs/pipelines.md names, sets `machine_type`."""
+    options_of([option])
+
+
+@pytest.mark.parametrize("option", ["--max_workers=9", "--runer=DataflowRunner", "9"])
+def test_a_mistyped_option_stops_the_start(option: str) -> None:
+    """It would count as left out."""
+    with pytest.raises(PipelineError, match=option):
+        options_of([option])

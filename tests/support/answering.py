@@ -1,7 +1,8 @@
-"""gcloud for tests of one step: in place of it, and the real one asked which flags it does not know."""
+"""A step of a deployment in this process: gcloud's reads answered, its changes taken as words."""
 
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 from deploy.gcloud import Gcloud
 
@@ -12,23 +13,28 @@ class Answering(Gcloud):
     def __init__(self, answers: dict[str, str]) -> None:
         super().__init__(planning=False)
         self.answers = answers
+        self.asked: list[list[str]] = []
 
     def look(self, *words: str, program: tuple[str, ...] = ("gcloud",)) -> str:
         """What is there."""
         assert program == ("gcloud",)
+        self.asked.append(list(words))
         return next((it for begin, it in self.answers.items() if " ".join(words).startswith(begin)), "")
 
 
-def flags(words: Sequence[str]) -> dict[str, str]:
+def flags(words: Iterable[str]) -> dict[str, str]:
     """The flags of a command."""
     return dict(it[2:].partition("=")[::2] for it in words if it.startswith("--"))
 
 
-def unknown(gcloud: str, words: Sequence[str]) -> list[str]:
-    """The flags of a command that gcloud does not know. It says them first, so nothing is asked of Google."""
-    asked = [gcloud, *words, "--no-such-flag"]
-    said = subprocess.run(asked, capture_output=True, text=True, check=False).stderr
-    listed = said.partition("unrecognized arguments:")[2].partition("\n\n")[0].split()
-    found = [word for word in listed if word.startswith("--")]
-    assert "--no-such-flag" in found, said
-    return [word for word in found if word != "--no-such-flag"]
+def assert_known(gcloud: str, commands: list[list[str]]) -> None:
+    """Each flag is one that the real gcloud has: what it does not know it says before it asks anything."""
+
+    def unknown(words: list[str]) -> list[str]:
+        asked = [gcloud, *words, "--no-such-flag"]
+        said = subprocess.run(asked, capture_output=True, text=True, check=False).stderr
+        return said.partition("unrecognized arguments:")[2].partition("\n\n")[0].split()
+
+    with ThreadPoolExecutor(2) as pool:
+        for found in pool.map(unknown, commands):
+            assert [word for word in found if word.startswith("--")] == ["--no-such-flag"]

@@ -55,6 +55,9 @@ GIVEN = {
     "LIBRA_EXPORT_WHAT": "libra-totals,signals-entries",
     "LIBRA_EXPORT_SCHEDULE": "45 3 * * *",
     "LIBRA_EXPORT_MEMORY": "2Gi",
+    "LIBRA_PIPELINES": "on",
+    "LIBRA_PIPELINES_WORKERS": "7",
+    "LIBRA_STREAM": "on",
     "LIBRA_NOTIFY": "17,projects/other/notificationChannels/4",
     "LIBRA_RUNBOOK": "https://wiki.example/libra",
 }
@@ -74,6 +77,7 @@ CASES = {
         "LIBRA_USAGE_NETWORK": "",
         "LIBRA_EXPORT": "postgres:books",
         "LIBRA_EXPORT_SECRET": "postgres-url:2",
+        "LIBRA_STREAM": "off",
         "LIBRA_RULES": "keep",
         "LIBRA_PITR": "off",
     },
@@ -98,6 +102,7 @@ class Deployed:
         own |= {
             "usage_image": "an-image",
             "export_image": "an-image",
+            "pipelines_image": "an-image",
             "board_site": SITE,
             "functions_archive": str(archive),
             "sources": str(ROOT),
@@ -153,6 +158,7 @@ def everything(module: Module, account: Callable[[str], str], within: str = "") 
             ("google_service_account.warehouse.email", "libra-warehouse"),
             ("google_service_account.usage.email", "libra-usage"),
             ("google_service_account.export.email", "libra-export"),
+            ("google_service_account.pipelines.email", "libra-pipelines"),
             ("module.service.email", "libra-api"),
             ("module.collector.email", "libra-collector"),
         ):

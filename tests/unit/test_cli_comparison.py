@@ -5,7 +5,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from cli.against import show_views
 from cli.comparison import show
+from shared.exports.views import ViewComparison
 from shared.recompute import Corrected, Filling, Loss, Report
 
 W = datetime(2025, 9, 4, 19, 10, tzinfo=UTC)
@@ -90,3 +92,20 @@ def test_a_first_run_is_not_told_as_a_backfill(capsys: pytest.CaptureFixture[str
     """Nothing was expected of it: what it corrected is drift, and is told as such."""
     show(replace(report(5, 4), filling=(Filling("a", "first", 0, W, None),)), dry=False)
     assert "a is first" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("totals", "moving", "says"),
+    [
+        (3, 0, "All 3 totals in the views are those of Firestore"),
+        (3, 2, "1 of 3 totals in the views are those of Firestore"),
+        (3, 3, "No total in the views was compared"),
+        (0, 0, "No total in the views was compared"),
+    ],
+)
+def test_a_total_that_moved_is_not_told_as_equal(
+    totals: int, moving: int, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where every total moved, or there is none, nothing was proven."""
+    show_views("the views", ViewComparison(W, W, None, totals, moving))
+    assert says in " ".join(capsys.readouterr().out.split())

@@ -10,7 +10,7 @@ from cli import beam
 from cli.commands.pipeline import command as pipeline
 from cli.commands.recompute import command as recompute
 from cli.main import main
-from deploy.steps.pipelines import image_of
+from deploy.flex import image_of
 
 PROJECT = {"GOOGLE_CLOUD_PROJECT": "kitchen-1", "LIBRA_TIME_ZONE": "Europe/Zurich", "LIBRA_TIME_ACTION": "*"}
 
@@ -41,21 +41,27 @@ def test_on_this_machine_it_runs_in_its_own_environment(installed: Path) -> None
 
 def test_a_job_is_started_from_the_template_with_the_settings_of_here() -> None:
     """A job has no environment of its own: what it counts by are parameters."""
-    words = printed("count", "--region=europe-west6", "--", "--result=gs://a/b,c", "--max_num_workers=9")
-    assert words[:5] == ["gcloud", "dataflow", "flex-template", "run", "libra-count"]
+    words = printed(
+        "events_to_bigquery",
+        "--region=europe-west6",
+        "--",
+        "--sources=signals,user_events",
+        "--max_num_workers=9",
+    )
+    assert words[:5] == ["gcloud", "dataflow", "flex-template", "run", "libra-events-to-bigquery"]
     assert words[5:11] == [
         "--project=kitchen-1",
         "--region=europe-west6",
-        "--service-account-email=libra-pipelines@kitchen-1.iam.gserviceaccount.com",
+        "--service-account-email=libra-warehouse@kitchen-1.iam.gserviceaccount.com",
         "--template-file-gcs-location=gs://kitchen-1-libra-pipelines/libra.json",
         "--temp-location=gs://kitchen-1-libra-pipelines/temp",
         "--staging-location=gs://kitchen-1-libra-pipelines/staging",
     ]
     assert words[11].removeprefix("--parameters=^@@^").split("@@") == [
-        "pipeline=count",
+        "pipeline=events_to_bigquery",
         "settings=GOOGLE_CLOUD_PROJECT=kitchen-1;LIBRA_TIME_ZONE=Europe/Zurich;LIBRA_TIME_ACTION=*",
         f"sdk_container_image={image_of('kitchen-1', 'europe-west6')}",
-        "result=gs://a/b,c",
+        "sources=signals,user_events",
         "max_num_workers=9",
     ]
 
@@ -67,20 +73,25 @@ def test_a_running_job_is_replaced_by_its_name() -> None:
     assert "--template-file-gcs-location=gs://t/x.json" in words
     assert "--service-account-email=libra-warehouse@kitchen-1.iam.gserviceaccount.com" in words
     assert words[-1] == "--update"
-    own = printed("count", "--region=r", "--account=a@b", "--", "--sdk_container_image=x")
+    own = printed("events_to_bigquery", "--region=r", "--account=a@b", "--", "--sdk_container_image=x")
     assert "--service-account-email=a@b" in own
     assert "sdk_container_image=x" in own[-1].split("@@")
     assert own[-1].count("sdk_container_image") == 1
-    assert printed("count", "--region=r", "--job=tonight")[4] == "tonight"
+    assert printed("events_to_bigquery", "--region=r", "--job=tonight")[4] == "tonight"
 
 
 @pytest.mark.parametrize(
     ("arguments", "environment", "says"),
     [
         (["count", "--job=tonight"], {}, "go with --region"),
-        (["count", "--region=r"], {"GOOGLE_CLOUD_PROJECT": ""}, "GOOGLE_CLOUD_PROJECT is not set"),
+        (["count", "--region=r"], {}, "has to see the job through"),
         (
-            ["count", "--region=r", "--", "--streaming"],
+            ["events_to_bigquery", "--region=r"],
+            {"GOOGLE_CLOUD_PROJECT": ""},
+            "GOOGLE_CLOUD_PROJECT is not set",
+        ),
+        (
+            ["events_to_bigquery", "--region=r", "--", "--streaming"],
             {},
             "--streaming: a job takes options as --name=value",
         ),

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from local.process import wait_until
-from shared.counting import engine
+from shared.counting import engine, result
 from shared.counting.engine import Engine
 from shared.errors import LeaseLost, PipelineError, SnapshotTooOld
 from tests.support.recomputing import World, exact_at
@@ -67,6 +67,20 @@ def test_its_result_becomes_the_count_of_the_run(pipeline: Callable[[str], Engin
     assert report.reads == world.recompute().verify("scan").reads - 1 + 5  # a scan of nothing is one read
     run = world.recompute(beam=pipeline(WRITES)).run("beam")
     assert run.corrections == report.corrections
+
+
+def test_the_lease_is_kept_while_its_result_is_read(
+    pipeline: Callable[[str], Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A result of ten million cells takes longer to read than a lease lasts."""
+    monkeypatch.setattr(result, "CHUNK", 1)
+    monkeypatch.setattr(engine, "BEAT", 60)  # the pipeline ends before the run would look up from waiting
+    world = World()
+    world.later(hours=1)
+    beats: list[int] = []
+    writes = WRITES + "print(json.dumps({'entries': 3}))"
+    world.recompute(beam=pipeline(writes), progress=lambda _, entries: beats.append(entries)).verify("beam")
+    assert beats[-2:] == [3, 3]
 
 
 FAILURES = {

@@ -43,11 +43,17 @@ def test_any_json_goes_on_to_the_schema(data: bytes) -> None:
         ({ACCEPTED: "2026-11-23T12:00:00"}, NOW),
         ({ACCEPTED: "yesterday"}, NOW),
         ({ACCEPTED: ""}, NOW),
+        ({ACCEPTED: "2026-11-23T13:00:00+01:00"}, EARLIER),
+        ({ACCEPTED: "0001-01-01T00:00:00+23:59"}, NOW),
     ],
 )
 def test_an_event_is_judged_as_of_when_it_was_accepted(attributes: dict[str, str], when: datetime) -> None:
-    """A replay names the time of the first publication; what is no such time is passed over."""
-    assert accepted(attributes, NOW) == when
+    """A replay names the time of the first publication; what is no such time is passed over.
+
+    It is in UTC: Beam takes no other, and a time that has none in UTC would fail each try of its bundle.
+    """
+    found = accepted(attributes, NOW)
+    assert (found, found.tzinfo) == (when, UTC)
 
 
 def test_a_time_of_pubsubs_becomes_an_ordinary_one() -> None:

@@ -56,12 +56,13 @@ def test_totals_come_back_as_they_are(target: Target, asked: BigQuery) -> None:
 def test_entries_are_json(target: Target, asked: BigQuery) -> None:
     """Their fields can be asked for, and whole numbers stay whole."""
     made = world()
-    made.write("odd", number=2**53 + 1)
+    made.write("odd", number=2**53 + 1, weight=0.915908)
     advance(made)
     manifest = target.save(snapshot(made, "entries"))
     path = asked.path("libra_entries")
-    found = asked.query(f"SELECT JSON_VALUE(t.data, '$.number') FROM {path} AS t WHERE t.id = 'odd'")
-    assert list(found) == [[str(2**53 + 1)]]
+    values = "JSON_VALUE(t.data, '$.number'), JSON_VALUE(t.data, '$.weight')"
+    found = asked.query(f"SELECT {values} FROM {path} AS t WHERE t.id = 'odd'")
+    assert list(found) == [[str(2**53 + 1), "0.915908"]]
     assert manifest.tables[0].rows == len(rows(target, manifest)["libra_entries"]) == len(ODD) + 2
 
 

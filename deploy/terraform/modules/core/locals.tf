@@ -14,7 +14,8 @@ locals {
     ],
     var.secrets != "" || var.usage || startswith(var.export, "postgres") ? ["secretmanager.googleapis.com"] : [],
     var.board != "off" ? ["firebasehosting.googleapis.com"] : [],
-    var.warehouse ? ["bigquery.googleapis.com", "dataflow.googleapis.com"] : [],
+    var.warehouse ? ["bigquery.googleapis.com"] : [],
+    var.warehouse || var.pipelines ? ["dataflow.googleapis.com"] : [],
     !var.warehouse && startswith(var.export, "bigquery:") ? ["bigquery.googleapis.com"] : [],
     var.enable_monitoring ? ["logging.googleapis.com", "monitoring.googleapis.com"] : [],
   )

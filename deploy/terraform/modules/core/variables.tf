@@ -12,3 +12,4 @@ variable "sources" { type = string }
 variable "warehouse" { type = bool }
 variable "usage" { type = bool }
 variable "export" { type = string }
+variable "pipelines" { type = bool }

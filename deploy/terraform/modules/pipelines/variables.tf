@@ -1,0 +1,9 @@
+variable "project_id" { type = string }
+variable "region" { type = string }
+variable "runtime" { type = map(string) }
+variable "image" { type = string }
+variable "workers" { type = string }
+variable "warehouse" { type = bool }
+variable "dataset" { type = string }
+variable "stream" { type = bool }
+variable "sources" { type = string }
