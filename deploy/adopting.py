@@ -65,8 +65,8 @@ class Adoption:
         self._worker = deployment.values["LIBRA_WORKER"] == "on"
         self._exported = deployment.values["LIBRA_EXPORT"] != "off"
         self._warehoused = deployment.values["LIBRA_WAREHOUSE"] == "on"
-        self._metered = deployment.values["LIBRA_USAGE"] == "on"
         self._piped = deployment.values["LIBRA_PIPELINES"] == "on"
+        self._metered = deployment.values["LIBRA_USAGE"] == "on"
         served = {name: it for name, it in SERVICES.items() if deployment.values[it[0]] != "off"}
         self._services_wanted = {name: address for name, (_, address) in served.items()}
 
@@ -159,7 +159,8 @@ class Adoption:
         usage = {USAGE: "module.usage[0].google_service_account.usage"} if self._metered else {}
         export = {JOB: f"{EXPORT}.google_service_account.export"} if self._exported else {}
         jobs = {PIPELINES: "module.pipelines[0].google_service_account.pipelines"} if self._piped else {}
-        for name, address in (own | served | worker | pipeline | usage | export | jobs).items():
+        usage = {USAGE: "module.usage[0].google_service_account.usage"} if self._metered else {}
+        for name, address in (own | served | worker | pipeline | export | jobs | usage).items():
             if exists(self._deployment, name):
                 yield address, f"{self._home}/serviceAccounts/{self._deployment.email(name)}"
 

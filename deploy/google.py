@@ -52,7 +52,7 @@ BUILT = {
     "cloudbuild.builds.create": "roles/cloudbuild.builds.editor",
     "run.services.create": "roles/run.admin",
 }
-"""The same, with an image that is built: of a service, a job or the pipelines."""
+"""The same, with an image that is built."""
 
 WAREHOUSED = {
     "bigquery.datasets.create": "roles/bigquery.admin",

@@ -36,8 +36,8 @@ class Services(Step):
         """One command for all; then the region is looked at, which takes an enabled service."""
         deployment = self.deployment
         wanted, export = list(SERVICES), deployment.values["LIBRA_EXPORT"]
-        metered = deployment.values["LIBRA_USAGE"] == "on"
-        if deployment.values["LIBRA_SECRETS"] or metered or export.startswith("postgres"):
+        usage = deployment.values["LIBRA_USAGE"] == "on"
+        if deployment.values["LIBRA_SECRETS"] or usage or export.startswith("postgres"):
             wanted.append("secretmanager.googleapis.com")
         if deployment.values["LIBRA_BOARD"] != "off":
             wanted.append("firebasehosting.googleapis.com")

@@ -173,8 +173,8 @@ BARE = {"LIBRA_WAREHOUSE": "off", "LIBRA_STREAM": "off"}
         ({"LIBRA_MONITORING": "off"}, {"monitoring"}, True),
         ({"LIBRA_EXPORT": "off"}, {"export"}, True),
         ({"LIBRA_WORKER": "off"}, set(), True),
-        ({"LIBRA_USAGE": "off"}, {"usage"}, True),
         ({"LIBRA_PIPELINES": "off", "LIBRA_STREAM": "off"}, {"pipelines"}, True),
+        ({"LIBRA_USAGE": "off"}, {"usage"}, True),
         ({"LIBRA_COLLECTOR": "off"}, set(), True),
         ({"LIBRA_COLLECTOR": "direct", "LIBRA_WORKER": "off"}, set(), True),
         ({"LIBRA_COLLECTOR": "direct", "LIBRA_WORKER": "off", **BARE}, {"warehouse"}, False),
@@ -186,8 +186,16 @@ def test_what_is_there_and_not_wanted_is_not_adopted(
 ) -> None:
     """`down` leaves topics. Terraform refuses an import for which there is no resource."""
     addresses = [address for address, _ in adoption(monkeypatch, OURS, **given).imports()]
-    modules = {"core", "functions", "windows", "doors", "warehouse", "usage", "export", "pipelines"} | {
-        "monitoring"
+    modules = {
+        "core",
+        "functions",
+        "windows",
+        "doors",
+        "warehouse",
+        "usage",
+        "export",
+        "pipelines",
+        "monitoring",
     }
     assert {re.split(r"[.\[]", it)[1] for it in addresses} == modules - missing
     assert any("google_pubsub" in it for it in addresses) == topics

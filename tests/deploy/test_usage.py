@@ -193,4 +193,4 @@ def test_gcloud_knows_every_flag(gcloud: str, network: str) -> None:
     planned = step({"secrets versions": "ENABLED"}, LIBRA_USAGE_NETWORK=network).missing()
     own = [list(it.words[1:]) for it in planned if it.words[1] in {"run", "scheduler"}]
     assert len(own) == 3
-    assert_known(gcloud, own[:1] if network else own)
+    assert_known(gcloud, [list(command) for command in (own if not network else own[:1])])
