@@ -191,6 +191,6 @@ def test_what_it_needs_is_asked_for_only_where_it_is_wanted() -> None:
 def test_gcloud_knows_every_flag(gcloud: str, network: str) -> None:
     """Of the commands that no other step has."""
     planned = step({"secrets versions": "ENABLED"}, LIBRA_USAGE_NETWORK=network).missing()
-    own = [list(it.words[1:]) for it in planned if it.words[1] in {"run", "scheduler"}]
+    own = [it.words[1:] for it in planned if it.words[1] in {"run", "scheduler"}]
     assert len(own) == 3
     assert_known(gcloud, [list(command) for command in (own if not network else own[:1])])
