@@ -56,8 +56,8 @@ MONITORED = {
 class Adoption:
     """The imports of one deployment. Each asks first whether there is something to adopt.
 
-    What is there and not wanted is not adopted: there is no resource that could. Over 200 lines because it has a
-    method for each module of Terraform.
+    What is there and not wanted is not adopted: there is no resource that could.
+    Over 200 lines because it has a method for each module of Terraform.
     """
 
     def __init__(self, deployment: Deployment) -> None:
