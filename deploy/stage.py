@@ -3,8 +3,9 @@
 `functions/` alone cannot be deployed, because it needs modules of `shared/` next to it: gcloud drops linked
 folders, and Firebase runs no predeploy hook in the emulator. Staging copies the entry modules and what they
 import, and nothing else. The same sources always give the same folder (names, bytes, modes, times). Staging
-then imports every entry point in an interpreter that has only the deployed requirements. Over 300 lines because
-the list of artefacts stands beside what makes them.
+then imports every entry point in an interpreter that has only the deployed requirements. Over 300 lines
+because the list of artefacts stands beside what makes them.
+"""
 
 import fcntl
 import hashlib
