@@ -67,7 +67,7 @@ variable "board_site" {
 }
 
 variable "sources" {
-  description = "The folder with firestore.indexes.json, firestore.rules, pipelines/template.json and deploy/monitoring"
+  description = "The folder with firestore.indexes.json, firestore.rules, pipelines/template.json, deploy/monitoring and deploy/terraform/modules/warehouse/files"
   type        = string
   default     = "../.."
 }

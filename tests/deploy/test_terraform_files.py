@@ -114,6 +114,19 @@ def test_the_command_of_infrastructure_manager_is_one(gcloud: str) -> None:
         assert flag in told.stdout, flag
 
 
+def test_the_folder_of_infrastructure_manager_has_what_the_files_read(tmp_path: Path) -> None:
+    """It takes one folder. The page says what is copied into it."""
+    page = (ROOT / "docs" / "terraform.md").read_text(encoding="utf-8")
+    recipe = page.partition("## Infrastructure Manager")[2].partition("```bash\n")[2].partition("gcloud ")[0]
+    script = recipe.replace("build/infra", str(tmp_path / "infra"))
+    subprocess.run(["bash", "-euc", script], cwd=ROOT, check=True)
+    texts = [file.read_text(encoding="utf-8") for file in FOLDER.rglob("*.tf")]
+    read_ones = {it for text in texts for it in re.findall(r"\$\{var\.sources\}/([\w./-]+)", text)}
+    assert len(read_ones) > 4
+    for each in read_ones:
+        assert (tmp_path / "infra" / each).exists(), each
+
+
 @pytest.mark.parametrize("name", ["api", "collector"])
 def test_the_images_start_as_deploy_sh_starts_them(name: str) -> None:
     """A service has no Procfile: the command of the page says the entry point and the version of Python."""
