@@ -6,7 +6,7 @@ import pytest
 
 from local.databases import PostgresServer
 from services.ingestion.books import Books
-from shared.postgres import Postgres
+from shared.postgres import Cursor, Postgres
 from tests.support.databases import fresh, fresh_url
 from tests.support.ingesting import add_tenant
 from tests.support.ingestion_api import Api, served
@@ -32,15 +32,12 @@ def tables(postgres_server: PostgresServer) -> Iterator[tuple[str, Books]]:
 def books(tables: tuple[str, Books]) -> Books:
     """The tables, empty, with two tenants."""
     _, found = tables
-    with_data = (
-        "ingest_rejected",
-        "ingest_book",
-        "ingest_part",
-        "ga4_page_view",
-        "ingest_job",
-        "tenant_config",
-    )
-    found._postgres.transaction(lambda it: it.execute(f"TRUNCATE {', '.join(with_data)}"))
+
+    def empty(cursor: Cursor) -> None:
+        cursor.execute("SELECT tablename FROM pg_tables WHERE tablename ~ '^(ingest_|ga4_|tenant_config$)'")
+        cursor.execute(f"TRUNCATE {', '.join(str(name) for (name,) in cursor.fetchall())}")
+
+    found._postgres.transaction(empty)
     for tenant in ("acme", "other"):
         add_tenant(found, tenant)
     return found

@@ -129,7 +129,7 @@ def test_what_cannot_be_exported_is_said_in_one_line(kitchen: Kitchen, tmp_path:
     wrong = libra(kitchen, "export", "--to", "bigquery:d", "--format", "csv", status=2)
     assert "--format and --keep are for files, and bigquery:d is no DIR." in wrong
     nowhere = libra(kitchen, "export", "--to", "postgres", status=2)
-    assert "LIBRA_POSTGRES_URL='': postgresql://user:password@host:port/database" in nowhere
+    assert "LIBRA_POSTGRES_URL='(0 characters)': postgresql://user:password@host:port/database" in nowhere
     early = libra(kitchen, "export", "--source", "signals", "--to", str(tmp_path), status=1)
     assert "nothing is proven yet: run libra recompute first" in early
     assert "there is no export of the totals of libra" in libra(

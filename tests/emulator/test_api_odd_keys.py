@@ -161,6 +161,7 @@ REFUSED: list[tuple[str, str, dict[str, str]]] = [
     ("/v1/locations", "after", {}),
     ("/v1/runs", "after", {}),
     ("/v1/rejected", "after", {}),
+    *(("/v1/usage/m", name, {}) for name in ("by", "from", "to")),
 ]
 """A route, a parameter that no odd text may be, and what else is asked."""
 TIMES = [("/v1/data", "from"), ("/v1/data", "to"), ("/v1/entries/e/status", "version")]

@@ -54,6 +54,12 @@ def test_a_record_that_cannot_be_read_is_rejected_alone(line: str, reason: str) 
     rejected[0].raw.encode()
 
 
+def test_a_line_break_outside_quotes_is_rejected() -> None:
+    """Two records in one line, where a lone carriage return was not taken for the end of one."""
+    (found,) = files.batches("locations", "f.csv", [HEAD, "l1,a\rb,c,d,1,1\n"], Format())
+    assert [it.reason for it in found.rejected] == ["a line break stands outside quotes"]
+
+
 def test_many_rows_come_in_batches() -> None:
     """None is lost at the seam."""
     rows, _ = read(HEAD + "".join(f"l{it},,,,,\n" for it in range(files.BATCH + 1)))

@@ -80,6 +80,7 @@ def test_a_purchase_has_its_pieces_and_its_amounts() -> None:
         ("page_view", {"event_params": [{"key": "a", "value": None}], "user_id": "a\0b"}, "user_id: a NUL"),
         ("page_view", {"event_params": [param("a", string_value="\0")]}, "event_params: a NUL character"),
         ("page_view", {"user_properties": [param("\0", int_value=1)]}, "user_properties: a NUL character"),
+        ("page_view", {"event_params": [param("a", string_value=["\0"])]}, "event_params: a NUL character"),
         (
             "page_view",
             {"event_params": [param("a", double_value=float("nan"))]},
