@@ -32,6 +32,7 @@ from local.process import Child
 FIREBASE = ROOT / "node_modules" / ".bin" / "firebase"
 BOARD = ROOT / "build" / "board" / "index.html"
 WORK = ROOT / "build" / "suite"
+NO_KEEP_ALIVE = ROOT / "local" / "no_keep_alive.cjs"  # no event is sent over a connection that closes
 SETTINGS = ("singleProjectMode", "ui")  # in the `emulators` of firebase.json, but no emulator
 WEBSOCKET = "firestore.websocketPort"  # the one emulator that listens twice
 EMULATORS = ("auth", "firestore", "functions", "hosting", "pubsub")
@@ -136,6 +137,7 @@ def environment(outside: Mapping[str, str], project: str) -> dict[str, str]:
         "FIRESTORE_EMULATOR_BINARY_PATH": str(jar),
         "GOOGLE_CLOUD_PROJECT": project,
         "METADATA_SERVER_DETECTION": "none",  # nothing here asks a cloud who it is
+        "NODE_OPTIONS": f"{outside.get('NODE_OPTIONS', '')} --require {json.dumps(str(NO_KEEP_ALIVE))}",
         "PYTHONDONTWRITEBYTECODE": "1",  # a new file in the staged folder would reload the functions
     }
     if pubsub := _pubsub(outside):

@@ -153,3 +153,17 @@ def test_the_command_line_works_on_it(counted: Suite) -> None:
     report = json.loads(libra(counted, "recompute", "--json"))
     assert report["entries"] > 0
     assert "completed" in libra(counted, "status")
+
+
+def test_no_event_is_sent_over_a_connection_that_may_close() -> None:
+    """Node would keep one for as long as the function's server does. An event that meets its end is lost: the
+    suite delivers nothing twice."""
+    inside = suite.environment(os.environ, suite.PROJECT)
+    said = subprocess.run(
+        ["node", "-p", "require('node:http').globalAgent.keepAlive"],
+        env=inside,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert said.stdout.strip() == "false"
