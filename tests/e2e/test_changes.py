@@ -155,7 +155,7 @@ def wait_past_the_watermark() -> None:
 
 
 def test_changes_at_idle_show_within_a_second(kitchen: Kitchen) -> None:
-    """From the commit of an edit, or of a deletion, to its total; a busy machine is slower at times."""
+    """The median time from the commit of an edit, and of a deletion, to the total; printed."""
     took: dict[str, list[float]] = {"edit": [], "deletion": []}
 
     def shown(key: str) -> int:
@@ -175,4 +175,4 @@ def test_changes_at_idle_show_within_a_second(kitchen: Kitchen) -> None:
         timed("deletion", f"i{number}", 0)
     for what, seconds in took.items():
         print(f"{what}: median {median(seconds) * 1000:.0f} ms of {len(seconds)}, worst {max(seconds):.2f} s")
-        assert min(seconds) < 1
+        assert median(seconds) < 1
