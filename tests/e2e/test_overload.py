@@ -5,7 +5,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -46,15 +46,33 @@ def serving(folder: Path, environment: dict[str, str]) -> Iterator[Function]:
         function.child.stop()
 
 
+def thread_states(group: int) -> set[str]:
+    """The states of all threads of a process group, as proc(5) spells them: T is stopped."""
+    states = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if os.getpgid(int(process.name)) == group:
+                states |= {
+                    thread.read_text().rpartition(")")[2].split()[0] for thread in process.glob("task/*/stat")
+                }
+    return states
+
+
 @contextmanager
 def hanging(emulator: Emulator) -> Iterator[None]:
-    """The emulator accepts and does not answer."""
+    """The emulator accepts and does not answer.
+
+    A signal is sent before it is obeyed: each thread of a process stops when it is next scheduled. On a busy
+    machine the emulator answers commits meanwhile, so this waits until all have stopped.
+    """
     assert emulator._child
-    os.killpg(emulator._child.pid, signal.SIGSTOP)
+    group = emulator._child.pid
+    os.killpg(group, signal.SIGSTOP)
     try:
+        wait_until(lambda: thread_states(group) == {"T"}, seconds=HANG, what="stop of the emulator")
         yield
     finally:
-        os.killpg(emulator._child.pid, signal.SIGCONT)
+        os.killpg(group, signal.SIGCONT)
 
 
 def test_a_full_queue_is_answered_503_at_once_and_nothing_is_lost(project: str, tmp_path: Path) -> None:
