@@ -228,6 +228,12 @@ def _server(url: str) -> str:
     return where
 
 
+def reason(error: StoreError) -> str:
+    """What the server said, for people who are not to learn where it is."""
+    cause = error.__cause__
+    return (cause.diag.message_primary if isinstance(cause, psycopg.Error) else None) or type(error).__name__
+
+
 @contextmanager
 def _translated(server: str) -> Iterator[None]:
     try:

@@ -27,10 +27,11 @@ from local.databases import PostgresServer
 from local.ga4 import DATASET, Export, row
 from local.sftp import PASSWORD, USER, SftpServer
 from services.ingestion import files, ga4
-from services.ingestion.bigquery import BigQuery, Dataset, Events
+from services.ingestion.bigquery import BigQuery, Events
 from services.ingestion.books import Books
 from services.ingestion.files import Format
 from services.ingestion.jobs import Jobs
+from services.ingestion.refusals import Dataset
 from services.ingestion.requests import FILES, Part, Request
 from services.ingestion.rows import Ceilings, Target
 from services.ingestion.sftp import Files, Server

@@ -90,6 +90,9 @@ def test_from_an_empty_database_to_equal_counts(
             export.write(f"events_{day:%Y%m%d}", [row(day, number) for number in range(60)])
         users = "user_id,email,name,location_id,created_on\nu1,,,,\n"
         (sftp.folder / f"users_{today}.csv").write_text(users)
+        (sftp.folder / f"locations_{today}.csv").write_text("place,name\nl1,\n")
+        tried = shell.libra("tenant", "test", "acme", "--json")
+        assert [each["code"] for each in json.loads(tried.stdout)["sources"]] == ["ok", "ok", "wrong_columns"]
         places = "location_id,name,city,country,latitude,longitude\nl1,,,,,\n"
         (sftp.folder / f"locations_{today}.csv").write_text(places)
         assert [each["code"] for each in shell.json("tenant", "test", "acme")["sources"]] == ["ok"] * 3

@@ -10,10 +10,11 @@ from local.bigquery import BigQuery as Emulator
 from local.databases import PostgresServer
 from local.ga4 import DATASET, TYPES, Export, row
 from services.ingestion import ga4
-from services.ingestion.bigquery import BigQuery, Dataset, Events
+from services.ingestion.bigquery import BigQuery, EventReading, Events
 from services.ingestion.books import Books
 from services.ingestion.errors import PartError, Unavailable
 from services.ingestion.jobs import Job, Jobs
+from services.ingestion.refusals import Dataset
 from services.ingestion.requests import EVENTS, Part, Request
 from services.ingestion.rows import Ceilings, Target
 from services.ingestion.worker import Worker
@@ -157,6 +158,31 @@ def test_a_day_that_changed_is_replaced(
     assert rows(books, "acme", "SELECT source, provisional FROM ingest_book") == [
         (f"events_{day:%Y%m%d}", False)
     ]
+
+
+def test_a_row_that_the_stream_does_not_send_is_missed(
+    bigquery: Emulator, project: str, export: Export, books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """BigQuery counts by a query what it sends by another way: the day stays as it was. One query counts all
+    types of a day."""
+    source = events(bigquery, project)
+    asked: list[str] = []
+    count = BigQuery.count
+
+    def counting(self: BigQuery, where: Dataset, name: str) -> dict[str, int]:
+        asked.append(name)
+        return count(self, where, name)
+
+    monkeypatch.setattr(BigQuery, "count", counting)
+    export.write(f"events_{FIRST:%Y%m%d}", [row(FIRST, number, "page_view") for number in range(100)])
+    assert run(books, source, FIRST, FIRST).state == "completed"
+    assert asked == [f"events_{FIRST:%Y%m%d}"]
+    sent = EventReading._rows
+    monkeypatch.setattr(EventReading, "_rows", lambda self: (each[1:] for each in sent(self)))
+    job = run(books, source, FIRST, FIRST, ("page_view",))
+    assert (job.state, job.error_code) == ("failed", "sums")
+    assert "has 100 rows, 99 were read" in str(job.error_message)
+    assert counted(books, "page_view") == {FIRST: 100}
 
 
 @pytest.mark.parametrize(("bad", "state"), [(1, "completed"), (2, "failed")])
