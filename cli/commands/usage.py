@@ -32,11 +32,13 @@ INTERRUPTED = 130
 
 
 class When(Day):
-    """A date, or `yesterday`."""
+    """A date, or `yesterday`: the day before today in the time zone of bills, `LIBRA_TIME_ZONE`."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
         """Parse it, or end the command with what is allowed."""
-        return yesterday() if value == "yesterday" else super().convert(value, param, ctx)
+        if value == "yesterday":
+            return yesterday(Settings.from_environment(os.environ).time_zone)
+        return super().convert(value, param, ctx)
 
 
 @click.group("usage")
@@ -72,7 +74,7 @@ def track(*, merchant: str, metric: str, amount: int) -> None:
 
 
 @command.command("flush")
-@click.option("--date", "day", type=When(), help="Only this date; yesterday is one, too.")
+@click.option("--date", "day", type=When(), help="Only this date, or yesterday: in LIBRA_TIME_ZONE.")
 @click.option("--from", "first", type=When(), help="Only from this date on.")
 @click.option("--to", "last", type=When(), help="Only up to this date.")
 @click.option("--merchant", help="Only this merchant.")

@@ -20,11 +20,12 @@ from cli.main import main
 from local.databases import PostgresServer, ValkeyServer
 from services.api.application import application
 from services.api.settings import ApiSettings
-from services.usage.counters import Counters
+from services.usage.counters import Counters, Raise
 from services.usage.flush import Result as Flushed
 from services.usage.running import Scheduler
 from services.usage.settings import UsageSettings
 from shared.errors import SettingError, Transient
+from shared.parts import hour_of
 from tests.support.api import ENVIRONMENT, PROJECT, Api
 from tests.support.databases import fresh_url
 
@@ -80,6 +81,20 @@ def test_a_count_by_hand_is_of_the_date_of_the_bills(environment: dict[str, str]
     libra(environment, "flush")
     (window,) = told(libra(environment, "totals", "acme", "--json"))["windows"]
     assert window["begin"] in days
+
+
+@pytest.mark.parametrize("zone", ["Etc/GMT+12", "Pacific/Kiritimati"])
+def test_yesterday_is_the_day_before_in_the_time_zone_of_the_bills(
+    environment: dict[str, str], valkey_server: ValkeyServer, zone: str
+) -> None:
+    """A job that books yesterday books the day that the bill is of."""
+    redis = Counters.connect(valkey_server.url)
+    hour = hour_of(datetime.now(ZoneInfo(zone)) - timedelta(days=1), ZoneInfo(zone))
+    redis.raise_to([Raise("acme", hour, (("requests", "i1", 5),))])
+    redis.close()
+    found = told(libra(environment | {"LIBRA_TIME_ZONE": zone}, "flush", "--date", "yesterday", "--json"))
+    midnight = hour_of(datetime.now(ZoneInfo(zone)) - timedelta(days=1), ZoneInfo(zone)).date != hour.date
+    assert found["gained"] == 5 or midnight
 
 
 def test_windows_and_the_merchants_that_use_most(
