@@ -53,7 +53,7 @@ def books(request: pytest.FixtureRequest) -> Iterator[Books | MemoryBooks]:
     server: PostgresServer = request.getfixturevalue("postgres_server")
     with fresh(server) as postgres:
         found = Books(postgres)
-        assert found.migrate() == [1, 2, 3]
+        assert found.migrate() == [1, 2, 3, 4]
         assert found.migrate() == []
         yield found
 
