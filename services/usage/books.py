@@ -99,6 +99,7 @@ class Books:
             open_ = [it for it in parts if not sealed(it.name.hour, through)]
             late = [it for it in parts if sealed(it.name.hour, through)]
             raised, gained = _one(cursor, statements.JOIN, _columns(open_)) if open_ else (0, 0)
+            late = _chosen(cursor, statements.RISING, late)  # most are those that were booked in time
             aside = cursor.execute(statements.LATE, (*_columns(late), *_places(late))).rowcount if late else 0
             _resolve(cursor, parts)
             return Booked(raised, gained, aside)
@@ -127,9 +128,14 @@ class Books:
 
     def read_back(self, parts: Sequence[Part]) -> list[Part]:
         """Those of parts whose values are in the books, in their rows or set aside."""
-        columns = (*_columns(parts), _places(parts)[0])
-        found = self._postgres.transaction(lambda it: it.execute(statements.READ_BACK, columns).fetchall())
-        return [parts[cast("int", number) - 1] for (number,) in found]
+
+        def work(cursor: Cursor) -> list[Part]:
+            booked = _chosen(cursor, statements.READ_BACK, parts)
+            found = set(booked)
+            rest = [it for it in parts if it not in found]
+            return booked + (_aside_of(cursor, rest) if rest else [])
+
+        return self._postgres.transaction(work)
 
     def admit(self, hour: Hour) -> int:
         """Book what is late and not yet admitted as parts of an hour that runs; how much.
@@ -224,6 +230,19 @@ def _resolve(cursor: Cursor, parts: Sequence[Part]) -> None:
         keys = [aside_id(parts_key(it.name.merchant, Hour(it.name.hour, it.name.date)), "") for it in parts]
         ids = list(dict.fromkeys(keys)) + _places(parts)[0]
         cursor.execute("DELETE FROM usage_aside WHERE id = ANY (%s::text[]) AND value IS NULL", (ids,))
+
+
+def _chosen(cursor: Cursor, statement: LiteralString, parts: Sequence[Part]) -> list[Part]:
+    """Those of parts whose numbers a statement gives."""
+    found = cursor.execute(statement, _columns(parts)).fetchall() if parts else []
+    return [parts[cast("int", number) - 1] for (number,) in found]
+
+
+def _aside_of(cursor: Cursor, parts: Sequence[Part]) -> list[Part]:
+    """Those of parts whose values are set aside."""
+    given = (_places(parts)[0], [it.value for it in parts])
+    found = cursor.execute(statements.READ_ASIDE, given).fetchall()
+    return [parts[cast("int", number) - 1] for (number,) in found]
 
 
 def _columns(parts: Sequence[Part]) -> tuple[list[Any], ...]:

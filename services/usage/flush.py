@@ -214,7 +214,8 @@ class Flush:
                     if isinstance(found, Unreadable):
                         aside.append(found)
                     else:
-                        pending[found.name] = join(pending.get(found.name, 0), found.value).value
+                        name, value = found
+                        pending[name] = join(pending[name], value).value if name in pending else value
                 if len(pending) >= self._batch:
                     self._book(pending, now, result)
         self._set_aside(aside, result)
