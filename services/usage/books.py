@@ -22,8 +22,8 @@ VERSION = 180_000
 """`RETURNING old` and `new` came with PostgreSQL 18."""
 LOSS_FLOOR = 1_000
 """A repair may always take away less than this."""
-_LOCK = int("usage", 36)
-"""The advisory lock of repairs and admissions."""
+LOCK = int("usage", 36)
+"""The advisory lock of repairs and admissions, and of what an operator forgets."""
 
 
 class Booked(NamedTuple):
@@ -145,7 +145,7 @@ class Books:
         """
 
         def work(cursor: Cursor) -> int:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
             through = _through(cursor, "SELECT sealed_through FROM usage_state FOR SHARE")
             if sealed(hour.begin, through):
                 raise SettingError(
@@ -177,7 +177,7 @@ class Books:
         """
 
         def work(cursor: Cursor) -> list[Drift]:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
             found = _drifts(cursor)
             loss = sum(max(it.total - it.parts, 0) for it in found)
             (total,) = _one(cursor, "SELECT coalesce(sum(metric_value), 0)::bigint FROM merchant_usage", ())
@@ -207,15 +207,19 @@ class Books:
 
     def record(self, kind: str, started: datetime, figures: dict[str, Any]) -> None:
         """Keep what a run came to."""
-        values = (kind, started, *(figures.get(it, 0) for it in ("seconds", "records", "gained", "errors")))
-        report = json.dumps(figures, default=str)
-        self._postgres.transaction(lambda it: it.execute(statements.RECORD, (*values, report)))
+        self._postgres.transaction(lambda it: add_run(it, kind, started, figures))
 
     def runs(self, most: int) -> list[dict[str, Any]]:
         """What the last runs came to, the newest first."""
         statement = "SELECT id, kind, started_at, report FROM usage_run ORDER BY id DESC LIMIT %s"
         found = self._postgres.transaction(lambda it: it.execute(statement, (most,)).fetchall())
         return [dict(zip(("id", "kind", "started", "report"), row, strict=True)) for row in found]
+
+
+def add_run(cursor: Cursor, kind: str, started: datetime, figures: dict[str, Any]) -> None:
+    """Keep what a run came to, in a transaction that is open."""
+    values = (kind, started, *(figures.get(it, 0) for it in ("seconds", "records", "gained", "errors")))
+    cursor.execute(statements.RECORD, (*values, json.dumps(figures, default=str)))
 
 
 def _drifts(cursor: Cursor) -> list[Drift]:

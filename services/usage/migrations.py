@@ -188,4 +188,12 @@ END $$;
 """,
 )
 
-MIGRATIONS = (_EXISTING, _PARTS, _VIEWS, _SERVING)
+_FORGOTTEN = Migration(
+    5,
+    "what an operator has forgotten of a row that is set aside",
+    """
+ALTER TABLE usage_aside ADD COLUMN forgotten bigint NOT NULL DEFAULT 0, ADD COLUMN forgotten_at timestamptz;
+""",
+)
+
+MIGRATIONS = (_EXISTING, _PARTS, _VIEWS, _SERVING, _FORGOTTEN)

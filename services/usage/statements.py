@@ -42,10 +42,13 @@ WITH given AS (
 SELECT count(*), coalesce(sum(gain), 0)::bigint FROM joined
 """  # noqa: S608 - constants
 
+_ASIDE = f"usage_aside aside LEFT JOIN usage_part part USING ({_NAME})"
+_DUE = "coalesce(greatest(aside.value - coalesce(part.value, 0) - admitted - forgotten, 0), 0)"
+_STANDS = f"(forgotten_at IS NULL OR {_DUE} > 0)"
+
 DUE = f"""
-SELECT aside.id, aside.merchant_id, aside.metric_type, aside.value - coalesce(part.value, 0) - admitted
-FROM usage_aside aside LEFT JOIN usage_part part USING ({_NAME})
-WHERE aside.value - coalesce(part.value, 0) > admitted
+SELECT aside.id, aside.merchant_id, aside.metric_type, {_DUE} FROM {_ASIDE}
+WHERE {_DUE} > 0
 ORDER BY aside.id FOR UPDATE OF aside
 """  # noqa: S608 - constants
 
@@ -115,11 +118,24 @@ WITH joined AS (
 """  # noqa: S608 - constants
 
 STANDING = f"""
-SELECT aside.reason, count(*),
-  coalesce(sum(greatest(aside.value - coalesce(part.value, 0) - admitted, 0)), 0)::bigint
-FROM usage_aside aside LEFT JOIN usage_part part USING ({_NAME})
-GROUP BY 1 ORDER BY 1
+SELECT aside.reason, count(*), sum({_DUE})::bigint FROM {_ASIDE} WHERE {_STANDS} GROUP BY 1 ORDER BY 1
 """  # noqa: S608 - constants
+
+_ROW = f"aside.id, aside.key, aside.field, aside.raw, aside.reason, {_DUE}, aside.last_seen"
+
+ROWS = f"SELECT {_ROW} FROM {_ASIDE} WHERE {_STANDS} ORDER BY aside.last_seen DESC, aside.id LIMIT %s"  # noqa: S608 - constants
+
+NAMED = f"""
+SELECT {_ROW} FROM {_ASIDE} WHERE {_STANDS} AND starts_with(aside.id, %s)
+ORDER BY aside.id LIMIT 2 FOR UPDATE OF aside
+"""  # noqa: S608 - constants
+
+FORGET = """
+UPDATE usage_aside SET forgotten = forgotten + %s, forgotten_at = now() WHERE id = %s AND value IS NOT NULL
+"""
+"""A late part stays, so that it is not admitted a second time when it comes again."""
+
+DROP = "DELETE FROM usage_aside WHERE id = %s AND value IS NULL"
 
 RECORD = """
 INSERT INTO usage_run (kind, started_at, seconds, records, gained, errors, report)

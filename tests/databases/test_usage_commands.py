@@ -155,10 +155,26 @@ def test_drift_and_what_is_set_aside_have_their_exit_statuses(
     """1: totals differ; 3: something cannot be read. A repair is in the list of runs."""
     libra(environment, "track", "acme", "requests", "5")
     redis = Counters.connect(valkey_server.url)
-    redis._client.set("usage-parts:{b}:2026-11-25:2026-11-25T12:00Z", "no hash")
-    redis.close()
+    wrong = "usage-parts:{b}:2026-11-25:2026-11-25T12:00Z"
+    redis._client.set(wrong, "no hash")
     assert told(libra(environment, "flush", "--json"), 3)["errors"] == 1
     assert "the key is no hash" in libra(environment, "status").output
+    (row,) = told(libra(environment, "aside", "--json"))["rows"]
+    assert (row["key"], row["due"]) == (wrong, 0)
+    assert row["id"][:12] in libra(environment, "aside").output
+    assert "names no row" in libra(environment, "forget", "00000000", "--because", "x").output
+    assert "names no row" in libra(environment, "forget", row["id"][:7], "--because", "x").output
+    assert libra(environment, "forget", row["id"]).exit_code == 2
+    redis._client.delete(wrong)
+    redis.close()
+    assert (
+        "Forgotten: 0 of " + wrong
+        in libra(environment, "forget", row["id"][:12], "--because", "a test").output
+    )
+    found = told(libra(environment, "status", "--json"))
+    assert found["aside"] == []
+    assert (found["runs"][0]["kind"], found["runs"][0]["because"]) == ("forget", "a test")
+    assert found["runs"][0]["rows"][0]["key"] == wrong
     with psycopg.connect(environment["LIBRA_POSTGRES_URL"]) as connection:
         connection.execute("UPDATE merchant_usage SET metric_value = 4")
     (drift,) = told(libra(environment, "verify", "--json"), 1)["drifts"]

@@ -93,6 +93,7 @@ class Story(Hub):
         self.hit: set[tuple[str, str]] = set()
         self.trace: list[str] = []
         self.lossless = True
+        self.forgotten = 0
         self._named = 0
         self.laws = Laws(self)
         self._replica = self.counters.hashes.copy()
@@ -210,6 +211,12 @@ class Story(Hub):
     def _step_admit(self) -> None:
         self.books.admit(hour_of(max(self.now, self.books.through or self.now), ZONE))
 
+    def _step_forget(self) -> None:
+        """An operator forgets a row that is set aside."""
+        late = sorted(name for name, row in self.books.rows.items() if row.part)
+        if names := late or sorted(self.books.rows):
+            self.forgotten += self.books.forget(self.rng.choice(names))
+
     def copies(self) -> list[dict[Name, int]]:
         """What is in the memory of each application."""
         return [each.copies() for each in self.applications]
@@ -231,7 +238,7 @@ class Story(Hub):
             flush.run(now=self.now)
             self.books.admit(hour_of(self.now, ZONE))
             self.laws.check("end")
-        billed = sum(self.books.totals.values())
+        billed = sum(self.books.totals.values()) + self.forgotten
         if billed != sum(expected.values()):
             raise Broken(f"survive: {billed} is billed, and there was {sum(expected.values())}")
         if self.lossless and billed != sum(self.served.values()):
@@ -255,6 +262,7 @@ STEPS_BY_WEIGHT = {
     "failover": 0.7,
     "garbage": 0.7,
     "admit": 2.0,
+    "forget": 2.0,
 }
 """What may happen, and how often beside the others."""
 

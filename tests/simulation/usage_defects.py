@@ -62,6 +62,15 @@ class TwiceAdmittingBooks(MemoryBooks):
         return admitted
 
 
+class AmnesicBooks(MemoryBooks):
+    """A late part that is forgotten leaves nothing behind."""
+
+    def forget(self, found: str) -> int:
+        due = super().forget(found)
+        self.rows.pop(found, None)
+        return due
+
+
 class HalfBooks(MemoryBooks):
     """A part that is raised does not raise its total; one that is new does."""
 
@@ -154,6 +163,7 @@ DEFECTS = {
     "a join ignores the seal": Parts(books=UnsealedBooks),
     "late parts are dropped": Parts(books=DroppingBooks),
     "late parts are admitted twice": Parts(books=TwiceAdmittingBooks),
+    "a late part is forgotten without a trace": Parts(books=AmnesicBooks),
     "a total is not raised with its part": Parts(books=HalfBooks),
     "applications send what is new": Parts(counters=AddingCounters),
     "Redis keeps the last value": Parts(counters=OverwritingCounters),
