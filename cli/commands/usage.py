@@ -16,8 +16,9 @@ from cli.commands.options import Day, Ended, ending, yesterday
 from cli.comparison import as_json, iso, print_json
 from cli.report import page, shown
 from services.usage import aside
+from services.usage.booking import Result
 from services.usage.books import Books, Drift
-from services.usage.flush import Asked, Result
+from services.usage.flush import Asked
 from services.usage.running import Opened, Scheduler, opened
 from services.usage.settings import UsageSettings
 from services.usage.tracker import UsageTracker

@@ -20,8 +20,8 @@ from cli.main import main
 from local.databases import PostgresServer, ValkeyServer
 from services.api.application import application
 from services.api.settings import ApiSettings
+from services.usage.booking import Result as Flushed
 from services.usage.counters import Counters, Raise
-from services.usage.flush import Result as Flushed
 from services.usage.running import Scheduler
 from services.usage.settings import UsageSettings
 from shared.errors import SettingError, Transient

@@ -15,7 +15,7 @@ from services.usage.sending import Sender
 from shared.errors import Overloaded
 from shared.parts import Name, hour_of
 from shared.settings import UTC as ZONE
-from tests.simulation.usage_hub import Faults, Hub
+from tests.simulation.usage_hub import Beside, Faults, Hub, actor_of
 from tests.simulation.usage_laws import LOSSES, Broken, Laws
 from tests.support.usage import MemoryBooks, MemoryCounters
 
@@ -138,6 +138,7 @@ class Story(Hub):
                 self.wire(self.books),
                 close_after=CLOSE_AFTER,
                 batch=self.rng.choice((1, 3, 99)),
+                beside=lambda: Beside(self),
             )
             now = self.now + timedelta(seconds=self.rng.choice((0, 0, -50, 50)))
             self.begin(lambda: flush.run(now=now), None)
@@ -178,7 +179,11 @@ class Story(Hub):
             self.applications.remove(victim)
 
     def _step_kill_flush(self) -> None:
-        self.kill([it for it in self.tasks if it.owner is None][:1])
+        """With the batch that it books, or a moment before PostgreSQL does what the batch asks."""
+        for flush in [it for it in self.tasks if it.owner is None][:1]:
+            self.kill([flush])
+            if self.rng.random() < 0.5:
+                self.kill([it for it in self.tasks if actor_of(it) is flush.thread])
 
     def _step_evict(self) -> None:
         """Redis is full, or somebody set an expiry."""
@@ -229,7 +234,12 @@ class Story(Hub):
         self.laws.check("deliver")
         expected = self.laws.seen.available
         self.calm = True
-        flush = self.parts.flush(self.wire(self.counters), self.wire(self.books), close_after=CLOSE_AFTER)
+        flush = self.parts.flush(
+            self.wire(self.counters),
+            self.wire(self.books),
+            close_after=CLOSE_AFTER,
+            beside=lambda: Beside(self),
+        )
         for hours in (0, 3, 9):
             self.now += timedelta(hours=hours)
             for each in self.applications:
