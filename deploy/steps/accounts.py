@@ -11,6 +11,8 @@ BUILDER = "libra-build"
 """What builds them."""
 INVOKER = "roles/run.invoker"
 """Who has it for a service may call it."""
+ACCESSOR = "roles/secretmanager.secretAccessor"
+"""Who has it for a secret may read it."""
 
 
 def deliverer(deployment: Deployment) -> str:
@@ -69,10 +71,24 @@ def _binding(verb: str, deployment: Deployment, role: str, account: str) -> tupl
 
 def reading(deployment: Deployment, account: str, version: str) -> Iterator[Change]:
     """Let an account read a secret, which SECRET:VERSION names, if it may not yet."""
-    member, role = deployment.member(account), "roles/secretmanager.secretAccessor"
+    if not _reads(deployment, account, version):
+        yield gcloud(*_reader("add", deployment, account, version), patient=True)
+
+
+def withholding(deployment: Deployment, account: str, version: str) -> Iterator[Change]:
+    """Let an account read a secret no longer, if it may."""
+    if _reads(deployment, account, version):
+        yield gcloud(*_reader("remove", deployment, account, version))
+
+
+def _reads(deployment: Deployment, account: str, version: str) -> bool:
     secret = (version.rpartition(":")[0], deployment.in_project)
-    if (role, member) not in deployment.bindings("secrets", "get-iam-policy", *secret):
-        yield gcloud("secrets", "add-iam-policy-binding", *secret, f"--member={member}", f"--role={role}")
+    return (ACCESSOR, deployment.member(account)) in deployment.bindings("secrets", "get-iam-policy", *secret)
+
+
+def _reader(verb: str, deployment: Deployment, account: str, version: str) -> tuple[str, ...]:
+    words = ("secrets", f"{verb}-iam-policy-binding", version.rpartition(":")[0], deployment.in_project)
+    return (*words, f"--member={deployment.member(account)}", f"--role={ACCESSOR}")
 
 
 def invoking(deployment: Deployment, service: str, account: str) -> Iterator[Change]:

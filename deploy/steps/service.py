@@ -69,6 +69,21 @@ class Service(Step):
     def environment(self) -> Mapping[str, str]:
         """Its own variables, beside those that every part of Libra reads."""
 
+    def code(self) -> tuple[str, ...]:
+        """Flags that say what runs: here the staged sources, of which Cloud Run builds an image."""
+        deployment = self.deployment
+        entry = f"python -m uvicorn {self.artefact.entries[0]}:app --host 0.0.0.0 --port $PORT"
+        build = f"GOOGLE_ENTRYPOINT={entry}{SEPARATOR}GOOGLE_PYTHON_VERSION=3.11.x"
+        return (
+            f"--source=build/{self.artefact.name}",
+            f"--set-build-env-vars=^{SEPARATOR}^{build}",
+            f"--build-service-account=projects/{deployment.project}/serviceAccounts/{deployment.email(BUILDER)}",
+        )
+
+    def reaching(self) -> tuple[str, ...]:
+        """Flags that say which secrets and which network it reaches: here none."""
+        return ()
+
     def audience(self) -> str:
         """The service's address, which is known before it is deployed (Cloud Run's docs, 'URLs', 2026-11)."""
         return f"https://{self.service}-{self.deployment.number()}.{self.deployment.region}.run.app"
@@ -85,14 +100,10 @@ class Service(Step):
         deployment, values = self.deployment, self.deployment.values
         environment = runtime(values) | dict(self.environment())
         variables = SEPARATOR.join(f"{variable}={value}" for variable, value in environment.items())
-        entry = f"python -m uvicorn {self.artefact.entries[0]}:app --host 0.0.0.0 --port $PORT"
-        build = f"GOOGLE_ENTRYPOINT={entry}{SEPARATOR}GOOGLE_PYTHON_VERSION=3.11.x"
         flags = (
             deployment.in_project,
             f"--region={deployment.region}",
-            f"--source=build/{self.artefact.name}",
-            f"--set-build-env-vars=^{SEPARATOR}^{build}",
-            f"--build-service-account=projects/{deployment.project}/serviceAccounts/{deployment.email(BUILDER)}",
+            *self.code(),
             f"--service-account={deployment.email(self.service)}",
             "--no-invoker-iam-check",
             "--ingress=all",
@@ -105,6 +116,7 @@ class Service(Step):
             f"--startup-probe={PROBE}",
             f"--liveness-probe={PROBE}",
             f"--set-env-vars=^{SEPARATOR}^{variables}",
+            *self.reaching(),
         )
         lines = "".join(f"{line}\n" for line in (stage.fingerprint(self.artefact), *flags))
         config = hashlib.sha256(lines.encode()).hexdigest()[:40]

@@ -8,6 +8,7 @@ never who may write. All times are the server's.
 """
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -17,6 +18,7 @@ from uuid import UUID
 from services.ingestion.books import Books
 from services.ingestion.errors import Cancelled, Fenced, TimedOut
 from services.ingestion.requests import Part
+from shared.log import logger
 from shared.postgres import Cursor
 
 LEASE = timedelta(seconds=60)
@@ -174,8 +176,8 @@ def claim(books: Books, worker: str, length: timedelta = LEASE) -> Lease | None:
         length: how long the job is the worker's without a sign of life.
     """
 
-    def take(cursor: Cursor) -> Lease | None:
-        _sweep(cursor)
+    def take(cursor: Cursor) -> tuple[Lease | None, list[Ended]]:
+        ended = _sweep(cursor)
         cursor.execute(
             "UPDATE ingest_job SET state = 'processing', attempt = attempt + 1, worker = %s,"
             " lost = lost + (state = 'processing' AND NOT leaving)::integer, leaving = false,"
@@ -188,12 +190,20 @@ def claim(books: Books, worker: str, length: timedelta = LEASE) -> Lease | None:
             (worker, length),
         )
         row = cast("tuple[str, UUID, int] | None", cursor.fetchone())
-        return Lease(books, *row, length) if row else None
+        return (Lease(books, *row, length) if row else None), ended
 
-    return books.of_all(take, repeatable=False)
+    lease, swept = books.of_all(take, repeatable=False)
+    for job_id, tenant, attempt, state, code in swept:
+        said = {"job": str(job_id), "tenant": tenant, "attempt": attempt, "state": state, "code": code}
+        logger.log(logging.ERROR if code else logging.INFO, "A job ended", extra=said)
+    return lease
 
 
-def _sweep(cursor: Cursor) -> None:
+Ended = tuple[UUID, str, int, str, str | None]
+"""A job that was ended for want of a worker: its id, tenant, attempt, state and code."""
+
+
+def _sweep(cursor: Cursor) -> list[Ended]:
     """End what no worker will end: jobs out of time; with no worker, jobs cancelled or that lost many."""
     cursor.execute(
         "WITH dead AS (SELECT job_id FROM ingest_job WHERE state = 'processing'"
@@ -209,10 +219,13 @@ def _sweep(cursor: Cursor) -> None:
         "     WHEN clock_timestamp() > started_at + timeout"
         "       THEN format('the job took longer than %%s: start another with fewer days', timeout)"
         "     ELSE format('%%s workers ended while they had the job: read their logs', lost + 1) END"
-        "   WHERE job_id IN (SELECT job_id FROM dead) RETURNING job_id)"
-        " UPDATE ingest_part SET open = false WHERE job_id IN (SELECT job_id FROM ended)",
+        "   WHERE job_id IN (SELECT job_id FROM dead)"
+        "   RETURNING job_id, tenant, attempt, state, error_code),"
+        " freed AS (UPDATE ingest_part SET open = false WHERE job_id IN (SELECT job_id FROM ended))"
+        " SELECT job_id, tenant, attempt, state, error_code FROM ended",
         {"most": MOST_ATTEMPTS},
     )
+    return cast("list[Ended]", cursor.fetchall())
 
 
 def _late(timeout: timedelta) -> str:

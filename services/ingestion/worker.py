@@ -163,7 +163,8 @@ class Worker:
                     parts.load(lease, part, sources)
                     return
         except PartError as error:
-            logger.error("A part failed", extra={"part": str(part), "code": error.code})
+            said = {"job": str(lease.job_id), "tenant": lease.tenant, "part": str(part), "code": error.code}
+            logger.error("A part failed", extra=said)
             parts.fail(lease, part, error)
         except Stopped:
             stopped.set()

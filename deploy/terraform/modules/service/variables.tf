@@ -9,3 +9,13 @@ variable "deadline_seconds" { type = string }
 variable "max_instances" { type = string }
 variable "environment" { type = map(string) }
 variable "audience" { type = string }
+
+variable "secrets" {
+  type    = map(string)
+  default = {}
+}
+
+variable "network" {
+  type    = string
+  default = ""
+}
