@@ -1,6 +1,6 @@
 """The service accounts, each with as little as it can do its work with, and who may call what."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from deploy.gcloud import Change, gcloud
 from deploy.steps.base import RECOMPUTE, Deployment, Step
@@ -11,6 +11,8 @@ BUILDER = "libra-build"
 """What builds them."""
 INVOKER = "roles/run.invoker"
 """Who has it for a service may call it."""
+ACCESSOR = "roles/secretmanager.secretAccessor"
+"""Who has it for a secret may read it."""
 
 
 def deliverer(deployment: Deployment) -> str:
@@ -69,10 +71,23 @@ def _binding(verb: str, deployment: Deployment, role: str, account: str) -> tupl
 
 def reading(deployment: Deployment, account: str, version: str) -> Iterator[Change]:
     """Let an account read a secret, which SECRET:VERSION names, if it may not yet."""
-    member, role = deployment.member(account), "roles/secretmanager.secretAccessor"
+    member, role = deployment.member(account), ACCESSOR
     secret = (version.rpartition(":")[0], deployment.in_project)
     if (role, member) not in deployment.bindings("secrets", "get-iam-policy", *secret):
-        yield gcloud("secrets", "add-iam-policy-binding", *secret, f"--member={member}", f"--role={role}")
+        grant = (f"--member={member}", f"--role={role}")
+        yield gcloud("secrets", "add-iam-policy-binding", *secret, *grant, patient=True)
+
+
+def forgetting(deployment: Deployment, account: str, kept: Collection[str] = ()) -> Iterator[Change]:
+    """Let an account read no secret of the project any more but these: whichever it read before, and also
+    where another run ended halfway."""
+    member, role = deployment.member(account), ACCESSOR
+    listed = deployment.gcloud.look("secrets", "list", deployment.in_project, "--format=value(name)")
+    for secret in (it.rpartition("/")[2] for it in listed.splitlines()):
+        where = (secret, deployment.in_project)
+        if secret not in kept and (role, member) in deployment.bindings("secrets", "get-iam-policy", *where):
+            grant = (f"--member={member}", f"--role={role}")
+            yield gcloud("secrets", "remove-iam-policy-binding", *where, *grant)
 
 
 def invoking(deployment: Deployment, service: str, account: str) -> Iterator[Change]:

@@ -14,7 +14,7 @@ from deploy.gcloud import Change, gcloud, say
 from deploy.google import Json
 from deploy.parameters import SEPARATOR, runtime
 from deploy.send import described, sending
-from deploy.steps.accounts import Grants, caller, exists, granting, reading, revoking
+from deploy.steps.accounts import Grants, caller, exists, forgetting, granting, reading, revoking
 from deploy.steps.base import Step
 from deploy.steps.images import building, clearing, image_of
 from deploy.steps.schedule import ATTEMPTS
@@ -40,6 +40,7 @@ class Export(Step):
     """The job, unless it is there, ready, and of these sources and flags. Nothing here deletes a row."""
 
     name = "export"
+    switch = "LIBRA_EXPORT"
     needs = (
         f"{Service.needs}, roles/cloudscheduler.admin, and roles/bigquery.admin or roles/secretmanager.admin"
     )
@@ -80,6 +81,7 @@ class Export(Step):
             yield from reading(deployment, JOB, deployment.values["LIBRA_EXPORT_SECRET"])
         yield from building(deployment, JOB, stage.EXPORT)
         yield from self._job()
+        yield from forgetting(deployment, JOB, [deployment.values["LIBRA_EXPORT_SECRET"].rpartition(":")[0]])
         yield from self._invoking()
         yield from self._schedule()
 
@@ -92,6 +94,7 @@ class Export(Step):
         if self._described("value(metadata.name)"):
             yield gcloud("run", "jobs", "delete", JOB, *self.deployment.in_region)
         yield from clearing(self.deployment, JOB)
+        yield from forgetting(self.deployment, JOB)
         yield from revoking(self.deployment, [JOB], READS + LOADS)
 
     def state(self) -> Iterator[tuple[str, str]]:
