@@ -13,7 +13,7 @@ CHECKOV := build/checkov/.installed
 BOARD := build/board/index.html
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check check-terraform audit format lock clean stage emulate test-firebase test-pipelines test-warehouse board test-board screenshots measure-board simulate bench faults fuzz soak mutate swagger
+.PHONY: help demo up test check check-recipes check-terraform audit format lock clean stage emulate test-firebase test-pipelines test-warehouse board test-board screenshots measure-board simulate bench faults fuzz soak mutate swagger
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -115,11 +115,15 @@ check: $(ALL) $(TOOLS) ## Check format, lint, types (Python and TypeScript), imp
 
 $(CHECKOV): requirements/checkov.txt
 	$(PYTHON) -m venv --clear build/checkov
-	build/checkov/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/checkov.txt
+	build/checkov/bin/pip install --no-compile --quiet --disable-pip-version-check --require-hashes -r requirements/checkov.txt
 	@touch $@
 
 audit: $(ALL) ## Ask for known faults of the locked packages, and list licences (says so where nothing can be asked)
 	$(BIN)/python -m deploy.audit
+
+check-recipes: $(CHECKOV) ## Check the recipes of usage: the CronJob against Kubernetes' schemas, the stacks with cfn-lint
+	build/checkov/bin/kubernetes-validate --strict --quiet deploy/recipes/cronjob.yaml
+	build/checkov/bin/cfn-lint deploy/recipes/ecs.yaml deploy/recipes/lambda.yaml
 
 check-terraform: $(CHECKOV) ## Check the Terraform files with checkov, in an environment of its own
 	build/checkov/bin/checkov --directory deploy/terraform --framework terraform --compact --quiet --skip-download
@@ -135,6 +139,8 @@ lock: $(ALL) ## Resolve the pinned dependencies again, with hashes
 	$(BIN)/uv pip compile --group pyproject.toml:export -c functions/requirements.txt --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o services/export/requirements.txt
 	$(BIN)/uv pip compile --group pyproject.toml:ingestion -c functions/requirements.txt --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o services/ingestion/requirements.txt
 	$(BIN)/uv pip compile --group pyproject.toml:usage -c functions/requirements.txt --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o services/usage/requirements.txt
+	$(BIN)/uv pip compile --group pyproject.toml:api-usage -c services/api/requirements.txt -c services/usage/requirements.txt --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o services/api/requirements-usage.txt
+	$(BIN)/uv pip compile --group pyproject.toml:usage-http -c services/api/requirements.txt -c services/usage/requirements.txt --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o services/usage/requirements-http.txt
 	$(BIN)/uv pip compile --group pyproject.toml:worker -c functions/requirements.txt --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o services/worker/requirements.txt
 	$(BIN)/uv pip compile --group pyproject.toml:pipelines --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o pipelines/requirements.txt
 	$(BIN)/uv pip compile pyproject.toml --extra cli --group api --group collector --group worker -c functions/requirements.txt --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras -o requirements/local.txt

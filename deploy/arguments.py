@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from deploy.parameters import PARAMETERS, ParameterError, read
-from deploy.steps import NAMES
+from deploy.parameters import PARAMETERS, ParameterError, read, read_file
+from deploy.steps import NAMES, STEPS
 
 COMMANDS = {
     "stage": "build what is deployed, in build/functions; no cloud account needed",
@@ -106,6 +106,8 @@ def options_of(words: Sequence[str], environment: Mapping[str, str]) -> Options:
             f"--only {','.join(unknown)}: there is no such step; there are {', '.join(NAMES)}"
         )
     values = read(flags, environment, Path(flags["env_file"]), deployed=command in {"up", "plan"})
+    if command in {"up", "plan"} and len(only) < len(NAMES):
+        _check_switches(only, flags, environment)
     for parameter in PARAMETERS[:2]:
         if command != "stage" and not values[parameter.variable]:
             raise ParameterError(f"{parameter.flag} ({parameter.variable}) is missing: {parameter.meaning}")
@@ -125,3 +127,16 @@ def options_of(words: Sequence[str], environment: Mapping[str, str]) -> Options:
         delete_topics=flags["delete_topics"],
         delete_database=bool(flags["delete_database"]),
     )
+
+
+def _check_switches(only: Sequence[str], flags: Mapping[str, Any], environment: Mapping[str, str]) -> None:
+    """Refuse a step that is named while nobody says whether it is wanted: `up` would remove what is there."""
+    given = {it for it, value in flags.items() if value is not None}
+    given |= {it for it, value in environment.items() if value} | set(read_file(Path(flags["env_file"])))
+    for step in STEPS:
+        if step.name in only and step.switch and step.switch not in given:
+            (switch,) = (it for it in PARAMETERS if it.variable == step.switch)
+            raise ParameterError(
+                f"--only={step.name} without {switch.flag} ({switch.variable}): without it `up` would remove "
+                f"what is there. Give {switch.flag} as it was deployed, or {switch.flag}=off to remove it"
+            )

@@ -82,6 +82,15 @@ API = Artefact(
     extra=DOCUMENTATION,
     served=("app",),
 )
+API_USAGE = Artefact(
+    "api-usage",
+    ".",
+    ("services.api.main", "shared.usage"),
+    "services/api/requirements-usage.txt",
+    extra=DOCUMENTATION,
+    served=("app",),
+)
+"""The API where it reads usage: with what it imports by name, and the driver of PostgreSQL."""
 COLLECTOR = Artefact(
     "collector",
     ".",
@@ -112,6 +121,19 @@ USAGE = Artefact(
     "services/usage/requirements.txt",
     served=("main",),
     started=("web: python -m services.usage",),
+)
+USAGE_HTTP = Artefact(
+    "usage-http",
+    ".",
+    ("services.usage.main",),
+    "services/usage/requirements-http.txt",
+    served=("app",),
+    variables=(
+        "LIBRA_REDIS_URL=redis://127.0.0.1",
+        "LIBRA_POSTGRES_URL=postgresql://nobody@127.0.0.1/nothing",
+        "LIBRA_USAGE_AUDIENCE=https://nowhere.example",
+        "LIBRA_USAGE_ACCOUNTS=nobody@nowhere.example",
+    ),
 )
 INGESTION = Artefact(
     "ingestion",
@@ -144,7 +166,7 @@ WANTED_BY = {
     PIPELINES: "LIBRA_PIPELINES",
 }
 """The parameter that says whether an artefact is wanted."""
-ARTEFACTS = (FUNCTIONS, API, COLLECTOR, WORKER, EXPORT, USAGE, INGESTION, PIPELINES)
+ARTEFACTS = (FUNCTIONS, API, API_USAGE, COLLECTOR, WORKER, EXPORT, USAGE, USAGE_HTTP, INGESTION, PIPELINES)
 """Every artefact. To add a service, add its line here and its files to tests/deploy/artefacts/NAME.txt."""
 
 IMPORT = """

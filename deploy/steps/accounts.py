@@ -1,6 +1,6 @@
 """The service accounts, each with as little as it can do its work with, and who may call what."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from deploy.gcloud import Change, gcloud
 from deploy.steps.base import RECOMPUTE, Deployment, Step
@@ -81,14 +81,27 @@ def withholding(deployment: Deployment, account: str, version: str) -> Iterator[
         yield gcloud(*_reader("remove", deployment, account, version))
 
 
-def _reads(deployment: Deployment, account: str, version: str) -> bool:
+def _reads(deployment: Deployment, account: str, version: str) -> bool:member, role = deployment.member(account), ACCESSOR
     secret = (version.rpartition(":")[0], deployment.in_project)
     return (ACCESSOR, deployment.member(account)) in deployment.bindings("secrets", "get-iam-policy", *secret)
 
 
 def _reader(verb: str, deployment: Deployment, account: str, version: str) -> tuple[str, ...]:
     words = ("secrets", f"{verb}-iam-policy-binding", version.rpartition(":")[0], deployment.in_project)
-    return (*words, f"--member={deployment.member(account)}", f"--role={ACCESSOR}")
+    return (*words, f"--member={deployment.member(account)}", f"--role={ACCESSOR}")grant = (f"--member={member}", f"--role={role}")
+        yield gcloud("secrets", "add-iam-policy-binding", *secret, *grant, patient=True)
+
+
+def forgetting(deployment: Deployment, account: str, kept: Collection[str] = ()) -> Iterator[Change]:
+    """Let an account read no secret of the project any more but these: whichever it read before, and also
+    where another run ended halfway."""
+    member, role = deployment.member(account), ACCESSOR
+    listed = deployment.gcloud.look("secrets", "list", deployment.in_project, "--format=value(name)")
+    for secret in (it.rpartition("/")[2] for it in listed.splitlines()):
+        where = (secret, deployment.in_project)
+        if secret not in kept and (role, member) in deployment.bindings("secrets", "get-iam-policy", *where):
+            grant = (f"--member={member}", f"--role={role}")
+            yield gcloud("secrets", "remove-iam-policy-binding", *where, *grant)
 
 
 def invoking(deployment: Deployment, service: str, account: str) -> Iterator[Change]:

@@ -18,7 +18,7 @@ class Api(Service):
 
     name = "api"
     service = SERVICE
-    variable = "LIBRA_API"
+    switch = "LIBRA_API"
     artefact = stage.API
     concurrency = 40  # the threads that Starlette reads Firestore with
     memory = "512Mi"

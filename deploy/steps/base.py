@@ -128,6 +128,8 @@ class Step(ABC):
     """The roles that it needs."""
     always = False
     """Whether it is taken whatever `--only` says."""
+    switch = ""
+    """The parameter that is off by default, and with which off `up` removes what is there; empty: none."""
 
     def __init__(self, deployment: Deployment) -> None:
         self.deployment = deployment

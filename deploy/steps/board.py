@@ -31,6 +31,7 @@ class Board(Step):
     """The board's page, unless the release that is served is of these sources and this database."""
 
     name = "board"
+    switch = "LIBRA_BOARD"
     needs = "roles/firebasehosting.admin, in a project with Firebase"
 
     @property

@@ -22,7 +22,7 @@ class Collector(Service):
     name = "collector"
     needs = f"{Service.needs}, and roles/pubsub.admin for --collector=queue"
     service = SERVICE
-    variable = "LIBRA_COLLECTOR"
+    switch = "LIBRA_COLLECTOR"
     artefact = stage.COLLECTOR
     concurrency = 80  # a request mostly waits; a body of 1 MiB takes some 5 MB while it is under way
     memory = "1Gi"

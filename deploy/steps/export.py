@@ -10,7 +10,7 @@ from deploy.google import Json
 from deploy.parameters import SEPARATOR, runtime
 from deploy.send import described, sending
 from deploy.steps import jobs
-from deploy.steps.accounts import Grants, exists, granting, reading, revoking
+from deploy.steps.accounts import Grants, exists, forgetting, granting, reading, revoking
 from deploy.steps.base import Step
 from deploy.steps.images import building, clearing, image_of
 from deploy.steps.schedule import ATTEMPTS
@@ -30,6 +30,7 @@ class Export(Step):
     """The job, unless it is there, ready, and of these sources and flags. Nothing here deletes a row."""
 
     name = "export"
+    switch = "LIBRA_EXPORT"
     needs = (
         f"{Service.needs}, roles/cloudscheduler.admin, and roles/bigquery.admin or roles/secretmanager.admin"
     )
@@ -70,7 +71,8 @@ class Export(Step):
             yield from reading(deployment, JOB, deployment.values["LIBRA_EXPORT_SECRET"])
         yield from building(deployment, JOB, stage.EXPORT)
         yield from jobs.deploying(deployment, JOB, self._flags)
-        yield from jobs.starting(deployment, JOB)
+        yield from jobs.starting(deployment, JOB)forgetting(deployment, JOB, [deployment.values["LIBRA_EXPORT_SECRET"].rpartition(":")[0]])
+        yield from self._invoking()
         yield from jobs.scheduling(deployment, JOB, deployment.values["LIBRA_EXPORT_SCHEDULE"], ATTEMPTS)
 
     def surplus(self) -> Iterator[Change]:
@@ -79,6 +81,7 @@ class Export(Step):
             return
         yield from jobs.removing(self.deployment, JOB)
         yield from clearing(self.deployment, JOB)
+        yield from forgetting(self.deployment, JOB)
         yield from revoking(self.deployment, [JOB], READS + LOADS)
 
     def state(self) -> Iterator[tuple[str, str]]:

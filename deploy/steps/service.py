@@ -16,7 +16,8 @@ PROBE = "httpGet.path=/healthz"
 class Service(Step):
     """A service, unless it is there, ready, and of these sources and flags.
 
-    Anybody reaches it: it verifies tokens itself. Its account has the service's name.
+    Anybody reaches it: it verifies tokens itself. Its account has the service's name. Its `switch` also says
+    how it is wanted, and the names of its other parameters begin with it.
     """
 
     needs = (
@@ -25,8 +26,6 @@ class Service(Step):
     )
     service: str
     """The service, and the account that it runs as."""
-    variable: str
-    """The parameter that says whether it is wanted, and how. The names of its others begin with it."""
     artefact: stage.Artefact
     concurrency: int
     """Requests at once in an instance."""
@@ -35,7 +34,7 @@ class Service(Step):
     @property
     def mode(self) -> str:
         """How it is wanted; `off`: not at all."""
-        return self.deployment.values[self.variable]
+        return self.deployment.values[self.switch]
 
     def missing(self) -> Iterator[Change]:
         """The account, its grants, the service; or their removal, where it is not wanted."""
@@ -90,7 +89,7 @@ class Service(Step):
 
     def own(self, *names: str) -> dict[str, str]:
         """Parameters of the service, such as ``ORIGINS``, by their variables."""
-        return {(full := f"{self.variable}_{name}"): self.deployment.values[full] for name in names}
+        return {(full := f"{self.switch}_{name}"): self.deployment.values[full] for name in names}
 
     def _describe(self, form: str) -> str:
         where = self.deployment.in_region
@@ -110,9 +109,9 @@ class Service(Step):
             "--cpu=1",
             f"--memory={self.memory}",
             f"--concurrency={self.concurrency}",
-            f"--timeout={int(values[f'{self.variable}_DEADLINE_SECONDS']) + 10}s",
+            f"--timeout={int(values[f'{self.switch}_DEADLINE_SECONDS']) + 10}s",
             "--min-instances=0",
-            f"--max-instances={values[f'{self.variable}_MAX_INSTANCES']}",
+            f"--max-instances={values[f'{self.switch}_MAX_INSTANCES']}",
             f"--startup-probe={PROBE}",
             f"--liveness-probe={PROBE}",
             f"--set-env-vars=^{SEPARATOR}^{variables}",

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from deploy import stage
 from deploy.gcloud import Change, DeployError, gcloud, say
 from deploy.parameters import SEPARATOR, runtime
-from deploy.steps.accounts import INVOKER, caller, exists, granting, revoking
+from deploy.steps.accounts import INVOKER, caller, exists, forgetting, granting, reading, revoking
 from deploy.steps.base import Step
 from deploy.steps.images import building, clearing, image_of
 from deploy.steps.service import Service
@@ -19,7 +19,6 @@ JOB = "libra-usage"
 """The job, its schedule, its account, and the repository with its image."""
 SECRETS = {"LIBRA_REDIS_URL": "LIBRA_REDIS_SECRET", "LIBRA_POSTGRES_URL": "LIBRA_POSTGRES_SECRET"}
 """The variables with an address, and the parameter that says which secret holds it."""
-ACCESSOR = "roles/secretmanager.secretAccessor"
 FIELDS = "schedule,timeZone,httpTarget.uri,httpTarget.httpMethod,httpTarget.oauthToken.serviceAccountEmail"
 TIMEOUT = "900s"
 """How long a run may take. The next one books what it left."""
@@ -29,6 +28,7 @@ class Usage(Step):
     """The job and its schedule, unless they are there and of these sources and flags."""
 
     name = "usage"
+    switch = "LIBRA_USAGE"
     needs = f"{Service.needs}, roles/cloudscheduler.admin, and roles/secretmanager.admin"
     undoing = "Remove the flush of usage, its schedule, its image and its account"
 
@@ -48,11 +48,11 @@ class Usage(Step):
             return
         self._check()
         yield from granting(self.deployment, [JOB], [])
-        for secret in self._secrets():
-            if not self._reads(secret):
-                yield gcloud(*self._reader("add", secret), patient=True)
+        for secret in self._secrets:
+            yield from reading(self.deployment, JOB, f"{secret}:")
         yield from building(self.deployment, JOB, stage.USAGE)
         yield from self._job()
+        yield from forgetting(self.deployment, JOB, self._secrets)
         yield from self._called()
         yield from self._scheduled()
 
@@ -65,9 +65,7 @@ class Usage(Step):
         if self._describe("value(metadata.name)"):
             yield gcloud("run", "jobs", "delete", JOB, *self.deployment.in_region)
         yield from clearing(self.deployment, JOB)
-        for secret in self._secrets():
-            if self._reads(secret):
-                yield gcloud(*self._reader("remove", secret))
+        yield from forgetting(self.deployment, JOB)
         yield from revoking(self.deployment, [JOB], [])
 
     def state(self) -> Iterator[tuple[str, str]]:
@@ -107,17 +105,10 @@ class Usage(Step):
                     f"It must be enabled, and hold what the flush reads as {variable}: docs/usage.md"
                 )
 
+    @property
     def _secrets(self) -> list[str]:
         """Each secret once."""
         return list(dict.fromkeys(self.deployment.values[it].partition(":")[0] for it in SECRETS.values()))
-
-    def _reads(self, secret: str) -> bool:
-        policy = self.deployment.bindings("secrets", "get-iam-policy", secret, self.deployment.in_project)
-        return (ACCESSOR, self.deployment.member(JOB)) in policy
-
-    def _reader(self, verb: str, secret: str) -> tuple[str, ...]:
-        words = ("secrets", f"{verb}-iam-policy-binding", secret, self.deployment.in_project)
-        return (*words, f"--member={self.deployment.member(JOB)}", f"--role={ACCESSOR}")
 
     def _describe(self, form: str) -> str:
         return self.gcloud.look(

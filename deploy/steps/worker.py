@@ -30,6 +30,7 @@ class Worker(Step):
     """The pool, unless it is there, ready, and of these sources and flags."""
 
     name = "worker"
+    switch = "LIBRA_WORKER"
     needs = f"{Service.needs}, and roles/pubsub.admin"
     undoing = "Remove the worker, its image and its account"
 

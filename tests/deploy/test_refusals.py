@@ -1,5 +1,6 @@
 """What `deploy.sh` refuses, before it changes anything."""
 
+import inspect
 import json
 import subprocess
 import sys
@@ -13,7 +14,8 @@ from deploy import __main__ as program
 from deploy.arguments import options_of
 from deploy.gcloud import CommandError, Gcloud
 from deploy.google import needed
-from deploy.steps import Deployment
+from deploy.parameters import PARAMETERS, ParameterError
+from deploy.steps import STEPS, Deployment
 from tests.deploy.conftest import ROOT, WHERE, Deploy, deployer
 from tests.deploy.google_apis import GoogleApis
 
@@ -139,7 +141,7 @@ def test_a_missing_permission_is_named_before_any_change(deploy_fresh: Deploy, f
         (["--worker=on", "--only=alerts"], set()),
         (["--worker=on", "--only=topics"], {"pubsub"}),
         (["--pipelines=on"], {"artifactregistry", "cloudbuild", "storage"}),
-        (["--pipelines=on", "--only=board"], set()),
+        (["--pipelines=on", "--board=off", "--only=board"], set()),
         (
             ["--pipelines=on", "--warehouse=on", "--stream=on"],
             {"artifactregistry", "cloudbuild", "dataflow", "pubsub", "storage"},
@@ -151,6 +153,39 @@ def test_permissions_are_asked_of_the_steps_that_are_wanted(flags: list[str], as
     options = options_of(("up", *WHERE, *flags), {})
     services = {it.partition(".")[0] for it in needed(options.values, options.only)}
     assert services & {"pubsub", "artifactregistry", "cloudbuild", "dataflow", "storage"} == asked
+
+
+SWITCHED = {step.name: step.switch for step in STEPS if step.switch}
+
+
+def test_a_step_that_is_named_is_never_removed_because_a_flag_is_missing(tmp_path: Path) -> None:
+    """Not by `up --only=worker` without --worker: the message names the flag. `off` removes it; a file or the
+    environment says it as well as a flag, and a step that is not named takes no flag."""
+    for name, variable in SWITCHED.items():
+        (flag,) = (it.flag for it in PARAMETERS if it.variable == variable)
+        for command in ("up", "plan"):
+            with pytest.raises(ParameterError, match=rf"--only={name} without {flag} \({variable}\)"):
+                options_of((command, *WHERE, f"--only={name},topics"), {})
+        file = tmp_path / "deploy.env"
+        file.write_text(f"{variable}=off\n", encoding="utf-8")
+        for words, environment in (
+            ((f"{flag}=off",), {}),
+            ((), {variable: "off"}),
+            ((f"--env-file={file}",), {}),
+        ):
+            values = options_of(("up", *WHERE, f"--only={name}", *words), environment).values
+            assert values[variable] == "off"
+        assert options_of(("down", *WHERE, f"--only={name}"), {}).values[variable] == "off"
+    assert options_of(("up", *WHERE), {}).only > set(SWITCHED)
+    assert options_of(("up", *WHERE, "--only=functions"), {}).only == {"functions"}
+
+
+def test_every_step_that_removes_what_is_off_has_its_switch() -> None:
+    """All but the objectives, which are on by default: a command without their flag removes nothing."""
+    removing = {it.name for it in STEPS if "yield from self.surplus()" in inspect.getsource(it.missing)}
+    assert removing - {"objectives"} == set(SWITCHED)
+    defaults = {it.variable: it.default for it in PARAMETERS}
+    assert {defaults[it] for it in SWITCHED.values()} == {"off"}
 
 
 def test_a_look_that_fails_is_named_too() -> None:

@@ -1,6 +1,7 @@
 """The flush of usage as `deploy.sh` deploys it: made once, changed when something differs, and away."""
 
 import re
+import shlex
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -12,11 +13,11 @@ from deploy.gcloud import Change, DeployError, Gcloud
 from deploy.google import needed
 from deploy.parameters import PARAMETERS, read
 from deploy.steps import NAMES
-from deploy.steps.accounts import INVOKER
+from deploy.steps.accounts import ACCESSOR, INVOKER
 from deploy.steps.base import Deployment
 from deploy.steps.images import image_of
 from deploy.steps.project import Services
-from deploy.steps.usage import ACCESSOR, JOB, Usage
+from deploy.steps.usage import JOB, Usage
 from services.usage.settings import KEPT_SECONDS, UsageSettings
 from tests.support.answering import Answering, assert_known, flags
 
@@ -53,6 +54,7 @@ def everything() -> dict[str, str]:
     bare = {
         "iam service-accounts describe": ACCOUNT,
         "secrets versions describe": "ENABLED",
+        "secrets list": "valkey\nlibra-postgres\nlibra-redis",
         **{f"secrets get-iam-policy {name}": it for name, it in secrets.items()},
         "artifacts repositories describe": JOB,
         "artifacts tags list": image_of(step({}).deployment, JOB, stage.USAGE).rpartition(":")[2],
@@ -127,6 +129,24 @@ def test_an_hour_is_sealed_no_later_than_the_job_takes() -> None:
     assert allowed == set(range(KEPT_SECONDS + 1))
 
 
+def test_a_secret_that_the_job_reads_no_more_is_taken_from_it() -> None:
+    """Once the job no longer needs it. Also where the run that changed it ended halfway, and the job is up to
+    date. What others may read, and other secrets, stay as they are."""
+    before = everything()
+    there = before | {
+        "secrets get-iam-policy libra-redis": f"{ACCESSOR}\tserviceAccount:x\n{ACCESSOR}\t{MEMBER}"
+    }
+    (change,) = step(there).missing()
+    assert change.words[1:4] == ("secrets", "remove-iam-policy-binding", "libra-redis")
+    assert (flags(change.words)["member"], flags(change.words)["role"]) == (MEMBER, ACCESSOR)
+    changed = words(list(step(before, LIBRA_REDIS_SECRET="libra-redis:1").missing()))  # noqa: S106 - its name
+    assert changed == [
+        "secrets add-iam-policy-binding libra-redis",
+        "run jobs deploy",
+        "secrets remove-iam-policy-binding valkey",
+    ]
+
+
 def test_its_account_reads_two_secrets_and_has_no_role_in_the_project() -> None:
     """The schedule's account may start the job, and nothing else here."""
     planned = Usage(Deployment(read({}, GIVEN, Path("none")), Gcloud(planning=True))).missing()
@@ -191,6 +211,8 @@ def test_what_it_needs_is_asked_for_only_where_it_is_wanted() -> None:
 def test_gcloud_knows_every_flag(gcloud: str, network: str) -> None:
     """Of the commands that no other step has."""
     planned = step({"secrets versions": "ENABLED"}, LIBRA_USAGE_NETWORK=network).missing()
-    own = [it.words[1:] for it in planned if it.words[1] in {"run", "scheduler"}]
+    own = [list(it.words[1:]) for it in planned if it.words[1] in {"run", "scheduler"}]
     assert len(own) == 3
-    assert_known(gcloud, [list(command) for command in (own if not network else own[:1])])
+    page = (stage.ROOT / "docs" / "usage.md").read_text(encoding="utf-8")
+    (over_http,) = re.findall(r"^gcloud (scheduler .*)$", page, re.MULTILINE)
+    assert_known(gcloud, [*own, shlex.split(over_http)] if not network else own[:1])

@@ -72,7 +72,7 @@ def test_without_being_asked_for_nothing_is_made_or_looked_for(
 ) -> None:
     """Who has no worker needs no gcloud that knows worker pools."""
     before = len(apis.changes())
-    done = deploy("up", *ONLY)
+    done = deploy("up", *ONLY, "--worker=off")
     assert done.returncode == 0, done.stderr
     assert deploy("status", *ONLY).returncode == 0
     assert len(apis.changes()) == before
@@ -169,7 +169,7 @@ def test_a_subscription_of_another_topic_is_refused(deploy: Deploy, apis: Google
 
 def test_who_wants_it_no_more_keeps_the_events(deploy: Deploy, apis: GoogleApis, folder: Path) -> None:
     """The pool, its image and its account go; what nobody has counted yet stays until it is named."""
-    done = deploy("up", *ONLY)
+    done = deploy("up", *ONLY, "--worker=off")
     assert done.returncode == 0, done.stderr
     assert len(calls(folder, "beta", "run", "worker-pools", "delete")) == 1
     assert REPOSITORY not in apis.resources

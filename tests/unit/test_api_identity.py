@@ -4,22 +4,16 @@ import base64
 import io
 import json
 import threading
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from email.utils import formatdate
 from typing import Any
 
 import google.auth.exceptions
 import google.oauth2.id_token
-import jwt
 import pytest
 import requests
 import urllib3
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding
 from requests.adapters import HTTPAdapter
 
 from local.process import wait_until
@@ -29,6 +23,7 @@ from shared.http.identity import FETCH_SECONDS, PAUSE_SECONDS, Verifier
 from shared.http.problems import Problem
 from tests.support.api import ENVIRONMENT, PROJECT, Api, check_problem, token
 from tests.support.collector import Clock
+from tests.support.signing import Signer
 
 FETCH = google.oauth2.id_token._fetch_certs
 """As the package has it."""
@@ -59,25 +54,6 @@ def test_who_is_not_signed_in_gets_nothing(emulated: Api, header: str | None, re
     answer = emulated.get("/v1/aggregations", role=None, headers=headers)
     assert reason in check_problem(answer, 401)["detail"]
     assert answer.headers["www-authenticate"] == "Bearer"
-
-
-class Signer:
-    """A key pair in place of Google's, whose public part the verifiers are given."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._key = rsa.generate_private_key(65_537, 2_048)
-        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "tokens")])
-        made = x509.CertificateBuilder(name, name, self._key.public_key(), x509.random_serial_number())
-        now = datetime.now(UTC)
-        made = made.not_valid_before(now - timedelta(1)).not_valid_after(now + timedelta(1))
-        self.certificate = made.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
-        monkeypatch.setattr(google.oauth2.id_token, "_fetch_certs", lambda *_: {"k": self.certificate})
-
-    def token(self, claims: Mapping[str, object], *, lasts: timedelta = timedelta(hours=1)) -> str:
-        """A signed token."""
-        now = datetime.now(UTC)
-        said = {"iat": now - timedelta(hours=2), "exp": now + lasts, "sub": "somebody", **claims}
-        return jwt.encode(said, self._key, algorithm="RS256", headers={"kid": "k"})
 
 
 @pytest.fixture

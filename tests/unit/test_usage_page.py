@@ -1,6 +1,5 @@
 """docs/usage.md: the recipes run the job and set what it reads; variables and commands are the real ones."""
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,10 @@ from deploy.arguments import flags_of
 from deploy.parameters import default
 from deploy.steps.usage import SECRETS
 from services.usage import settings
+from services.usage.application import ACCOUNTS, AUDIENCE
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "usage.md").read_text(encoding="utf-8")
+RECIPES = Path(__file__).resolve().parents[2] / "deploy" / "recipes"
 JOB = ["python", "-m", "services.usage"]
 BOTH = {"LIBRA_REDIS_URL", "LIBRA_POSTGRES_URL"}
 
@@ -25,20 +26,56 @@ def recipe(language: str) -> str:
     return found[-1]
 
 
+def stack(name: str) -> dict[str, Any]:
+    """The resources of a stack of CloudFormation, by type; what a function yields is left out."""
+
+    class Loader(yaml.SafeLoader):
+        pass
+
+    Loader.add_multi_constructor("!", lambda *_: "")
+    text = (RECIPES / f"{name}.yaml").read_text("utf-8")
+    found = yaml.load(text, Loader)["Resources"]  # noqa: S506 - a safe one
+    return {it["Type"]: it["Properties"] for it in found.values()}
+
+
 def test_the_cron_job_runs_the_flush() -> None:
     """Runs may overlap; a failed one is not repeated before the next."""
-    spec = yaml.safe_load(recipe("yaml"))["spec"]
+    spec = yaml.safe_load((RECIPES / "cronjob.yaml").read_text("utf-8"))["spec"]
     (container,) = spec["jobTemplate"]["spec"]["template"]["spec"]["containers"]
     assert container["command"] == JOB
     assert {it["name"] for it in container["env"]} == BOTH
     assert spec["schedule"] == "*/5 * * * *"
+    assert (spec["concurrencyPolicy"], spec["jobTemplate"]["spec"]["backoffLimit"]) == ("Allow", 0)
 
 
 def test_the_task_of_ecs_runs_the_flush() -> None:
     """With both addresses as secrets."""
-    (container,) = json.loads(recipe("json"))["containerDefinitions"]
-    assert container["command"] == JOB
-    assert {it["name"] for it in container["secrets"]} == BOTH
+    (container,) = stack("ecs")["AWS::ECS::TaskDefinition"]["ContainerDefinitions"]
+    assert container["Command"] == JOB
+    assert {it["Name"] for it in container["Secrets"]} == BOTH
+
+
+def test_the_function_of_lambda_has_both_addresses_and_runs_once() -> None:
+    """Neither the schedule nor Lambda repeats a failed run: the next one books what it left."""
+    made = stack("lambda")
+    assert made["AWS::Lambda::Function"]["Environment"]["Variables"].keys() == BOTH
+    assert made["AWS::Lambda::EventInvokeConfig"]["MaximumRetryAttempts"] == 0
+    for name in ("ecs", "lambda"):
+        schedule = stack(name)["AWS::Scheduler::Schedule"]
+        assert schedule["ScheduleExpression"] == "rate(5 minutes)"
+        assert schedule["Target"]["RetryPolicy"] == {"MaximumRetryAttempts": 0}
+
+
+def test_every_recipe_is_on_the_page_and_checked() -> None:
+    """By `make check-recipes`, which CI runs."""
+    names = {f"deploy/recipes/{it.name}" for it in RECIPES.iterdir()}
+    assert names == set(re.findall(r"\(\.\./(deploy/recipes/[^)]+)\)", PAGE))
+    root = RECIPES.parents[1]
+    makefile = (root / "Makefile").read_text("utf-8")
+    checked = re.search(r"^check-recipes:(?:.*\n)(?:\t.*\n)+", makefile, re.MULTILINE)
+    assert checked
+    assert names == set(re.findall(r"deploy/recipes/\S+", checked[0]))
+    assert "check-recipes" in (root / ".ci" / "run").read_text("utf-8")
 
 
 @pytest.mark.parametrize("status", [0, 3])
@@ -70,6 +107,7 @@ def test_every_variable_that_is_read_is_on_the_page_with_its_default() -> None:
         re.findall(r"LIBRA_(?:USAGE_\w+|REDIS_URL|POSTGRES_URL)", Path(settings.__file__).read_text("utf-8"))
     )
     assert rows.keys() == read
+    assert {AUDIENCE, ACCOUNTS} == set(re.findall(r"^\| `(LIBRA_\w+)` \| .*Required \|", PAGE, re.MULTILINE))
     assert rows["LIBRA_USAGE_CLOSE_SECONDS"] == str(settings.CLOSE_SECONDS)
     assert rows["LIBRA_USAGE_EVERY_SECONDS"] == str(settings.EVERY_SECONDS)
 
