@@ -71,24 +71,10 @@ def _binding(verb: str, deployment: Deployment, role: str, account: str) -> tupl
 
 def reading(deployment: Deployment, account: str, version: str) -> Iterator[Change]:
     """Let an account read a secret, which SECRET:VERSION names, if it may not yet."""
-    if not _reads(deployment, account, version):
-        yield gcloud(*_reader("add", deployment, account, version), patient=True)
-
-
-def withholding(deployment: Deployment, account: str, version: str) -> Iterator[Change]:
-    """Let an account read a secret no longer, if it may."""
-    if _reads(deployment, account, version):
-        yield gcloud(*_reader("remove", deployment, account, version))
-
-
-def _reads(deployment: Deployment, account: str, version: str) -> bool:member, role = deployment.member(account), ACCESSOR
+    member, role = deployment.member(account), ACCESSOR
     secret = (version.rpartition(":")[0], deployment.in_project)
-    return (ACCESSOR, deployment.member(account)) in deployment.bindings("secrets", "get-iam-policy", *secret)
-
-
-def _reader(verb: str, deployment: Deployment, account: str, version: str) -> tuple[str, ...]:
-    words = ("secrets", f"{verb}-iam-policy-binding", version.rpartition(":")[0], deployment.in_project)
-    return (*words, f"--member={deployment.member(account)}", f"--role={ACCESSOR}")grant = (f"--member={member}", f"--role={role}")
+    if (role, member) not in deployment.bindings("secrets", "get-iam-policy", *secret):
+        grant = (f"--member={member}", f"--role={role}")
         yield gcloud("secrets", "add-iam-policy-binding", *secret, *grant, patient=True)
 
 

@@ -71,8 +71,8 @@ class Export(Step):
             yield from reading(deployment, JOB, deployment.values["LIBRA_EXPORT_SECRET"])
         yield from building(deployment, JOB, stage.EXPORT)
         yield from jobs.deploying(deployment, JOB, self._flags)
-        yield from jobs.starting(deployment, JOB)forgetting(deployment, JOB, [deployment.values["LIBRA_EXPORT_SECRET"].rpartition(":")[0]])
-        yield from self._invoking()
+        yield from forgetting(deployment, JOB, [deployment.values["LIBRA_EXPORT_SECRET"].rpartition(":")[0]])
+        yield from jobs.starting(deployment, JOB)
         yield from jobs.scheduling(deployment, JOB, deployment.values["LIBRA_EXPORT_SCHEDULE"], ATTEMPTS)
 
     def surplus(self) -> Iterator[Change]:

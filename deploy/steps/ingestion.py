@@ -14,7 +14,7 @@ from deploy.gcloud import Change, gcloud
 from deploy.parameters import SEPARATOR, runtime
 from deploy.send import described, sending
 from deploy.steps import jobs
-from deploy.steps.accounts import exists, granting, reading, revoking, withholding
+from deploy.steps.accounts import exists, forgetting, granting, reading, revoking
 from deploy.steps.images import building, clearing, image_of
 from deploy.steps.service import Service
 
@@ -58,11 +58,12 @@ class Ingestion(Service):
         """The API, then the worker and its schedule; or their removal, where it is not wanted."""
         yield from super().missing()
         if self.mode == "on":
-            yield from jobs.deploying(self.deployment, JOB, self._flags)
-            yield from jobs.starting(self.deployment, JOB)
-            yield from jobs.scheduling(
-                self.deployment, JOB, self.deployment.values["LIBRA_INGESTION_SCHEDULE"]
-            )
+            deployment = self.deployment
+            yield from jobs.deploying(deployment, JOB, self._flags)
+            yield from forgetting(deployment, SERVICE, [deployment.values[POSTGRES].partition(":")[0]])
+            yield from forgetting(deployment, JOB, [it.partition(":")[0] for it in self._secrets])
+            yield from jobs.starting(deployment, JOB)
+            yield from jobs.scheduling(deployment, JOB, deployment.values["LIBRA_INGESTION_SCHEDULE"])
 
     def surplus(self) -> Iterator[Change]:
         """What starts the worker, the worker, the API, then what both may do and their accounts."""
@@ -92,9 +93,8 @@ class Ingestion(Service):
         """The image, what the accounts may read, then the accounts, that of the worker last."""
         deployment = self.deployment
         yield from clearing(deployment, JOB)
-        yield from withholding(deployment, SERVICE, deployment.values[POSTGRES])
-        for secret in self._secrets:
-            yield from withholding(deployment, JOB, secret)
+        yield from forgetting(deployment, SERVICE)
+        yield from forgetting(deployment, JOB)
         yield from self._viewing("REVOKE")
         yield from revoking(deployment, [SERVICE, JOB], [])
 
