@@ -81,7 +81,8 @@ class Export(Step):
             yield from reading(deployment, JOB, deployment.values["LIBRA_EXPORT_SECRET"])
         yield from building(deployment, JOB, stage.EXPORT)
         yield from self._job()
-        yield from forgetting(deployment, JOB, [deployment.values["LIBRA_EXPORT_SECRET"].rpartition(":")[0]])
+        secret = deployment.values["LIBRA_EXPORT_SECRET"].rpartition(":")[0]
+        yield from forgetting(deployment, JOB, [secret] if secret else [])
         yield from self._invoking()
         yield from self._schedule()
 

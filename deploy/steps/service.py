@@ -26,10 +26,14 @@ class Service(Step):
     )
     service: str
     """The service, and the account that it runs as."""
-    artefact: stage.Artefact
     concurrency: int
     """Requests at once in an instance."""
     memory: str
+
+    @property
+    @abstractmethod
+    def artefact(self) -> stage.Artefact:
+        """What is deployed."""
 
     @property
     def mode(self) -> str:
@@ -68,6 +72,10 @@ class Service(Step):
     def environment(self) -> Mapping[str, str]:
         """Its own variables, beside those that every part of Libra reads."""
 
+    def flags(self) -> tuple[str, ...]:
+        """gcloud's flags beside those of every service."""
+        return ()
+
     def audience(self) -> str:
         """The service's address, which is known before it is deployed (Cloud Run's docs, 'URLs', 2026-11)."""
         return f"https://{self.service}-{self.deployment.number()}.{self.deployment.region}.run.app"
@@ -104,6 +112,7 @@ class Service(Step):
             f"--startup-probe={PROBE}",
             f"--liveness-probe={PROBE}",
             f"--set-env-vars=^{SEPARATOR}^{variables}",
+            *self.flags(),
         )
         lines = "".join(f"{line}\n" for line in (stage.fingerprint(self.artefact), *flags))
         config = hashlib.sha256(lines.encode()).hexdigest()[:40]

@@ -12,7 +12,7 @@ locals {
       "pubsub.googleapis.com",
       "run.googleapis.com",
     ],
-    var.secrets != "" || var.usage || startswith(var.export, "postgres") ? ["secretmanager.googleapis.com"] : [],
+    var.secrets != "" || var.usage || var.reads_usage || startswith(var.export, "postgres") ? ["secretmanager.googleapis.com"] : [],
     var.board != "off" ? ["firebasehosting.googleapis.com"] : [],
     var.warehouse ? ["bigquery.googleapis.com"] : [],
     var.warehouse || var.pipelines ? ["dataflow.googleapis.com"] : [],

@@ -11,5 +11,6 @@ variable "enable_monitoring" { type = bool }
 variable "sources" { type = string }
 variable "warehouse" { type = bool }
 variable "usage" { type = bool }
+variable "reads_usage" { type = bool }
 variable "export" { type = string }
 variable "pipelines" { type = bool }

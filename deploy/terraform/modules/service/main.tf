@@ -14,6 +14,15 @@ resource "google_project_iam_member" "grant" {
   member  = "serviceAccount:${google_service_account.account.email}"
 }
 
+resource "google_secret_manager_secret_iam_member" "reader" {
+  for_each = toset([for secret in local.secrets : secret.secret])
+
+  project   = var.project_id
+  secret_id = each.value
+  role      = "roles/secretmanager.secretAccessor"
+  member    = "serviceAccount:${google_service_account.account.email}"
+}
+
 resource "google_cloud_run_v2_service" "service" {
   project              = var.project_id
   location             = var.region
@@ -41,13 +50,27 @@ resource "google_cloud_run_v2_service" "service" {
 
       # Its own address is known before it is deployed.
       dynamic "env" {
-        for_each = merge(var.environment, {
-          (var.audience) = "https://${var.name}-${data.google_project.project.number}.${var.region}.run.app"
+        for_each = merge(local.environment, {
+          (var.audience) = {
+            value   = "https://${var.name}-${data.google_project.project.number}.${var.region}.run.app"
+            secrets = []
+          }
         })
 
         content {
           name  = env.key
-          value = env.value
+          value = env.value.value
+
+          dynamic "value_source" {
+            for_each = env.value.secrets
+
+            content {
+              secret_key_ref {
+                secret  = value_source.value.secret
+                version = value_source.value.version
+              }
+            }
+          }
         }
       }
 
@@ -63,7 +86,20 @@ resource "google_cloud_run_v2_service" "service" {
         }
       }
     }
+
+    dynamic "vpc_access" {
+      for_each = local.networks
+
+      content {
+        egress = "PRIVATE_RANGES_ONLY"
+
+        network_interfaces {
+          network    = vpc_access.value.network
+          subnetwork = vpc_access.value.subnet
+        }
+      }
+    }
   }
 
-  depends_on = [google_project_iam_member.grant]
+  depends_on = [google_project_iam_member.grant, google_secret_manager_secret_iam_member.reader]
 }
