@@ -290,6 +290,15 @@ PARAMETERS = (
         ("api",),
     ),
     Parameter(
+        "LIBRA_API_USAGE_SECRET",
+        "--api-usage-secret",
+        "",
+        _VERSION,
+        "SECRET:VERSION in Secret Manager: PostgreSQL's address for the API, with a role that only reads; "
+        "none given: the API reads no usage",
+        ("services", "api"),
+    ),
+    Parameter(
         "LIBRA_COLLECTOR",
         "--collector",
         "off",
@@ -462,8 +471,9 @@ PARAMETERS = (
         "--usage-network",
         "",
         r"[a-z][a-z0-9-]*/[a-z][a-z0-9-]*",
-        "NETWORK/SUBNET that the flush reaches Redis and PostgreSQL through, in the functions' region",
-        ("usage",),
+        "NETWORK/SUBNET, in the functions' region, through which the flush and the API reach Redis and "
+        "PostgreSQL",
+        ("api", "usage"),
     ),
     Parameter(
         "LIBRA_USAGE_CLOSE_SECONDS",

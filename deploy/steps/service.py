@@ -26,10 +26,14 @@ class Service(Step):
     )
     service: str
     """The service, and the account that it runs as."""
-    artefact: stage.Artefact
     concurrency: int
     """Requests at once in an instance."""
     memory: str
+
+    @property
+    @abstractmethod
+    def artefact(self) -> stage.Artefact:
+        """What is deployed."""
 
     @property
     def mode(self) -> str:

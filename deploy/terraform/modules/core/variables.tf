@@ -11,6 +11,7 @@ variable "enable_monitoring" { type = bool }
 variable "sources" { type = string }
 variable "warehouse" { type = bool }
 variable "usage" { type = bool }
+variable "reads_usage" { type = bool }
 variable "ingestion" { type = bool }
 variable "ingestion_datasets" { type = string }
 variable "export" { type = string }

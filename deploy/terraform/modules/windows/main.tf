@@ -12,6 +12,8 @@ module "service" {
   max_instances    = var.max_instances
   environment      = local.environment
   audience         = "LIBRA_API_AUDIENCE"
+  secrets          = { for secret in compact([var.usage_secret]) : "LIBRA_POSTGRES_URL" => secret }
+  network          = var.usage_secret != "" ? var.network : ""
 }
 
 resource "google_cloud_run_v2_service_iam_member" "caller" {
