@@ -43,7 +43,7 @@ class Ingestion(Service):
         "--ingestion-datasets roles/bigquery.admin and roles/resourcemanager.projectIamAdmin there"
     )
     service = SERVICE
-    variable = "LIBRA_INGESTION"
+    switch = "LIBRA_INGESTION"
     artefact = stage.INGESTION
     concurrency = 40  # the threads that Starlette asks PostgreSQL with
     memory = "512Mi"

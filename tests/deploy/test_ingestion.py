@@ -72,6 +72,7 @@ def everything() -> dict[str, str]:
     bare = {
         "iam service-accounts describe": "there",
         "secrets versions describe": "ENABLED",
+        "secrets list": "books\nkey\nacme-sftp\nanother",
         "secrets get-iam-policy books": f"{ACCESSOR}\t{API}\n{ACCESSOR}\t{WORKER}",
         "secrets get-iam-policy key": f"{ACCESSOR}\t{WORKER}",
         "secrets get-iam-policy acme-sftp": f"{ACCESSOR}\t{WORKER}",
@@ -97,7 +98,7 @@ def test_where_all_is_there_nothing_is_made() -> None:
     for changed, made in (
         ({"LIBRA_INGESTION_NETWORK": "kitchen/books"}, both),
         ({"LIBRA_INGESTION_POSTGRES_SECRET": "books:3"}, both),
-        ({"LIBRA_INGESTION_KEY_SECRET": ""}, both[1:]),
+        ({"LIBRA_INGESTION_KEY_SECRET": ""}, [both[1], "secrets remove-iam-policy-binding key"]),
         ({"LIBRA_INGESTION_PARALLEL": "4"}, both[1:]),
         ({"LIBRA_INGESTION_ORIGINS": "https://shop.example"}, both[:1]),
     ):
