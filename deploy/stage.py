@@ -89,6 +89,7 @@ API_USAGE = Artefact(
     "services/api/requirements-usage.txt",
     extra=DOCUMENTATION,
     served=("app",),
+    variables=("LIBRA_POSTGRES_URL=postgresql://nobody@127.0.0.1/nothing",),
 )
 """The API where it reads usage: with what it imports by name, and the driver of PostgreSQL."""
 COLLECTOR = Artefact(
@@ -300,6 +301,11 @@ def _run(*command: str) -> None:
         raise StageError(f"{' '.join(command[:4])} ... failed:\n{done.stderr.strip() or done.stdout.strip()}")
 
 
+def api(values: Mapping[str, str]) -> Artefact:
+    """The API as it is wanted: with what reads usage, or without."""
+    return API_USAGE if values["LIBRA_API_USAGE_SECRET"] else API
+
+
 def build(values: Mapping[str, str]) -> str:
     """Stage what is wanted, write the parameters for Firebase, and import every entry point.
 
@@ -319,7 +325,7 @@ def build(values: Mapping[str, str]) -> str:
     if values["GOOGLE_CLOUD_PROJECT"] and values["LIBRA_WAREHOUSE"] == "on":
         warehouse.render(values, ROOT)
     services = [each for each, variable in WANTED_BY.items() if values[variable] != "off"]
-    done = [_built(each) for each in (FUNCTIONS, *services)]
+    done = [_built(api(values) if each == API else each) for each in (FUNCTIONS, *services)]
     notes = [
         f"note: `firebase deploy` does not read {it.flag}: {it.not_by_firebase}"
         for it in PARAMETERS

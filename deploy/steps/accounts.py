@@ -1,8 +1,9 @@
 """The service accounts, each with as little as it can do its work with, and who may call what."""
 
+import re
 from collections.abc import Collection, Iterator
 
-from deploy.gcloud import Change, gcloud
+from deploy.gcloud import Change, CommandError, DeployError, gcloud, say
 from deploy.steps.base import RECOMPUTE, Deployment, Step
 
 RUNTIME = "libra-runtime"
@@ -11,6 +12,8 @@ BUILDER = "libra-build"
 """What builds them."""
 INVOKER = "roles/run.invoker"
 """Who has it for a service may call it."""
+DISABLED = re.compile("SERVICE_DISABLED|not enabled|has not been used")
+"""What gcloud says of an API that is not enabled."""
 ACCESSOR = "roles/secretmanager.secretAccessor"
 """Who has it for a secret may read it."""
 
@@ -78,11 +81,34 @@ def reading(deployment: Deployment, account: str, version: str) -> Iterator[Chan
         yield gcloud("secrets", "add-iam-policy-binding", *secret, *grant, patient=True)
 
 
+def check_version(deployment: Deployment, parameter: str, holds: str) -> None:
+    """Refuse a secret that Cloud Run would refuse once the image is built.
+
+    Raises:
+        DeployError: it has no such version, or the version is disabled.
+    """
+    secret, _, version = deployment.values[parameter].partition(":")
+    where = (version, f"--secret={secret}", deployment.in_project)
+    found = deployment.gcloud.look("secrets", "versions", "describe", *where, "--format=value(state)")
+    if found.upper() != "ENABLED" and not deployment.gcloud.planning:
+        raise DeployError(
+            f"{parameter} is {secret}:{version}, and this version is {found.lower() or 'not there'}. "
+            f"It must be enabled, and hold {holds}"
+        )
+
+
 def forgetting(deployment: Deployment, account: str, kept: Collection[str] = ()) -> Iterator[Change]:
     """Let an account read no secret of the project any more but these: whichever it read before, and also
-    where another run ended halfway."""
+    where another run ended halfway. Whoever wants no secret needs no Secret Manager."""
     member, role = deployment.member(account), ACCESSOR
-    listed = deployment.gcloud.look("secrets", "list", deployment.in_project, "--format=value(name)")
+    try:
+        listed = deployment.gcloud.look("secrets", "list", deployment.in_project, "--format=value(name)")
+    except CommandError as failure:
+        if kept:
+            raise
+        if not DISABLED.search(str(failure)):
+            say(f"   cannot look which secrets {account} may read: {str(failure).splitlines()[0]}")
+        return
     for secret in (it.rpartition("/")[2] for it in listed.splitlines()):
         where = (secret, deployment.in_project)
         if secret not in kept and (role, member) in deployment.bindings("secrets", "get-iam-policy", *where):

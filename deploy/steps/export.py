@@ -71,7 +71,8 @@ class Export(Step):
             yield from reading(deployment, JOB, deployment.values["LIBRA_EXPORT_SECRET"])
         yield from building(deployment, JOB, stage.EXPORT)
         yield from jobs.deploying(deployment, JOB, self._flags)
-        yield from forgetting(deployment, JOB, [deployment.values["LIBRA_EXPORT_SECRET"].rpartition(":")[0]])
+        secret = deployment.values["LIBRA_EXPORT_SECRET"].rpartition(":")[0]
+        yield from forgetting(deployment, JOB, [secret] if secret else [])
         yield from jobs.starting(deployment, JOB)
         yield from jobs.scheduling(deployment, JOB, deployment.values["LIBRA_EXPORT_SCHEDULE"], ATTEMPTS)
 

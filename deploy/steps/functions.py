@@ -14,6 +14,7 @@ from deploy.steps.base import RECOMPUTE, TRIGGER, TRIGGERS, Step
 STAGED = (
     "GOOGLE_CLOUD_PROJECT",
     *stage.WANTED_BY.values(),
+    "LIBRA_API_USAGE_SECRET",
     "LIBRA_MONITORING",
     "LIBRA_NOTIFY",
     "LIBRA_RUNBOOK",

@@ -26,10 +26,14 @@ class Service(Step):
     )
     service: str
     """The service, and the account that it runs as."""
-    artefact: stage.Artefact
     concurrency: int
     """Requests at once in an instance."""
     memory: str
+
+    @property
+    @abstractmethod
+    def artefact(self) -> stage.Artefact:
+        """What is deployed."""
 
     @property
     def mode(self) -> str:
@@ -83,6 +87,10 @@ class Service(Step):
         """Flags that say which secrets and which network it reaches: here none."""
         return ()
 
+    def flags(self) -> tuple[str, ...]:
+        """gcloud's flags beside those of every service."""
+        return ()
+
     def audience(self) -> str:
         """The service's address, which is known before it is deployed (Cloud Run's docs, 'URLs', 2026-11)."""
         return f"https://{self.service}-{self.deployment.number()}.{self.deployment.region}.run.app"
@@ -116,6 +124,7 @@ class Service(Step):
             f"--liveness-probe={PROBE}",
             f"--set-env-vars=^{SEPARATOR}^{variables}",
             *self.reaching(),
+            *self.flags(),
         )
         lines = "".join(f"{line}\n" for line in (stage.fingerprint(self.artefact), *flags))
         config = hashlib.sha256(lines.encode()).hexdigest()[:40]

@@ -8,9 +8,18 @@ import hashlib
 from collections.abc import Iterator
 
 from deploy import stage
-from deploy.gcloud import Change, DeployError, gcloud, say
+from deploy.gcloud import Change, gcloud, say
 from deploy.parameters import SEPARATOR, runtime
-from deploy.steps.accounts import INVOKER, caller, exists, forgetting, granting, reading, revoking
+from deploy.steps.accounts import (
+    INVOKER,
+    caller,
+    check_version,
+    exists,
+    forgetting,
+    granting,
+    reading,
+    revoking,
+)
 from deploy.steps.base import Step
 from deploy.steps.images import building, clearing, image_of
 from deploy.steps.service import Service
@@ -46,7 +55,8 @@ class Usage(Step):
         if not self._wanted:
             yield from self.surplus()
             return
-        self._check()
+        for variable, parameter in SECRETS.items():
+            check_version(self.deployment, parameter, f"what the flush reads as {variable}: docs/usage.md")
         yield from granting(self.deployment, [JOB], [])
         for secret in self._secrets:
             yield from reading(self.deployment, JOB, f"{secret}:")
@@ -82,30 +92,6 @@ class Usage(Step):
         return f"--location={self.deployment.values['LIBRA_SCHEDULER_REGION']}", self.deployment.in_project
 
     @property
-    def _network(self) -> tuple[str, ...]:
-        """What reaches addresses of a network, such as those of Memorystore."""
-        network, _, subnet = self.deployment.values["LIBRA_USAGE_NETWORK"].partition("/")
-        if not network:
-            return ("--clear-network",)
-        return f"--network={network}", f"--subnet={subnet}", "--vpc-egress=private-ranges-only"
-
-    def _check(self) -> None:
-        """Refuse what Cloud Run would refuse once the image is built.
-
-        Raises:
-            DeployError: a secret has no such version, or the version is disabled.
-        """
-        for variable, parameter in {} if self.gcloud.planning else SECRETS.items():
-            secret, _, version = self.deployment.values[parameter].partition(":")
-            where = (version, f"--secret={secret}", self.deployment.in_project)
-            found = self.gcloud.look("secrets", "versions", "describe", *where, "--format=value(state)")
-            if found.upper() != "ENABLED":
-                raise DeployError(
-                    f"{parameter} is {secret}:{version}, and this version is {found.lower() or 'not there'}. "
-                    f"It must be enabled, and hold what the flush reads as {variable}: docs/usage.md"
-                )
-
-    @property
     def _secrets(self) -> list[str]:
         """Each secret once."""
         return list(dict.fromkeys(self.deployment.values[it].partition(":")[0] for it in SECRETS.values()))
@@ -127,7 +113,7 @@ class Usage(Step):
             *("--cpu=1", "--memory=512Mi", "--tasks=1", "--max-retries=0", f"--task-timeout={TIMEOUT}"),
             f"--set-secrets={','.join(f'{name}={values[it]}' for name, it in SECRETS.items())}",
             f"--set-env-vars=^{SEPARATOR}^{variables}",
-            *self._network,
+            *deployment.in_network,
         )
         config = hashlib.sha256("\n".join(flags).encode()).hexdigest()[:40]
         there = self._describe("value(status.conditions[0].status,metadata.labels.libra-config)")

@@ -14,6 +14,7 @@ module "core" {
   sources           = var.sources
   warehouse         = var.warehouse
   usage             = var.usage
+  reads_usage       = var.api != "off" && var.api_usage_secret != ""
   export            = var.export
   pipelines         = var.pipelines
 
@@ -65,6 +66,9 @@ module "windows" {
   origins          = var.api_origins
   deadline_seconds = var.api_deadline_seconds
   max_instances    = var.api_max_instances
+  usage_secret     = var.api_usage_secret
+  postgres_secret  = var.postgres_secret
+  network          = var.usage_network
 
   # It may call libra-recompute, which is named and not referred to: it need not be Terraform's.
   depends_on = [module.core, module.functions]

@@ -19,7 +19,7 @@ variable "recompute_url" {
 }
 
 variable "api_image" {
-  description = "The image of the API, with its digest; needed with api = reader or writer"
+  description = "The image of the API, with its digest; needed with api = reader or writer. With api_usage_secret, of build/api-usage"
   type        = string
   default     = ""
 }

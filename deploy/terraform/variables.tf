@@ -293,6 +293,17 @@ variable "api_max_instances" {
   }
 }
 
+variable "api_usage_secret" {
+  description = "SECRET:VERSION in Secret Manager: PostgreSQL's address for the API, with a role that only reads; none given: the API reads no usage"
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = var.api_usage_secret == "" || can(regex("^([A-Za-z0-9_-]{1,255}:(latest|\\d+))$", var.api_usage_secret))
+    error_message = "api_usage_secret: SECRET:VERSION in Secret Manager: PostgreSQL's address for the API, with a role that only reads; none given: the API reads no usage; allowed is what matches [A-Za-z0-9_-]{1,255}:(latest|\\d+)."
+  }
+}
+
 variable "collector" {
   description = "the collector on Cloud Run: events go to Pub/Sub, or are counted before the answer"
   type        = string
@@ -500,13 +511,13 @@ variable "postgres_secret" {
 }
 
 variable "usage_network" {
-  description = "NETWORK/SUBNET that the flush reaches Redis and PostgreSQL through, in the functions' region"
+  description = "NETWORK/SUBNET, in the functions' region, through which the flush and the API reach Redis and PostgreSQL"
   type        = string
   default     = ""
 
   validation {
     condition     = var.usage_network == "" || can(regex("^([a-z][a-z0-9-]*/[a-z][a-z0-9-]*)$", var.usage_network))
-    error_message = "usage_network: NETWORK/SUBNET that the flush reaches Redis and PostgreSQL through, in the functions' region; allowed is what matches [a-z][a-z0-9-]*/[a-z][a-z0-9-]*."
+    error_message = "usage_network: NETWORK/SUBNET, in the functions' region, through which the flush and the API reach Redis and PostgreSQL; allowed is what matches [a-z][a-z0-9-]*/[a-z][a-z0-9-]*."
   }
 }
 

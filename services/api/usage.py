@@ -18,6 +18,7 @@ from shared.log import logger
 from shared.retry import Retry
 
 VARIABLE = "LIBRA_POSTGRES_URL"
+FLAG = "--api-usage-secret=SECRET:VERSION"
 NEEDED = ("shared.usage", "psycopg", "psycopg_pool")
 RETRY = Retry(attempts=2, first=0.05, longest=1.0)
 """A caller waits; it asks again sooner than a job would."""
@@ -50,7 +51,9 @@ class Usage:
             Problem: 404, no PostgreSQL is named; 503, it does not answer.
         """
         if self._url is None:
-            raise Problem(404, f"this API reads no usage: {VARIABLE} is not set")
+            raise Problem(
+                404, f"this API reads no usage: {VARIABLE} is not set; ./deploy.sh up {FLAG} sets it"
+            )
         try:
             reading, postgres = self._opened()
             return reading.windows(postgres, merchant, by, first=first, last=last)

@@ -223,6 +223,22 @@ def test_the_same_schedule_with_the_same_token(both: Deployed) -> None:
         assert flags == told, name
 
 
+def _addresses(name: str, template: Json) -> dict[str, str]:
+    """The flags of the API for PostgreSQL's address and the way to it."""
+    told = {}
+    for it in template["containers"][0]["env"]:
+        for source in it["value_source"]:
+            (key,) = source["secret_key_ref"]
+            told["set-secrets"] = f"{it['name']}={key['secret']}:{key['version']}"
+    for access in template["vpc_access"]:
+        (interface,) = access["network_interfaces"]
+        assert access["egress"] == "PRIVATE_RANGES_ONLY"
+        told |= {"network": interface["network"], "subnet": interface["subnetwork"]}
+        told["vpc-egress"] = "private-ranges-only"
+    absent = {"clear-secrets": "set-secrets", "clear-network": "network"}
+    return told | {flag: "" for flag, given in absent.items() if name == "libra-api" and given not in told}
+
+
 def test_the_same_services_on_cloud_run(both: Deployed) -> None:
     """The API and the collector; Terraform takes an image where gcloud builds one."""
     asked = {name: flags for (name,), flags in both.asked("run", "deploy")}
@@ -255,7 +271,7 @@ def test_the_same_services_on_cloud_run(both: Deployed) -> None:
             for probe in ("startup_probe", "liveness_probe")
         }
         (resources,) = container["resources"]
-        assert flags == probes | {
+        assert flags == probes | _addresses(name, template) | {
             "project": service["project"],
             "region": service["location"],
             "no-invoker-iam-check": "",

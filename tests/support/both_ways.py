@@ -36,6 +36,7 @@ GIVEN = {
     "LIBRA_API": "writer",
     "LIBRA_API_OPERATORS": "ann@example.com",
     "LIBRA_API_DEADLINE_SECONDS": "30",
+    "LIBRA_API_USAGE_SECRET": "reader-url:5",
     "LIBRA_COLLECTOR": "queue",
     "LIBRA_COLLECTOR_RATE": "500",
     "LIBRA_BOARD": "on",
@@ -85,6 +86,7 @@ CASES = {
     | {"LIBRA_EDITS": "off", "LIBRA_COMPACT_SCHEDULE": "off", "LIBRA_MONITORING": "off"}
     | {
         "LIBRA_API": "reader",
+        "LIBRA_API_USAGE_SECRET": "",
         "LIBRA_COLLECTOR": "direct",
         "LIBRA_BOARD": "off",
         "LIBRA_WORKER": "off",

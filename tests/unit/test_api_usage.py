@@ -89,7 +89,8 @@ def test_what_cannot_be_asked_is_refused(api: Api, books: Books, target: str) ->
 def test_without_postgresql_it_says_which_variable_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     """404, which is no failure of the service: nothing is read here."""
     problem = check_problem(bare(monkeypatch).get("/v1/usage/m"), 404)
-    assert problem["detail"] == "this API reads no usage: LIBRA_POSTGRES_URL is not set"
+    said = "LIBRA_POSTGRES_URL is not set; ./deploy.sh up --api-usage-secret=SECRET:VERSION sets it"
+    assert problem["detail"] == f"this API reads no usage: {said}"
 
 
 def test_an_address_that_nothing_here_could_use_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,5 +13,6 @@ variable "warehouse" { type = bool }
 variable "usage" { type = bool }
 variable "ingestion" { type = bool }
 variable "ingestion_datasets" { type = string }
+variable "reads_usage" { type = bool }
 variable "export" { type = string }
 variable "pipelines" { type = bool }

@@ -8,3 +8,6 @@ variable "operators" { type = string }
 variable "origins" { type = string }
 variable "deadline_seconds" { type = string }
 variable "max_instances" { type = string }
+variable "usage_secret" { type = string }
+variable "network" { type = string }
+variable "postgres_secret" { type = string }
