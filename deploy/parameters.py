@@ -757,6 +757,7 @@ def _check_together(values: Mapping[str, str], *, deployed: bool) -> None:
         )
     if deployed:
         _check_export(values)
+        _check_reader(values)
     if deployed and values["LIBRA_MONITORING"] == "on" and values["LIBRA_LOG_LEVEL"] not in COUNTED:
         raise ParameterError(
             f"--log-level {values['LIBRA_LOG_LEVEL']} with --monitoring on: the metrics count lines of the "
@@ -797,6 +798,16 @@ def _check_export(values: Mapping[str, str]) -> None:
     if unknown := [each for each in values["LIBRA_EXPORT_WHAT"].split(",") if each not in known]:
         raise ParameterError(
             f"--export-what {unknown[0]}: there is no such thing; there are {', '.join(known)}"
+        )
+
+
+def _check_reader(values: Mapping[str, str]) -> None:
+    """The API must not be able to write bills."""
+    given, flush = (values[it] for it in ("LIBRA_API_USAGE_SECRET", "LIBRA_POSTGRES_SECRET"))
+    if values["LIBRA_API"] != "off" and given.partition(":")[0] == flush.partition(":")[0]:
+        raise ParameterError(
+            f"--api-usage-secret {given}: the flush reads this secret (--postgres-secret {flush}), and its "
+            "role writes. Make a role that only reads, and a secret of its own: docs/usage.md#read"
         )
 
 

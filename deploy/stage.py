@@ -89,6 +89,7 @@ API_USAGE = Artefact(
     "services/api/requirements-usage.txt",
     extra=DOCUMENTATION,
     served=("app",),
+    variables=("LIBRA_POSTGRES_URL=postgresql://nobody@127.0.0.1/nothing",),
 )
 """The API where it reads usage: with what it imports by name, and the driver of PostgreSQL."""
 COLLECTOR = Artefact(

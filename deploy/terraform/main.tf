@@ -67,6 +67,7 @@ module "windows" {
   deadline_seconds = var.api_deadline_seconds
   max_instances    = var.api_max_instances
   usage_secret     = var.api_usage_secret
+  postgres_secret  = var.postgres_secret
   network          = var.usage_network
 
   # It may call libra-recompute, which is named and not referred to: it need not be Terraform's.

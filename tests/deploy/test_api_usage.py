@@ -9,7 +9,7 @@ import pytest
 
 from deploy import stage
 from deploy.gcloud import Change, CommandError, DeployError, Gcloud
-from deploy.parameters import PARAMETERS, read
+from deploy.parameters import PARAMETERS, ParameterError, read
 from deploy.steps.accounts import ACCESSOR, INVOKER
 from deploy.steps.api import SECRET, SERVICE, Api
 from deploy.steps.base import RECOMPUTE, Deployment
@@ -164,6 +164,15 @@ def test_a_secret_that_it_could_not_read_is_refused_first() -> None:
         DeployError, match=r"LIBRA_API_USAGE_SECRET is reader-url:2, and this .* is not there"
     ):
         list(step(everything() | {"secrets versions describe": ""}).missing())
+
+
+@pytest.mark.parametrize("secret", ["libra-postgres:latest", "libra-postgres:7"])
+def test_the_secret_of_the_flush_is_refused(secret: str) -> None:
+    """Its role writes bills. Without an API nothing is refused."""
+    with pytest.raises(ParameterError, match=r"--api-usage-secret libra-postgres.*a role that only reads"):
+        read({}, GIVEN | {SECRET: secret}, Path("none"), deployed=True)
+    off = GIVEN | {SECRET: secret, "LIBRA_API": "off"}
+    assert read({}, off, Path("none"), deployed=True)[SECRET] == secret
 
 
 def test_the_service_and_the_stage_are_told_and_the_route_names_the_flag() -> None:

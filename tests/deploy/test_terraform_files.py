@@ -68,6 +68,21 @@ def test_a_lag_that_could_count_twice_is_refused(tmp_path: Path, recompute: str,
     assert bodies["function"]["lifecycle"][0]["precondition"][0]["condition"] == "${local.lag_is_safe}"
 
 
+@pytest.mark.parametrize(
+    ("secret", "reads"), [("", True), ("reader:1", True), ("books:2", False), ("books:latest", False)]
+)
+def test_the_api_does_not_read_the_secret_of_the_flush(secret: str, reads: bool) -> None:
+    """As deploy.sh refuses it: that role writes bills."""
+    given = {"project_id": "kitchen-1", "region": "europe-west6", "pitr": "off", "api": "reader"}
+    root = Module(FOLDER, given | {"api_usage_secret": secret, "postgres_secret": "books:2"})
+    called = root.modules()["windows[0]"]
+    del called["source"]
+    windows = Module(FOLDER / "modules" / "windows", called)
+    assert windows.evaluate("local.only_reads") == [reads]
+    bodies = {name: body for _, name, body in parsed(windows.folder, "resource")}
+    assert bodies["caller"]["lifecycle"][0]["precondition"][0]["condition"] == "${local.only_reads}"
+
+
 def test_a_log_level_that_silences_the_metrics_is_refused() -> None:
     """As deploy.sh refuses it: the alerts would never fire."""
     folder = FOLDER / "modules" / "monitoring"

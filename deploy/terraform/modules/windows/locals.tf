@@ -1,4 +1,7 @@
 locals {
+  # The flush reads the other secret, and its role writes.
+  only_reads = var.usage_secret == "" || split(":", var.usage_secret)[0] != split(":", var.postgres_secret)[0]
+
   role = { reader = "roles/datastore.viewer", writer = "roles/datastore.user" }[var.mode]
 
   environment = merge(var.runtime, {

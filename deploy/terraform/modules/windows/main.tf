@@ -22,4 +22,11 @@ resource "google_cloud_run_v2_service_iam_member" "caller" {
   name     = "libra-recompute"
   role     = "roles/run.invoker"
   member   = "serviceAccount:${module.service.email}"
+
+  lifecycle {
+    precondition {
+      condition     = local.only_reads
+      error_message = "api_usage_secret: the flush reads this secret (postgres_secret), and its role writes. Make a role that only reads, and a secret of its own: docs/usage.md."
+    }
+  }
 }

@@ -10,3 +10,4 @@ variable "deadline_seconds" { type = string }
 variable "max_instances" { type = string }
 variable "usage_secret" { type = string }
 variable "network" { type = string }
+variable "postgres_secret" { type = string }
