@@ -14,7 +14,7 @@ from deploy.gcloud import Change, gcloud
 from deploy.parameters import SEPARATOR, runtime
 from deploy.send import described, sending
 from deploy.steps import jobs
-from deploy.steps.accounts import exists, forgetting, granting, reading, revoking
+from deploy.steps.accounts import check_version, exists, forgetting, granting, reading, revoking
 from deploy.steps.images import building, clearing, image_of
 from deploy.steps.service import Service
 
@@ -81,7 +81,8 @@ class Ingestion(Service):
         """Two accounts: the API reads PostgreSQL's address, the worker tenants' secrets too. Their image."""
         deployment = self.deployment
         for variable, parameter in SECRETS.items():
-            jobs.secret_is_there(deployment, parameter, variable, "docs/ingestion.md")
+            if deployment.values[parameter]:
+                check_version(deployment, parameter, f"what is read as {variable}: docs/ingestion.md")
         yield from granting(deployment, [SERVICE, JOB], [])
         yield from reading(deployment, SERVICE, deployment.values[POSTGRES])
         for secret in self._secrets:

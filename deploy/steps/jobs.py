@@ -7,7 +7,7 @@ recompute.
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 
-from deploy.gcloud import Change, DeployError, gcloud, say
+from deploy.gcloud import Change, gcloud, say
 from deploy.steps.accounts import INVOKER, caller
 from deploy.steps.base import Deployment
 
@@ -25,25 +25,6 @@ def network(value: str) -> tuple[str, ...]:
         return ("--clear-network",)
     name, _, subnet = value.partition("/")
     return f"--network={name}", f"--subnet={subnet}", "--vpc-egress=private-ranges-only"
-
-
-def secret_is_there(deployment: Deployment, parameter: str, variable: str, page: str) -> None:
-    """Refuse what Cloud Run would refuse once the image is built.
-
-    Raises:
-        DeployError: the secret has no such version, or the version is disabled.
-    """
-    value = deployment.values[parameter]
-    if deployment.gcloud.planning or not value:
-        return
-    secret, _, version = value.partition(":")
-    where = (version, f"--secret={secret}", deployment.in_project, "--format=value(state)")
-    found = deployment.gcloud.look("secrets", "versions", "describe", *where)
-    if found.upper() != "ENABLED":
-        raise DeployError(
-            f"{parameter} is {secret}:{version}, and this version is {found.lower() or 'not there'}. "
-            f"It must be enabled, and hold what is read as {variable}: {page}"
-        )
 
 
 def described(deployment: Deployment, job: str, form: str) -> str:

@@ -87,10 +87,6 @@ class Service(Step):
         """Flags that say which secrets and which network it reaches: here none."""
         return ()
 
-    def flags(self) -> tuple[str, ...]:
-        """gcloud's flags beside those of every service."""
-        return ()
-
     def audience(self) -> str:
         """The service's address, which is known before it is deployed (Cloud Run's docs, 'URLs', 2026-11)."""
         return f"https://{self.service}-{self.deployment.number()}.{self.deployment.region}.run.app"
@@ -124,7 +120,6 @@ class Service(Step):
             f"--liveness-probe={PROBE}",
             f"--set-env-vars=^{SEPARATOR}^{variables}",
             *self.reaching(),
-            *self.flags(),
         )
         lines = "".join(f"{line}\n" for line in (stage.fingerprint(self.artefact), *flags))
         config = hashlib.sha256(lines.encode()).hexdigest()[:40]

@@ -19,15 +19,3 @@ variable "network" {
   type    = string
   default = ""
 }
-
-# SECRET:VERSION of each variable with an address.
-variable "secrets" {
-  type    = map(string)
-  default = {}
-}
-
-# NETWORK/SUBNET, or none.
-variable "network" {
-  type    = string
-  default = ""
-}
