@@ -40,7 +40,8 @@ LATE: dict[str, set[str]] = {
     "api": set(),
     "collector": set(),
     "worker": set(),
-    "export": {f"shared.exports.{name}" for name in ("database", "rest", "warehouse")} | {"shared.postgres"},
+    "export": {f"shared.exports.{name}" for name in ("bucket", "database", "rest", "warehouse")}
+    | {"shared.postgres"},
     "usage": set(),
     "ingestion": set(),
 }
