@@ -271,7 +271,10 @@ def _lines(
         "Ways of new parts into PostgreSQL, in one statement each time: arrays as text, arrays in the binary",
         "format (which a flush uses), and a binary COPY into a temporary table that the statement reads.",
         "",
-        "| parts in a batch | way | µs a part | of that CPU of the client |",
-        "|---|---|---|---|",
-        *(f"| {it.batch:,} | {it.way} | {it.micros:.1f} | {it.cpu_micros:.1f} |" for it in entered),
+        "| parts in a batch | way | µs a part | CPU of the client, µs | CPU of PostgreSQL, µs |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {it.batch:,} | {it.way} | {it.micros:.1f} | {it.client_cpu:.1f} | {it.server_cpu:.1f} |"
+            for it in entered
+        ),
     ]
