@@ -59,7 +59,7 @@ class Ingestion(Service):
         yield from super().missing()
         if self.mode == "on":
             deployment = self.deployment
-            yield from jobs.deploying(deployment, JOB, self._flags)
+            yield from jobs.deploying(deployment, JOB, self._job)
             yield from forgetting(deployment, SERVICE, [deployment.values[POSTGRES].partition(":")[0]])
             yield from forgetting(deployment, JOB, [it.partition(":")[0] for it in self._secrets])
             yield from jobs.starting(deployment, JOB)
@@ -108,7 +108,7 @@ class Ingestion(Service):
         """The image of the worker, which starts the API unless it is told another process."""
         return (f"--image={image_of(self.deployment, JOB, self.artefact)}",)
 
-    def reaching(self) -> tuple[str, ...]:
+    def flags(self) -> tuple[str, ...]:
         """PostgreSQL: its address, and the network that it is in."""
         address = f"--set-secrets=LIBRA_POSTGRES_URL={self.deployment.values[POSTGRES]}"
         return address, *jobs.network(self.deployment.values["LIBRA_INGESTION_NETWORK"])
@@ -122,7 +122,7 @@ class Ingestion(Service):
         return list({it.partition(":")[0]: it for it in [*own, *named] if it}.values())
 
     @property
-    def _flags(self) -> tuple[str, ...]:
+    def _job(self) -> tuple[str, ...]:
         """Cloud Run starts no execution again that failed: the next one goes on."""
         deployment, values = self.deployment, self.deployment.values
         environment = runtime(values) | self.own("PARALLEL", "REJECTED_DAYS", "LATE_DAYS")

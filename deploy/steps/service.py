@@ -72,6 +72,10 @@ class Service(Step):
     def environment(self) -> Mapping[str, str]:
         """Its own variables, beside those that every part of Libra reads."""
 
+    def flags(self) -> tuple[str, ...]:
+        """gcloud's flags beside those of every service."""
+        return ()
+
     def code(self) -> tuple[str, ...]:
         """Flags that say what runs: here the staged sources, of which Cloud Run builds an image."""
         deployment = self.deployment
@@ -82,10 +86,6 @@ class Service(Step):
             f"--set-build-env-vars=^{SEPARATOR}^{build}",
             f"--build-service-account=projects/{deployment.project}/serviceAccounts/{deployment.email(BUILDER)}",
         )
-
-    def reaching(self) -> tuple[str, ...]:
-        """Flags that say which secrets and which network it reaches: here none."""
-        return ()
 
     def audience(self) -> str:
         """The service's address, which is known before it is deployed (Cloud Run's docs, 'URLs', 2026-11)."""
@@ -119,7 +119,7 @@ class Service(Step):
             f"--startup-probe={PROBE}",
             f"--liveness-probe={PROBE}",
             f"--set-env-vars=^{SEPARATOR}^{variables}",
-            *self.reaching(),
+            *self.flags(),
         )
         lines = "".join(f"{line}\n" for line in (stage.fingerprint(self.artefact), *flags))
         config = hashlib.sha256(lines.encode()).hexdigest()[:40]

@@ -72,7 +72,9 @@ def everything() -> dict[str, str]:
     bare = {
         "iam service-accounts describe": "there",
         "secrets versions describe": "ENABLED",
-        "secrets list": "books\nkey\nacme-sftp\nanother",
+        "secrets list": "\n".join(
+            f"projects/1/secrets/{it}" for it in ("acme-sftp", "books", "key", "other")
+        ),
         "secrets get-iam-policy books": f"{ACCESSOR}\t{API}\n{ACCESSOR}\t{WORKER}",
         "secrets get-iam-policy key": f"{ACCESSOR}\t{WORKER}",
         "secrets get-iam-policy acme-sftp": f"{ACCESSOR}\t{WORKER}",
@@ -98,7 +100,8 @@ def test_where_all_is_there_nothing_is_made() -> None:
     for changed, made in (
         ({"LIBRA_INGESTION_NETWORK": "kitchen/books"}, both),
         ({"LIBRA_INGESTION_POSTGRES_SECRET": "books:3"}, both),
-        ({"LIBRA_INGESTION_KEY_SECRET": ""}, [both[1], "secrets remove-iam-policy-binding key"]),
+        ({"LIBRA_INGESTION_KEY_SECRET": ""}, [*both[1:], "secrets remove-iam-policy-binding key"]),
+        ({"LIBRA_INGESTION_TENANT_SECRETS": ""}, ["secrets remove-iam-policy-binding acme-sftp"]),
         ({"LIBRA_INGESTION_PARALLEL": "4"}, both[1:]),
         ({"LIBRA_INGESTION_ORIGINS": "https://shop.example"}, both[:1]),
     ):
@@ -222,9 +225,9 @@ def test_who_wants_it_no_more_loses_all_of_it() -> None:
         "run services delete libra-ingestion-api",
         "artifacts repositories delete libra-ingestion",
         "secrets remove-iam-policy-binding books",
+        "secrets remove-iam-policy-binding acme-sftp",
         "secrets remove-iam-policy-binding books",
         "secrets remove-iam-policy-binding key",
-        "secrets remove-iam-policy-binding acme-sftp",
         "projects remove-iam-policy-binding acme-analytics",
         f'REVOKE `{VIEWER}` ON SCHEMA `acme-analytics`.`analytics_1` FROM "{WORKER}"',
         f"iam service-accounts delete {API.partition(':')[2]}",

@@ -1,8 +1,6 @@
 locals {
-  # SECRET:VERSION of each variable that a secret holds.
   secrets = {
-    for variable, secret in var.secrets :
-    variable => { secret = split(":", secret)[0], version = split(":", secret)[1] }
+    for variable, secret in var.secrets : variable => { secret = split(":", secret)[0], version = split(":", secret)[1] }
   }
 
   # Each variable has a value, or the secret that holds it.
@@ -11,6 +9,5 @@ locals {
     { for variable, secret in local.secrets : variable => { value = null, secrets = [secret] } },
   )
 
-  # NETWORK/SUBNET, or none.
   networks = [for network in compact([var.network]) : { network = split("/", network)[0], subnet = split("/", network)[1] }]
 }

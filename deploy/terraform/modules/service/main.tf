@@ -17,10 +17,10 @@ resource "google_project_iam_member" "grant" {
 }
 
 resource "google_secret_manager_secret_iam_member" "reader" {
-  for_each = local.secrets
+  for_each = toset([for secret in local.secrets : secret.secret])
 
   project   = var.project_id
-  secret_id = each.value.secret
+  secret_id = each.value
   role      = "roles/secretmanager.secretAccessor"
   member    = "serviceAccount:${google_service_account.account.email}"
 }
@@ -53,7 +53,10 @@ resource "google_cloud_run_v2_service" "service" {
       # Its own address is known before it is deployed.
       dynamic "env" {
         for_each = merge(local.environment, {
-          (var.audience) = { value = "https://${var.name}-${data.google_project.project.number}.${var.region}.run.app", secrets = [] }
+          (var.audience) = {
+            value   = "https://${var.name}-${data.google_project.project.number}.${var.region}.run.app"
+            secrets = []
+          }
         })
 
         content {

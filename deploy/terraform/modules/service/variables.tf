@@ -10,11 +10,13 @@ variable "max_instances" { type = string }
 variable "environment" { type = map(string) }
 variable "audience" { type = string }
 
+# SECRET:VERSION of each variable with an address.
 variable "secrets" {
   type    = map(string)
   default = {}
 }
 
+# NETWORK/SUBNET, or none.
 variable "network" {
   type    = string
   default = ""
