@@ -78,7 +78,7 @@ class Api(Service):
             "LIBRA_API_AUDIENCE": self.audience(),
         }
 
-    def reaching(self) -> tuple[str, ...]:
+    def flags(self) -> tuple[str, ...]:
         """Where PostgreSQL is, and the way to it; none of both where it reads no usage."""
         if secret := self.deployment.values[SECRET]:
             network = jobs.network(self.deployment.values["LIBRA_USAGE_NETWORK"])
