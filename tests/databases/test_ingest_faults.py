@@ -200,7 +200,7 @@ def test_a_worker_killed_at_any_step_is_replaced_and_nothing_doubles(
             expire(books)
             shelf = Shelf(source)
             done = Jobs(books).find("acme", job.job_id).records["page_view"]["parts"]
-            worker(books, shelf).run(until_idle=True)
+            worker(books, shelf).once()
             assert len(shelf.opened) == 2 - done, number
         ended = Jobs(books).find("acme", job.job_id)
         assert (ended.state, held(books, "acme")) == ("completed", after), number

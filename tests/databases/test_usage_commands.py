@@ -184,6 +184,24 @@ def test_drift_and_what_is_set_aside_have_their_exit_statuses(
     assert told(libra(environment, "status", "--json"))["runs"][0]["kind"] == "repair"
 
 
+def test_a_full_disk_fails_the_run_and_loses_nothing(environment: dict[str, str]) -> None:
+    """As PostgreSQL says so (53100): status 1, nothing is sealed, and the next run books all of it."""
+    libra(environment, "track", "acme", "requests", "5")
+    libra(environment, "status")
+    full = """
+        CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN RAISE 'No space left on device' USING ERRCODE = '53100'; END $$;
+        CREATE TRIGGER no_room BEFORE INSERT ON usage_part EXECUTE FUNCTION no_room();
+    """
+    with psycopg.connect(environment["LIBRA_POSTGRES_URL"], autocommit=True) as connection:
+        connection.execute(full)
+        failed = libra(environment, "flush")
+        assert (failed.exit_code, "No space left on device" in failed.output) == (1, True), failed.output
+        assert told(libra(environment, "status", "--json"))["sealed_through"] is None
+        connection.execute("DROP TRIGGER no_room ON usage_part")
+    assert told(libra(environment, "flush", "--json"))["gained"] == 5
+
+
 @pytest.mark.parametrize(
     ("setting", "arguments", "status", "says"),
     [

@@ -8,6 +8,7 @@ import pytest
 
 from local.databases import ValkeyServer
 from services.usage.counters import FIELDS, PAGE, Counters, Raise
+from services.usage.tracker import UsageTracker
 from shared.parts import Unreadable, hour_of
 from shared.settings import UTC as ZONE
 
@@ -51,3 +52,20 @@ def test_no_command_keeps_redis_from_others_for_long(redis: Counters) -> None:
         assert more is None or int(more[1]) < 4 * FIELDS, command
         counts = re.findall(r"COUNT (\d+)", command)
         assert command.split()[0] not in {"SCAN", "HSCAN"} or counts == [str(PAGE)], command
+
+
+def test_a_full_redis_refuses_and_the_process_counts_on(redis: Counters, valkey_server: ValkeyServer) -> None:
+    """With `noeviction`, as the docs ask for. What was refused arrives once there is room."""
+    client = redis._client
+    tracker = UsageTracker(valkey_server.url)
+    client.config_set("maxmemory", 1)
+    try:
+        tracker.track("acme", "requests", 5)
+        assert not tracker.flush(timeout=0.2)
+        tracker.track("acme", "requests", 2)
+        assert tracker.unconfirmed == 7
+    finally:
+        client.config_set("maxmemory", 0)
+    assert tracker.close()
+    (key,) = [it for page in redis.scan() for it in page]
+    assert client.hvals(key) == [b"7"]
