@@ -21,10 +21,12 @@ from deploy.gcloud import CommandError, DeployError, Gcloud, say
 from deploy.google import RULES, ApiError, in_force, release_of
 from deploy.monitored import POOL
 from deploy.parameters import ParameterError
-from deploy.steps import STEPS, Deployment
+from deploy.steps import STEPS, Deployment, jobs
 from deploy.steps.accounts import exists
 from deploy.steps.base import RECOMPUTE
 from deploy.steps.export import JOB, Export
+from deploy.steps.ingestion import JOB as INGESTION
+from deploy.steps.ingestion import SERVICE as INGESTION_API
 from deploy.steps.monitoring import Monitored, Objectives
 from deploy.steps.pipelines import JOB as BEAM
 from deploy.steps.project import Indexes
@@ -42,9 +44,16 @@ ACCOUNTS = ("libra-runtime", "libra-build", "libra-trigger", "libra-scheduler")
 SERVICES = {
     "libra-api": ("LIBRA_API", "module.windows[0].module.service"),
     "libra-collector": ("LIBRA_COLLECTOR", "module.doors[0].module.collector[0]"),
+    INGESTION_API: ("LIBRA_INGESTION", "module.ingestion[0].module.api"),
 }
 """The parameter that wants a service, and its address."""
 WAREHOUSE, EXPORT = "module.warehouse[0]", "module.export[0]"
+STARTED = {
+    USAGE: ("LIBRA_USAGE", "module.usage[0]", "usage"),
+    INGESTION: ("LIBRA_INGESTION", "module.ingestion[0]", "worker"),
+    JOB: ("LIBRA_EXPORT", EXPORT, "export"),
+}
+"""The jobs that a schedule starts: the parameter that wants each, its module, and its name there."""
 MONITORED = {
     "metrics": "google_logging_metric.metric",
     "objectives": "google_monitoring_slo.objective",
@@ -64,10 +73,9 @@ class Adoption:
         self._deployment = deployment
         self._home = f"projects/{deployment.project}"
         self._worker = deployment.values["LIBRA_WORKER"] == "on"
-        self._exported = deployment.values["LIBRA_EXPORT"] != "off"
         self._warehoused = deployment.values["LIBRA_WAREHOUSE"] == "on"
         self._piped = deployment.values["LIBRA_PIPELINES"] == "on"
-        self._metered = deployment.values["LIBRA_USAGE"] == "on"
+        self._started = {job: it for job, it in STARTED.items() if deployment.values[it[0]] != "off"}
         served = {name: it for name, it in SERVICES.items() if deployment.values[it[0]] != "off"}
         self._services_wanted = {name: address for name, (_, address) in served.items()}
 
@@ -98,7 +106,7 @@ class Adoption:
         yield from self._pubsub()
         yield from self._services()
         yield from self._warehouse()
-        yield from self._usage()
+        yield from self._jobs()
         yield from self._export()
         yield from self._pipelines()
         yield from self._monitoring()
@@ -157,11 +165,9 @@ class Adoption:
         served = {name: f"{at}.google_service_account.account" for name, at in self._services_wanted.items()}
         worker = {POOL: "module.doors[0].google_service_account.worker[0]"} if self._worker else {}
         pipeline = {ACCOUNT: f"{WAREHOUSE}.google_service_account.warehouse"} if self._warehoused else {}
-        usage = {USAGE: "module.usage[0].google_service_account.usage"} if self._metered else {}
-        export = {JOB: f"{EXPORT}.google_service_account.export"} if self._exported else {}
-        jobs = {PIPELINES: "module.pipelines[0].google_service_account.pipelines"} if self._piped else {}
-        usage = {USAGE: "module.usage[0].google_service_account.usage"} if self._metered else {}
-        for name, address in (own | served | worker | pipeline | export | jobs | usage).items():
+        started = {job: f"{at}.google_service_account.{name}" for job, (_, at, name) in self._started.items()}
+        piped = {PIPELINES: "module.pipelines[0].google_service_account.pipelines"} if self._piped else {}
+        for name, address in (own | served | worker | pipeline | piped | started).items():
             if exists(self._deployment, name):
                 yield address, f"{self._home}/serviceAccounts/{self._deployment.email(name)}"
 
@@ -223,27 +229,18 @@ class Adoption:
             if step.found(path(where, name)):
                 yield f'{WAREHOUSE}.google_bigquery_table.{kind}["{name}"]', f"{home}/tables/{name}"
 
-    def _usage(self) -> Iterator[Import]:
-        if not self._metered:
-            return
-        where = (USAGE, *self._deployment.in_region, "--format=value(metadata.name)")
-        if self._deployment.gcloud.look("run", "jobs", "describe", *where):
-            identity = f"{self._home}/locations/{self._deployment.region}/jobs/{USAGE}"
-            yield "module.usage[0].google_cloud_run_v2_job.usage", identity
-        yield from self._scheduled(USAGE, "module.usage[0].google_cloud_scheduler_job.usage")
+    def _jobs(self) -> Iterator[Import]:
+        for job, (_, module, name) in self._started.items():
+            if jobs.described(self._deployment, job, "value(metadata.name)"):
+                identity = f"{self._home}/locations/{self._deployment.region}/jobs/{job}"
+                yield f"{module}.google_cloud_run_v2_job.{name}", identity
+            yield from self._scheduled(job, f"{module}.google_cloud_scheduler_job.{name}")
 
     def _export(self) -> Iterator[Import]:
         deployment = self._deployment
-        if not self._exported:
-            return
         scheme, _, dataset = deployment.values["LIBRA_EXPORT"].partition(":")
         if scheme == "bigquery" and Export(deployment).dataset():
             yield f"{EXPORT}.google_bigquery_dataset.export[0]", f"{self._home}/datasets/{dataset}"
-        where = (JOB, *deployment.in_region, "--format=value(metadata.name)")
-        if deployment.gcloud.look("run", "jobs", "describe", *where):
-            identity = f"{self._home}/locations/{deployment.region}/jobs/{JOB}"
-            yield f"{EXPORT}.google_cloud_run_v2_job.export", identity
-        yield from self._scheduled(JOB, f"{EXPORT}.google_cloud_scheduler_job.export")
 
     def _pipelines(self) -> Iterator[Import]:
         deployment = self._deployment

@@ -38,7 +38,7 @@ MONITORED = {
 }
 """The same, with `--monitoring=on`."""
 _PUBSUB = "roles/pubsub.admin"
-IMAGES = ("api", "collector", "worker", "usage", "export", "pipelines")
+IMAGES = ("api", "collector", "worker", "usage", "ingestion", "export", "pipelines")
 """The steps that build an image, if it is wanted."""
 QUEUED = {
     "pubsub.topics.create": _PUBSUB,
@@ -73,7 +73,7 @@ JOBS = {
     "run.jobs.create": "roles/run.admin",
     "run.jobs.setIamPolicy": "roles/run.admin",
 }
-"""The same, with `--usage=on` or `--export`."""
+"""The same, with `--usage=on`, `--ingestion=on` or `--export`."""
 EXPORT_DATASET = "bigquery.datasets.create"
 """With `--export=bigquery:DATASET`, likewise."""
 
@@ -134,6 +134,7 @@ def needed(values: Mapping[str, str], only: frozenset[str]) -> dict[str, str]:
     warehoused = values["LIBRA_WAREHOUSE"] == "on"
     queued = warehoused or values["LIBRA_WORKER"] == "on" or values["LIBRA_COLLECTOR"] == "queue"
     place = values["LIBRA_EXPORT"] if "export" in only else "off"
+    started = any(values[f"LIBRA_{it.upper()}"] == "on" and it in only for it in ("usage", "ingestion"))
     built = any(name in only and values[f"LIBRA_{name.upper()}"] != "off" for name in IMAGES)
     return (
         NEEDED
@@ -141,7 +142,7 @@ def needed(values: Mapping[str, str], only: frozenset[str]) -> dict[str, str]:
         | (QUEUED if queued and only & {"topics", "collector", "worker", "warehouse"} else {})
         | (WAREHOUSED if warehoused and "warehouse" in only else {})
         | (BUILT if built else {})
-        | (JOBS if place != "off" or (values["LIBRA_USAGE"] == "on" and "usage" in only) else {})
+        | (JOBS if place != "off" or started else {})
         | ({EXPORT_DATASET: WAREHOUSED[EXPORT_DATASET]} if place.startswith("bigquery:") else {})
         | (PIPED if "pipelines" in only and values["LIBRA_PIPELINES"] == "on" else {})
         | (STREAMED if "stream" in only and values["LIBRA_STREAM"] == "on" else {})

@@ -3,8 +3,8 @@
 `${project}`, `${runbook}` and `${worker_pool}` in a file stand for parameters. Google fills in defaults of
 its own, so what is sent carries a digest as a label. A second `up` compares the digests.
 
-Metrics and alerts of usage (`USAGE`) go with `--usage=on` alone: one that waits for a flush
-would fire where there is none.
+Metrics and alerts of usage and of ingestion (`OPTIONAL`) go with `--usage=on` and `--ingestion=on` alone: one
+that waits for a flush would fire where there is none.
 """
 
 import hashlib
@@ -20,8 +20,11 @@ BUILT = "build/monitoring"
 POOL = "libra-worker"
 """What deploy.sh calls the worker pool, the account that it runs as, and its image. Terraform has a variable
 for the pool."""
-USAGE = ("usage-", "libra-usage-")
-"""How the names of usage's files begin."""
+OPTIONAL = {
+    "LIBRA_USAGE": ("usage-", "libra-usage-"),
+    "LIBRA_INGESTION": ("ingestion-", "libra-ingestion-"),
+}
+"""The parameters with which alone some files are sent, and how the names of those begin."""
 LABEL, CONFIG = "libra", "libra-config"
 """The labels of what Libra made: the file's name, and the digest."""
 
@@ -76,11 +79,11 @@ def render(values: Mapping[str, str], root: Path) -> None:
 
 def _files(kind: str, values: Mapping[str, str]) -> dict[str, Json]:
     """The files of one folder by name, with the parameters filled in."""
-    metered = values["LIBRA_USAGE"] == "on"
+    unwanted = tuple(it for variable, names in OPTIONAL.items() if values[variable] != "on" for it in names)
     found = {
         file.stem: file.read_text(encoding="utf-8")
         for file in sorted((FILES / kind).glob("*.json"))
-        if metered or not file.stem.startswith(USAGE)
+        if not file.stem.startswith(unwanted)
     }
     parameters = {
         "${project}": values["GOOGLE_CLOUD_PROJECT"],

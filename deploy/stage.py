@@ -52,8 +52,9 @@ class Artefact:
     """Other files in `folder` that the platform reads."""
     served: tuple[str, ...] = ()
     """What the platform calls in the first entry module, where no file of the platform names it."""
-    started: str = ""
-    """The command that starts it, where the build takes that from files: a Procfile and a Python version."""
+    started: tuple[str, ...] = ()
+    """`PROCESS: COMMAND` of each process that its image starts, where the build takes them from files: a
+    Procfile and a Python version. The first one is `web`, which an image starts unless it is told another."""
     variables: tuple[str, ...] = ()
     """`NAME=VALUE` of each variable that importing an entry module needs: what the checks set it to."""
     image: str = ""
@@ -104,7 +105,7 @@ WORKER = Artefact(
     ("services.worker.__main__",),
     "services/worker/requirements.txt",
     served=("main",),
-    started="python -m services.worker",
+    started=("web: python -m services.worker",),
 )
 EXPORT = Artefact(
     "export",
@@ -112,7 +113,7 @@ EXPORT = Artefact(
     ("services.export.__main__",),
     "services/export/requirements.txt",
     served=("main",),
-    started="python -m services.export",
+    started=("web: python -m services.export",),
 )
 USAGE = Artefact(
     "usage",
@@ -120,7 +121,7 @@ USAGE = Artefact(
     ("services.usage.__main__",),
     "services/usage/requirements.txt",
     served=("main",),
-    started="python -m services.usage",
+    started=("web: python -m services.usage",),
 )
 USAGE_HTTP = Artefact(
     "usage-http",
@@ -142,6 +143,10 @@ INGESTION = Artefact(
     "services/ingestion/requirements.txt",
     extra=DOCUMENTATION,
     served=("app",),
+    started=(
+        "web: python -m uvicorn services.ingestion.main:app --host 0.0.0.0 --port $PORT",
+        "worker: python -m services.ingestion --scheduled",
+    ),
     variables=("LIBRA_POSTGRES_URL=postgresql://nobody@127.0.0.1/nothing",),
 )
 PIPELINES = Artefact(
@@ -158,6 +163,7 @@ WANTED_BY = {
     WORKER: "LIBRA_WORKER",
     USAGE: "LIBRA_USAGE",
     EXPORT: "LIBRA_EXPORT",
+    INGESTION: "LIBRA_INGESTION",
     PIPELINES: "LIBRA_PIPELINES",
 }
 """The parameter that says whether an artefact is wanted."""
@@ -193,7 +199,10 @@ def sources(artefact: Artefact = FUNCTIONS) -> Iterator[tuple[str, bytes]]:
         staged[file.relative_to(folder if file.is_relative_to(folder) else ROOT).as_posix()] = file
     contents = {name: file.read_bytes() for name, file in staged.items()}
     if artefact.started:
-        contents |= {"Procfile": f"web: {artefact.started}\n".encode(), ".python-version": b"3.11\n"}
+        contents |= {
+            "Procfile": "".join(f"{it}\n" for it in artefact.started).encode(),
+            ".python-version": b"3.11\n",
+        }
     yield from sorted((contents | {".gcloudignore": GCLOUDIGNORE.encode()}).items())
 
 

@@ -23,7 +23,7 @@ from google.cloud.pubsub_v1 import SubscriberClient
 from pipelines.events import Rows, of_beam
 from pipelines.inserting import Connect, Insert
 from pipelines.pulling import Puller, PullError, write
-from pipelines.running import options_of
+from pipelines.running import options_of, submission
 from pipelines.storage import Store
 from shared import log
 from shared.errors import PipelineError, SettingError
@@ -116,6 +116,7 @@ def main(words: Sequence[str] | None = None) -> int:
         else:
             pipeline = beam.Pipeline(options=options)
             streaming(pipeline, settings, where, sources, own.writes)
+            log.logger.info("A job is submitted to Dataflow", extra=submission(options, "drain"))
             pipeline.run()
     except (SettingError, PipelineError, PullError) as error:
         log.logger.error(str(error))

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -21,9 +22,14 @@ from apache_beam.runners.runner import PipelineState
 
 from pipelines.prices import cost
 from shared.errors import PipelineError, SnapshotTooOld
+from shared.log import logger
 
 POLL_SECONDS = 10.0
 """Between two looks at a job on Dataflow."""
+
+SUBMIT_SECONDS = 8.0
+"""How long a job that is being submitted is waited for, once this process is told to end: Cloud Run kills it
+ten seconds after SIGTERM (https://cloud.google.com/run/docs/container-contract, 2026-11)."""
 
 LOCAL = "DirectRunner"
 
@@ -43,13 +49,37 @@ def options_of(arguments: Sequence[str]) -> PipelineOptions:
     return options
 
 
+def submission(options: PipelineOptions, end: str = "cancel") -> dict[str, str]:
+    """What names a job of Dataflow that is not there yet, and the command that cancels or drains it.
+
+    A job is given a name if it has none: only Dataflow knows its id, and only once it has answered.
+
+    Args:
+        options: of the pipeline.
+        end: ``cancel`` or ``drain``.
+    """
+    cloud = options.view_as(GoogleCloudOptions)
+    cloud.job_name = cloud.job_name or f"libra-{uuid.uuid4().hex[:12]}"
+    where = "".join(f" --{it}={value}" for it in ("region", "project") if (value := getattr(cloud, it)))
+    named = f"--status=active --filter=name={cloud.job_name} --format='value(id)'{where}"
+    command = f"gcloud dataflow jobs {end} $(gcloud dataflow jobs list {named}){where}"
+    return {"job": cloud.job_name, end: command}
+
+
 class Running:
-    """One pipeline under way."""
+    """One pipeline under way.
+
+    A job of Dataflow is not known before `submit` returns. Told to end meanwhile, the process goes on until
+    then, and cancels it.
+    """
 
     def __init__(self, options: PipelineOptions) -> None:
         self._options = options
         self._runner = options.view_as(StandardOptions).runner or LOCAL
         self._job: Any = None
+        self._lock = threading.RLock()  # a signal's handler runs in a thread that may hold it
+        self._submitting = False
+        self._told = False
 
     @property
     def local(self) -> bool:
@@ -95,7 +125,7 @@ class Running:
         """
         begun = time.monotonic()
         try:
-            self._job = pipeline.run()
+            self._submit(pipeline)
             self._watch(counter)
             state = self._job.wait_until_finish()
         except Exception as error:  # Beam raises whatever a worker raised, or its own
@@ -118,6 +148,36 @@ class Running:
             with suppress(Exception):  # it has ended, or cannot be reached: nothing more can be done here
                 self._job.cancel()
 
+    def end(self, *_: object) -> None:
+        """End this process, and cancel what runs elsewhere first: for a signal's handler, or any thread."""
+        with self._lock:
+            self._told = True
+            if self._submitting:
+                threading.Timer(SUBMIT_SECONDS, self._lost).start()
+                return  # `_submit` ends it
+        self.cancel()
+        os._exit(1)
+
+    def _submit(self, pipeline: beam.Pipeline) -> None:
+        if self.local:  # the pipeline runs in this call, and ends with this process
+            self._job = pipeline.run()
+            return
+        logger.info("A job is submitted to Dataflow", extra=submission(self._options))
+        self._submitting = True
+        try:
+            self._job = pipeline.run()
+        finally:
+            with self._lock:
+                self._submitting = False
+            if self._told:
+                self.end()
+
+    def _lost(self) -> None:
+        if self._submitting:
+            about = submission(self._options)
+            logger.error("Dataflow has not answered, and may run the job: cancel it", extra=about)
+            os._exit(1)
+
     def _watch(self, counter: str) -> None:
         while not self.local and not PipelineState.is_terminal(self._job.state):
             found = self._job.metrics().query()["counters"]
@@ -137,19 +197,16 @@ def _last(error: Exception) -> str:
 def supervised(running: Running, by_input: bool) -> Iterator[None]:
     """Cancel what runs if this process is told to end, or, ``by_input``, when who started it ends."""
 
-    def end(*_: object) -> None:
-        running.cancel()
-        os._exit(1)
-
     def listen() -> None:
         while os.read(0, 1):  # not sys.stdin: its lock would be held when this process ends
             pass
-        end()
+        running.end()
 
-    before = signal.signal(signal.SIGTERM, end)
+    before = {each: signal.signal(each, running.end) for each in (signal.SIGTERM, signal.SIGINT)}
     if by_input:
         threading.Thread(target=listen, daemon=True).start()
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for each, handler in before.items():
+            signal.signal(each, handler)

@@ -2,10 +2,14 @@
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import NoReturn
 
 from shared.topics import ACCEPTED
+
+LONGEST_AGO = timedelta(days=8 * 365)
+"""How long before a message was published its event may have been accepted. BigQuery takes ten years
+(`shared.warehouse.tables.STREAMED`); the rest is for the event's own time, which lies before that."""
 
 
 class UnreadableError(Exception):
@@ -39,13 +43,15 @@ _read = json.JSONDecoder(parse_constant=_no_number).decode
 def accepted(attributes: Mapping[str, str], published: datetime) -> datetime:
     """When Libra accepted an event, in UTC: when it was published first, however often it was replayed.
 
-    What is no such time is passed over: whoever publishes may write it.
+    What is no such time is passed over, and so is one longer ago than `LONGEST_AGO`: whoever publishes may
+    write it. The event is then judged as of its message.
     """
     try:
         found = datetime.fromisoformat(attributes.get(ACCEPTED, ""))
-        return min(found.astimezone(UTC), published) if found.tzinfo else published
+        at = min(found.astimezone(UTC), published) if found.tzinfo else published
     except (ValueError, OverflowError):
         return published
+    return at if published - at <= LONGEST_AGO else published
 
 
 def plain(time: datetime) -> datetime:

@@ -19,6 +19,7 @@ hex digits.
 import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -37,7 +38,7 @@ _LABEL = "%Y-%m-%dT%H:%MZ"
 _KEY = re.compile(r"usage-parts:\{([^{}:]+)\}:(\d{4}-\d\d-\d\d):(\d{4}-\d\d-\d\dT\d\d:\d\dZ)", re.ASCII)
 _ESCAPED = re.compile(r"[%:{}]")
 _ESCAPE = re.compile(r"%(25|3A|7B|7D)")
-_NUMBER = re.compile(r"0|[1-9][0-9]{0,15}", re.ASCII)
+_NUMBER = re.compile(rb"0|[1-9][0-9]{0,15}")
 _INCARNATION = re.compile(r"[0-9A-Za-z_-]{1,64}", re.ASCII)
 
 
@@ -185,7 +186,7 @@ def place(key: bytes) -> Place | Unreadable:
         return Unreadable(text, "", "", "the key is not usage-parts:{MERCHANT}:DATE:HOUR")
     try:
         day = date.fromisoformat(found[2])
-        hour = datetime.strptime(found[3], _LABEL).replace(tzinfo=UTC)
+        hour = datetime.fromisoformat(found[3])
     except ValueError:
         return Unreadable(text, "", "", f"{found[2]}:{found[3]} is no date and hour")
     merchant = _unescape(found[1])
@@ -208,26 +209,35 @@ def read(
         now: this instant: an hour that begins long after it is a mistake.
         metrics: the metrics that are declared; None: any.
     """
-    name, value = field.decode("utf-8", "backslashreplace"), raw.decode("utf-8", "backslashreplace")
-    escaped, colon, incarnation = name.rpartition(":")
-    metric = _unescape(escaped)
-    reason = None
-    if not colon or not _INCARNATION.fullmatch(incarnation) or ":" in escaped or not _is_text(field):
-        reason = "the field is not METRIC:INCARNATION"
-    elif metrics is not None and metric not in metrics:
-        reason = f"the metric {metric[:100]!r} is not declared: {', '.join(sorted(metrics))} are"
-    elif not _NUMBER.fullmatch(value):
-        reason = f"the value is no whole number from 0 to {MOST}"
-    elif int(value) > MOST:
-        reason = f"the value is above {MOST}, beyond which Redis does not count exactly"
-    elif at.hour > now + AHEAD:
-        reason = f"the hour begins after {now:%Y-%m-%dT%H:%MZ}, in the future: a clock is wrong"
-    else:
-        reason = _flaw("metric", metric, METRIC_LENGTH)
+    metric, incarnation, flawed = _field(field)
+    reason = flawed or _refused(at, metric, raw, now, metrics)
     if reason is not None:
         key = parts_key(at.merchant, Hour(at.hour, at.date))
+        name, value = (it.decode("utf-8", "backslashreplace") for it in (field, raw))
         return Unreadable(key, name[:400], value[:200], reason)
-    return Part(Name(at.merchant, at.date, metric, at.hour, incarnation), int(value))
+    return Part(Name(at.merchant, at.date, metric, at.hour, incarnation), int(raw))
+
+
+def _refused(at: Place, metric: str, raw: bytes, now: datetime, metrics: frozenset[str] | None) -> str | None:
+    if metrics is not None and metric not in metrics:
+        return f"the metric {metric[:100]!r} is not declared: {', '.join(sorted(metrics))} are"
+    if not _NUMBER.fullmatch(raw):
+        return f"the value is no whole number from 0 to {MOST}"
+    if int(raw) > MOST:
+        return f"the value is above {MOST}, beyond which Redis does not count exactly"
+    if at.hour > now + AHEAD:
+        return f"the hour begins after {now:%Y-%m-%dT%H:%MZ}, in the future: a clock is wrong"
+    return None
+
+
+@lru_cache(4_096)
+def _field(field: bytes) -> tuple[str, str, str | None]:
+    """Metric, incarnation, and why not. A process writes the same few fields for each merchant."""
+    escaped, colon, incarnation = field.decode("utf-8", "backslashreplace").rpartition(":")
+    if not colon or not _INCARNATION.fullmatch(incarnation) or ":" in escaped or not _is_text(field):
+        return "", "", "the field is not METRIC:INCARNATION"
+    metric = _unescape(escaped)
+    return metric, incarnation, _flaw("metric", metric, METRIC_LENGTH)
 
 
 def _is_text(raw: bytes) -> bool:

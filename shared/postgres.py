@@ -35,8 +35,10 @@ from shared.errors import (
 from shared.retry import Retry
 
 T = TypeVar("T")
-Connection: TypeAlias = psycopg.Connection[tuple[object, ...]]
-Cursor: TypeAlias = psycopg.Cursor[tuple[object, ...]]
+Row: TypeAlias = tuple[object, ...]
+Connection: TypeAlias = psycopg.Connection[Row]
+Cursor: TypeAlias = psycopg.Cursor[Row]
+ServerCursor: TypeAlias = psycopg.ServerCursor[Row]
 
 VARIABLE = "LIBRA_POSTGRES_URL"
 CONNECT_SECONDS = 10
@@ -151,6 +153,32 @@ class Postgres:
                 return self._once(work)
         raise AssertionError  # pragma: no cover - the last attempt raises
 
+    def rows(self, ask: Callable[[ServerCursor, Row | None], object], at_once: int) -> Iterator[Row]:
+        """The rows of a query, which the server reads once. ``at_once`` of them are in memory here.
+
+        Args:
+            ask: given a cursor, executes the query. Where the connection breaks off it is called again, with
+                the last row that came, to execute what gives the rows behind it.
+            at_once: rows that are fetched together.
+
+        Raises:
+            Transient: tried often enough.
+            StoreError: another try cannot go better.
+        """
+        last: Row | None = None
+        for attempt in self._retry.each(self._sleep):
+            with attempt:
+                with (
+                    _translated(self.server),
+                    self._pool.connection() as connection,
+                    connection.cursor("libra") as cursor,
+                ):
+                    cursor.itersize = at_once
+                    ask(cursor, last)
+                    for last in cursor:
+                        yield last
+                return
+
     def _once(self, work: Callable[[Cursor], T]) -> T:
         with _translated(self.server), self._pool.connection() as connection:
             try:
@@ -226,6 +254,12 @@ def _server(url: str) -> str:
     if not usable or "@" in where:
         raise SettingError(VARIABLE, f"({len(url)} characters)", allowed)  # any part may be of the password
     return where
+
+
+def reason(error: StoreError) -> str:
+    """What the server said, for people who are not to learn where it is."""
+    cause = error.__cause__
+    return (cause.diag.message_primary if isinstance(cause, psycopg.Error) else None) or type(error).__name__
 
 
 @contextmanager

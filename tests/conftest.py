@@ -4,6 +4,7 @@ What a server needs is imported with its fixture: of all that, the pipelines' en
 emulator's alone.
 """
 
+import io
 import os
 import uuid
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import hypothesis
 import pytest
 
 from local.emulator import QUICK, Emulator
+from shared.log import configure, logger
 
 if TYPE_CHECKING:
     from local.bigquery import BigQuery
@@ -24,6 +26,17 @@ hypothesis.settings.register_profile(
     "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("patient")
+
+
+@pytest.fixture
+def output() -> Iterator[io.StringIO]:
+    """What Libra writes to standard output."""
+    handlers, level, propagate = logger.handlers[:], logger.level, logger.propagate
+    stream = io.StringIO()
+    configure("INFO", stream)
+    yield stream
+    logger.handlers[:], logger.propagate = handlers, propagate
+    logger.setLevel(level)
 
 
 @pytest.fixture(scope="session")

@@ -16,18 +16,21 @@ from shared.exports.places import PLACES
 from shared.exports.tables import What
 
 
-@click.command("export", short_help="Write totals or entries to files, BigQuery or PostgreSQL.")
+@click.command("export", short_help="Write totals or entries to files, a bucket, BigQuery or PostgreSQL.")
 @click.argument("what", type=click.Choice(("totals", "entries")), default="totals")
 @source
 @click.option("--to", "place", required=True, metavar="PLACE", help=f"{PLACES}.")
 @click.option(
-    "--format", "form", type=click.Choice(FORMATS), help="Of the files in a DIR.  [default: parquet]"
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    help="Of the files in a DIR or a bucket.  [default: parquet]",
 )
 @click.option(
     "--keep",
     type=click.IntRange(1),
     metavar="NUMBER",
-    help="Of the snapshots in a DIR, keep the newest and remove the others.  [default: keep all]",
+    help="Of the snapshots in a DIR or a bucket, keep the newest and remove the others.  [default: keep all]",
 )
 @as_json
 def command(

@@ -3,7 +3,7 @@
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Any, TypeVar
 
 import click
@@ -49,9 +49,9 @@ class Share(click.ParamType[float]):
         return share
 
 
-def yesterday() -> date:
-    """Yesterday, in UTC."""
-    return datetime.now(UTC).date() - timedelta(days=1)
+def yesterday(zone: tzinfo = UTC) -> date:
+    """Yesterday, in a time zone."""
+    return datetime.now(zone).date() - timedelta(days=1)
 
 
 def _all(*options: Callable[[AnyFunction], AnyFunction]) -> Callable[[AnyFunction], AnyFunction]:

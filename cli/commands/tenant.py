@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 from typing import IO, Any
 
@@ -161,13 +162,14 @@ def _tried(attempt: Callable[[Part], Any], part: Part) -> dict[str, str]:
     source = part.kind if part.day is None else f"GA4 of {part.day}"
     try:
         found = attempt(part)
+        if not isinstance(found, str):
+            with closing(found):
+                next(found.batches(), None)  # whether the first rows can be read
     except PartError as error:
         return {"source": source, "code": error.code, "message": str(error)}
     if found == "absent":
         message = "the dataset has no table of that day yet: look whether the export is switched on"
         return {"source": source, "code": "missing_table", "message": message}
-    if found != "same":
-        found.close()
     return {"source": source, "code": "ok", "message": ""}
 
 

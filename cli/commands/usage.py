@@ -15,8 +15,10 @@ from rich.table import Table
 from cli.commands.options import Day, Ended, ending, yesterday
 from cli.comparison import as_json, iso, print_json
 from cli.report import page, shown
+from services.usage import aside
+from services.usage.booking import Result
 from services.usage.books import Books, Drift
-from services.usage.flush import Asked, Result
+from services.usage.flush import Asked
 from services.usage.running import Opened, Scheduler, opened
 from services.usage.settings import UsageSettings
 from services.usage.tracker import UsageTracker
@@ -32,11 +34,13 @@ INTERRUPTED = 130
 
 
 class When(Day):
-    """A date, or `yesterday`."""
+    """A date, or `yesterday`: the day before today in the time zone of bills, `LIBRA_TIME_ZONE`."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
         """Parse it, or end the command with what is allowed."""
-        return yesterday() if value == "yesterday" else super().convert(value, param, ctx)
+        if value == "yesterday":
+            return yesterday(Settings.from_environment(os.environ).time_zone)
+        return super().convert(value, param, ctx)
 
 
 @click.group("usage")
@@ -72,7 +76,7 @@ def track(*, merchant: str, metric: str, amount: int) -> None:
 
 
 @command.command("flush")
-@click.option("--date", "day", type=When(), help="Only this date; yesterday is one, too.")
+@click.option("--date", "day", type=When(), help="Only this date, or yesterday: in LIBRA_TIME_ZONE.")
 @click.option("--from", "first", type=When(), help="Only from this date on.")
 @click.option("--to", "last", type=When(), help="Only up to this date.")
 @click.option("--merchant", help="Only this merchant.")
@@ -116,14 +120,14 @@ def flush(
 def status(*, as_json: bool) -> None:
     """Show how far usage is sealed, what is set aside and why, and the last runs."""
     with _opened() as (service, _):
-        through, aside, runs = service.books.sealed_through(), service.books.aside(), service.books.runs(5)
+        through, standing, runs = service.books.sealed_through(), service.books.aside(), service.books.runs(5)
     if as_json:
-        rows = [{"reason": it.reason, "rows": it.rows, "due": it.due} for it in aside]
+        rows = [{"reason": it.reason, "rows": it.rows, "due": it.due} for it in standing]
         told = [{"kind": it["kind"], "started": iso(it["started"])} | it["report"] for it in runs]
         print_json({"sealed_through": iso(through), "aside": rows, "runs": told})
         return
     click.echo(_sealed(through))
-    for each in aside:
+    for each in standing:
         due = f", {each.due:,} to admit (libra usage admit)" if each.due else ""
         click.echo(f"Set aside: {each.rows:,} rows{due}: {shown(each.reason)}")
     table = Table(box=None, padding=(0, 2, 0, 0))
@@ -221,6 +225,45 @@ def admit(*, as_json: bool) -> None:
         print_json({"admitted": admitted})
     else:
         click.echo(f"{admitted:,} admitted." if admitted else "Nothing is late.")
+
+
+@command.command("aside")
+@click.option("--most", type=click.IntRange(1), default=100, show_default=True, help="Rows to show.")
+@as_json
+def aside_(*, most: int, as_json: bool) -> None:
+    """Show what is set aside, row by row, the newest first: its id, its key and field, and why."""
+    with _opened() as (service, _):
+        found = aside.rows(service.postgres, most)
+    if as_json:
+        print_json({"rows": [_plain(it) for it in found]})
+        return
+    for it in found:
+        due = f", {it.due:,} to admit" if it.due else ""
+        click.echo(
+            f"{it.id[:12]}  {shown(it.key)} {shown(it.field)} = {shown(it.raw)}{due}: {shown(it.reason)}"
+        )
+
+
+@command.command("forget")
+@click.argument("row", nargs=-1, required=True)
+@click.option("--because", required=True, help="Why nobody will bill it; kept in the list of runs.")
+@as_json
+def forget(*, row: tuple[str, ...], because: str, as_json: bool) -> None:
+    """Forget a ROW that is set aside, named by the first characters of its id (libra usage aside).
+
+    It is on no bill, and is not shown any more. What still stands in Redis and cannot be read comes back.
+    """
+    with _opened() as (service, _):
+        found = aside.forget(service.postgres, row, because)
+    if as_json:
+        print_json({"because": because, "rows": [_plain(it) for it in found]})
+        return
+    for it in found:
+        click.echo(f"Forgotten: {it.due:,} of {shown(it.key)} {shown(it.field)} = {shown(it.raw)}")
+
+
+def _plain(row: aside.Row) -> dict[str, Any]:
+    return asdict(row) | {"last_seen": iso(row.last_seen)}
 
 
 @command.command("scheduler")

@@ -11,6 +11,7 @@ from deploy.steps.board import Board
 from deploy.steps.collector import Collector
 from deploy.steps.export import Export
 from deploy.steps.functions import Functions, Stage
+from deploy.steps.ingestion import Ingestion
 from deploy.steps.monitoring import Alerts, Dashboard, Metrics, Objectives
 from deploy.steps.pipelines import Pipelines
 from deploy.steps.preflight import Preflight
@@ -40,6 +41,7 @@ STEPS: tuple[type[Step], ...] = (
     Pipelines,
     Stream,
     Usage,
+    Ingestion,
     Board,
     Schedule,
     Export,

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from deploy import stage
 from deploy.gcloud import Change
+from deploy.steps import jobs
 from deploy.steps.accounts import (
     barring,
     check_version,
@@ -80,7 +81,8 @@ class Api(Service):
     def flags(self) -> tuple[str, ...]:
         """Where PostgreSQL is, and the way to it; none of both where it reads no usage."""
         if secret := self.deployment.values[SECRET]:
-            return f"--set-secrets=LIBRA_POSTGRES_URL={secret}", *self.deployment.in_network
+            network = jobs.network(self.deployment.values["LIBRA_USAGE_NETWORK"])
+            return f"--set-secrets=LIBRA_POSTGRES_URL={secret}", *network
         return "--clear-secrets", "--clear-network"
 
     @property

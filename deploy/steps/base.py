@@ -67,14 +67,6 @@ class Deployment:
         """gcloud's flags for the project and the database."""
         return f"--database={self.values['FIRESTORE_DATABASE']}", self.in_project
 
-    @property
-    def in_network(self) -> tuple[str, ...]:
-        """gcloud's flags for what reaches addresses of a network, such as those of Cloud SQL."""
-        network, _, subnet = self.values["LIBRA_USAGE_NETWORK"].partition("/")
-        if not network:
-            return ("--clear-network",)
-        return f"--network={network}", f"--subnet={subnet}", "--vpc-egress=private-ranges-only"
-
     def email(self, account: str) -> str:
         """A service account's address."""
         return f"{account}@{self.project}.iam.gserviceaccount.com"

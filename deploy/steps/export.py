@@ -1,20 +1,16 @@
-"""The nightly export, if it is wanted: a Cloud Run job, its account, where it writes, its schedule.
+"""The nightly export, if it is wanted: a Cloud Run job, its account, where it writes, its schedule."""
 
-A job has no address. Cloud Scheduler starts it through Cloud Run's API, as the account that calls the
-recompute.
-"""
-
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 
 from deploy import stage
-from deploy.gcloud import Change, gcloud, say
+from deploy.gcloud import Change
 from deploy.google import Json
 from deploy.parameters import SEPARATOR, runtime
 from deploy.send import described, sending
-from deploy.steps.accounts import Grants, caller, exists, forgetting, granting, reading, revoking
+from deploy.steps import jobs
+from deploy.steps.accounts import Grants, exists, forgetting, granting, reading, revoking
 from deploy.steps.base import Step
 from deploy.steps.images import building, clearing, image_of
 from deploy.steps.schedule import ATTEMPTS
@@ -25,15 +21,9 @@ JOB = "libra-export"
 READS: Grants = [("roles/datastore.viewer", JOB)]
 LOADS: Grants = [("roles/bigquery.jobUser", JOB)]
 """To load and to query takes a role in the project. What it may write to is one dataset."""
-INVOKER = "roles/run.invoker"
 HOURS, RETRIES = 3, 2
 BODY = "build/export-dataset.json"
 """What is sent to BigQuery, relative to the root of the project."""
-FIELDS = (
-    "schedule,timeZone,httpTarget.uri,httpTarget.httpMethod,httpTarget.oauthToken.serviceAccountEmail,"
-    "attemptDeadline,retryConfig.retryCount,retryConfig.minBackoffDuration,retryConfig.maxBackoffDuration,"
-    "retryConfig.maxDoublings"
-)
 
 
 class Export(Step):
@@ -80,20 +70,17 @@ class Export(Step):
             yield from revoking(deployment, [], LOADS)
             yield from reading(deployment, JOB, deployment.values["LIBRA_EXPORT_SECRET"])
         yield from building(deployment, JOB, stage.EXPORT)
-        yield from self._job()
+        yield from jobs.deploying(deployment, JOB, self._flags)
         secret = deployment.values["LIBRA_EXPORT_SECRET"].rpartition(":")[0]
         yield from forgetting(deployment, JOB, [secret] if secret else [])
-        yield from self._invoking()
-        yield from self._schedule()
+        yield from jobs.starting(deployment, JOB)
+        yield from jobs.scheduling(deployment, JOB, deployment.values["LIBRA_EXPORT_SCHEDULE"], ATTEMPTS)
 
     def surplus(self) -> Iterator[Change]:
         """What starts it, the job, its image, then its account, without which there is no job."""
         if not exists(self.deployment, JOB):
             return
-        if self._scheduled("value(name)"):
-            yield gcloud("scheduler", "jobs", "delete", JOB, *self._where)
-        if self._described("value(metadata.name)"):
-            yield gcloud("run", "jobs", "delete", JOB, *self.deployment.in_region)
+        yield from jobs.removing(self.deployment, JOB)
         yield from clearing(self.deployment, JOB)
         yield from forgetting(self.deployment, JOB)
         yield from revoking(self.deployment, [JOB], READS + LOADS)
@@ -102,11 +89,7 @@ class Export(Step):
         """How its last execution ended, and when; its schedule."""
         if self._place == "off":
             return
-        last = "status.latestCreatedExecution"
-        fields = f"metadata.name,{last}.completionStatus,{last}.completionTimestamp"
-        yield JOB, self._described(f'value[separator="  "]({fields})') or "not deployed"
-        fields = "state,schedule,timeZone,lastAttemptTime,status.code"
-        yield "export schedule", self._scheduled(f'value[separator="  "]({fields})') or "not there"
+        yield from jobs.state(self.deployment, JOB)
 
     # -- where it writes
 
@@ -143,12 +126,13 @@ class Export(Step):
 
     # -- the job
 
-    def _job(self) -> Iterator[Change]:
+    @property
+    def _flags(self) -> tuple[str, ...]:
         deployment, values = self.deployment, self.deployment.values
         own = {name: values[name] for name in ("LIBRA_EXPORT", "LIBRA_EXPORT_WHAT")}
         variables = SEPARATOR.join(f"{name}={value}" for name, value in (runtime(values) | own).items())
         secret = values["LIBRA_EXPORT_SECRET"]
-        flags = (
+        return (
             *deployment.in_region,
             f"--image={image_of(deployment, JOB, stage.EXPORT)}",
             f"--service-account={deployment.email(JOB)}",
@@ -160,48 +144,6 @@ class Export(Step):
             f"--set-env-vars=^{SEPARATOR}^{variables}",
             f"--set-secrets=LIBRA_POSTGRES_URL={secret}" if secret else "--clear-secrets",
         )
-        config = hashlib.sha256("\n".join(flags).encode()).hexdigest()[:40]
-        there = self._described("value(status.conditions[0].status,metadata.labels.libra-config)")
-        if there == f"True\t{config}" and not deployment.force:
-            say(f"   {JOB} is up to date")
-            return
-        yield gcloud("run", "jobs", "deploy", JOB, *flags, f"--labels=libra-config={config}", patient=True)
-
-    def _invoking(self) -> Iterator[Change]:
-        """Who starts the job may start it."""
-        deployment, member = self.deployment, self.deployment.member(caller(self.deployment))
-        policy = deployment.bindings("run", "jobs", "get-iam-policy", JOB, *deployment.in_region)
-        if (INVOKER, member) not in policy:
-            grant = (*deployment.in_region, f"--member={member}", f"--role={INVOKER}")
-            yield gcloud("run", "jobs", "add-iam-policy-binding", JOB, *grant, patient=True)
-
-    def _schedule(self) -> Iterator[Change]:
-        deployment, values = self.deployment, self.deployment.values
-        job = f"projects/{deployment.project}/locations/{deployment.region}/jobs/{JOB}"
-        uri, email = f"https://run.googleapis.com/v2/{job}:run", deployment.email(caller(deployment))
-        when = (values["LIBRA_EXPORT_SCHEDULE"], values["LIBRA_TIME_ZONE"])
-        found = self._scheduled(f'value[separator="|"]({FIELDS})')
-        if found == "|".join((*when, uri, "POST", email, *ATTEMPTS.values())):
-            say(f"   the schedule of {JOB} is up to date")
-            return
-        yield gcloud(
-            *("scheduler", "jobs", "update" if found else "create", "http", JOB, *self._where),
-            *(f"--schedule={when[0]}", f"--time-zone={when[1]}", f"--uri={uri}", "--http-method=POST"),
-            f"--oauth-service-account-email={email}",
-            *(f"--{flag}={value}" for flag, value in ATTEMPTS.items()),
-        )
-
-    def _described(self, form: str) -> str:
-        return self.gcloud.look(
-            "run", "jobs", "describe", JOB, *self.deployment.in_region, f"--format={form}"
-        )
-
-    def _scheduled(self, form: str) -> str:
-        return self.gcloud.look("scheduler", "jobs", "describe", JOB, *self._where, f"--format={form}")
-
-    @property
-    def _where(self) -> tuple[str, str]:
-        return f"--location={self.deployment.values['LIBRA_SCHEDULER_REGION']}", self.deployment.in_project
 
 
 def dataset_body(project: str, name: str, region: str) -> Json:

@@ -125,7 +125,7 @@ class Metrics(Monitored):
 
     def _name(self, found: Json) -> str:
         """A metric has no labels: ours are those that have the names of our files."""
-        every = monitored.metrics({**self.deployment.values, "LIBRA_USAGE": "on"})
+        every = monitored.metrics({**self.deployment.values, **dict.fromkeys(monitored.OPTIONAL, "on")})
         return str(found["name"]) if found["name"] in every else ""
 
     def _same(self, found: Json | None, wanted: Json) -> bool:

@@ -36,14 +36,22 @@ class Services(Step):
         """One command for all; then the region is looked at, which takes an enabled service."""
         deployment = self.deployment
         wanted, export = list(SERVICES), deployment.values["LIBRA_EXPORT"]
-        api = deployment.values["LIBRA_API"] != "off" and deployment.values["LIBRA_API_USAGE_SECRET"]
-        usage = deployment.values["LIBRA_USAGE"] == "on" or api
-        if deployment.values["LIBRA_SECRETS"] or usage or export.startswith("postgres"):
+        secretive = (
+            "on" in (deployment.values["LIBRA_USAGE"], deployment.values["LIBRA_INGESTION"])
+            or deployment.values["LIBRA_SECRETS"]
+            or (deployment.values["LIBRA_API"] != "off" and deployment.values["LIBRA_API_USAGE_SECRET"])
+        )
+        if secretive or export.startswith("postgres"):
             wanted.append("secretmanager.googleapis.com")
         if deployment.values["LIBRA_BOARD"] != "off":
             wanted.append("firebasehosting.googleapis.com")
-        if deployment.values["LIBRA_WAREHOUSE"] == "on" or export.startswith("bigquery:"):
+        ingested = (
+            deployment.values["LIBRA_INGESTION"] == "on" and deployment.values["LIBRA_INGESTION_DATASETS"]
+        )
+        if deployment.values["LIBRA_WAREHOUSE"] == "on" or export.startswith("bigquery:") or ingested:
             wanted.append("bigquery.googleapis.com")
+        if ingested:
+            wanted.append("bigquerystorage.googleapis.com")
         if "on" in (deployment.values["LIBRA_WAREHOUSE"], deployment.values["LIBRA_PIPELINES"]):
             wanted.append("dataflow.googleapis.com")
         if deployment.values["LIBRA_MONITORING"] == "on":

@@ -76,6 +76,17 @@ class Service(Step):
         """gcloud's flags beside those of every service."""
         return ()
 
+    def code(self) -> tuple[str, ...]:
+        """Flags that say what runs: here the staged sources, of which Cloud Run builds an image."""
+        deployment = self.deployment
+        entry = f"python -m uvicorn {self.artefact.entries[0]}:app --host 0.0.0.0 --port $PORT"
+        build = f"GOOGLE_ENTRYPOINT={entry}{SEPARATOR}GOOGLE_PYTHON_VERSION=3.11.x"
+        return (
+            f"--source=build/{self.artefact.name}",
+            f"--set-build-env-vars=^{SEPARATOR}^{build}",
+            f"--build-service-account=projects/{deployment.project}/serviceAccounts/{deployment.email(BUILDER)}",
+        )
+
     def audience(self) -> str:
         """The service's address, which is known before it is deployed (Cloud Run's docs, 'URLs', 2026-11)."""
         return f"https://{self.service}-{self.deployment.number()}.{self.deployment.region}.run.app"
@@ -92,14 +103,10 @@ class Service(Step):
         deployment, values = self.deployment, self.deployment.values
         environment = runtime(values) | dict(self.environment())
         variables = SEPARATOR.join(f"{variable}={value}" for variable, value in environment.items())
-        entry = f"python -m uvicorn {self.artefact.entries[0]}:app --host 0.0.0.0 --port $PORT"
-        build = f"GOOGLE_ENTRYPOINT={entry}{SEPARATOR}GOOGLE_PYTHON_VERSION=3.11.x"
         flags = (
             deployment.in_project,
             f"--region={deployment.region}",
-            f"--source=build/{self.artefact.name}",
-            f"--set-build-env-vars=^{SEPARATOR}^{build}",
-            f"--build-service-account=projects/{deployment.project}/serviceAccounts/{deployment.email(BUILDER)}",
+            *self.code(),
             f"--service-account={deployment.email(self.service)}",
             "--no-invoker-iam-check",
             "--ingress=all",

@@ -17,6 +17,9 @@ module "core" {
   reads_usage       = var.api != "off" && var.api_usage_secret != ""
   export            = var.export
   pipelines         = var.pipelines
+
+  ingestion          = var.ingestion
+  ingestion_datasets = var.ingestion_datasets
 }
 
 module "functions" {
@@ -141,6 +144,35 @@ module "usage" {
   depends_on = [module.core]
 }
 
+module "ingestion" {
+  source = "./modules/ingestion"
+  count  = var.ingestion ? 1 : 0
+
+  project_id       = var.project_id
+  region           = var.region
+  scheduler_region = local.scheduler_region
+  time_zone        = var.time_zone
+  runtime          = local.runtime
+  image            = var.ingestion_image
+  schedule         = var.ingestion_schedule
+  postgres_secret  = var.ingestion_postgres_secret
+  key_secret       = var.ingestion_key_secret
+  tenant_secrets   = var.ingestion_tenant_secrets
+  datasets         = var.ingestion_datasets
+  network          = var.ingestion_network
+  parallel         = var.ingestion_parallel
+  memory           = var.ingestion_memory
+  rejected_days    = var.ingestion_rejected_days
+  late_days        = var.ingestion_late_days
+  accounts         = var.ingestion_accounts
+  origins          = var.ingestion_origins
+  deadline_seconds = var.ingestion_deadline_seconds
+  max_instances    = var.ingestion_max_instances
+
+  # It is started by libra-scheduler, which is named and not referred to.
+  depends_on = [module.core]
+}
+
 module "export" {
   source = "./modules/export"
   count  = var.export != "off" ? 1 : 0
@@ -190,6 +222,7 @@ module "monitoring" {
   worker_pool_name = var.worker_pool_name
   sources          = var.sources
   usage            = var.usage
+  ingestion        = var.ingestion
 
   depends_on = [module.core]
 }

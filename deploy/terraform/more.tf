@@ -42,6 +42,12 @@ variable "usage_image" {
   default     = ""
 }
 
+variable "ingestion_image" {
+  description = "The image of ingestion, with its digest; needed with ingestion = true"
+  type        = string
+  default     = ""
+}
+
 variable "export_image" {
   description = "The image of the export, with its digest; needed with export = bigquery:DATASET or postgres"
   type        = string

@@ -27,3 +27,8 @@ output "subscriptions" {
   description = "The subscriptions that the worker pulls, by source, if there are any"
   value       = one(module.doors[*].subscriptions)
 }
+
+output "ingestion_url" {
+  description = "Where the API of ingestion answers, if there is one"
+  value       = one(module.ingestion[*].url)
+}

@@ -543,6 +543,166 @@ variable "usage_metrics" {
   }
 }
 
+variable "ingestion" {
+  description = "ingestion into PostgreSQL: an API on Cloud Run, and a worker that a schedule starts"
+  type        = bool
+  default     = false
+}
+
+variable "ingestion_schedule" {
+  description = "when a worker looks for jobs, as in cron; at least every 20 minutes, or alerts fire"
+  type        = string
+  default     = "*/10 * * * *"
+
+  validation {
+    condition     = can(regex("^(\\S+( \\S+){4})$", var.ingestion_schedule))
+    error_message = "ingestion_schedule: when a worker looks for jobs, as in cron; at least every 20 minutes, or alerts fire; allowed is what matches \\S+( \\S+){4}."
+  }
+}
+
+variable "ingestion_postgres_secret" {
+  description = "SECRET:VERSION in Secret Manager: the address of PostgreSQL, where tenants' data go"
+  type        = string
+  default     = "libra-postgres:latest"
+
+  validation {
+    condition     = can(regex("^([A-Za-z0-9_-]{1,255}:(latest|\\d+))$", var.ingestion_postgres_secret))
+    error_message = "ingestion_postgres_secret: SECRET:VERSION in Secret Manager: the address of PostgreSQL, where tenants' data go; allowed is what matches [A-Za-z0-9_-]{1,255}:(latest|\\d+)."
+  }
+}
+
+variable "ingestion_key_secret" {
+  description = "SECRET:VERSION in Secret Manager: the key that seals tenants' secrets in the database; without one they are all in Secret Manager"
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = var.ingestion_key_secret == "" || can(regex("^([A-Za-z0-9_-]{1,255}:(latest|\\d+))$", var.ingestion_key_secret))
+    error_message = "ingestion_key_secret: SECRET:VERSION in Secret Manager: the key that seals tenants' secrets in the database; without one they are all in Secret Manager; allowed is what matches [A-Za-z0-9_-]{1,255}:(latest|\\d+)."
+  }
+}
+
+variable "ingestion_tenant_secrets" {
+  description = "secrets in Secret Manager, by commas, that tenants' settings refer to; the worker reads no others"
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = var.ingestion_tenant_secrets == "" || can(regex("^([A-Za-z0-9_-]{1,255}(,[A-Za-z0-9_-]{1,255})*)$", var.ingestion_tenant_secrets))
+    error_message = "ingestion_tenant_secrets: secrets in Secret Manager, by commas, that tenants' settings refer to; the worker reads no others; allowed is what matches [A-Za-z0-9_-]{1,255}(,[A-Za-z0-9_-]{1,255})*."
+  }
+}
+
+variable "ingestion_datasets" {
+  description = "PROJECT.DATASET, by commas: GA4 exports that the worker reads as its own account"
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = var.ingestion_datasets == "" || can(regex("^([a-z][a-z0-9-]{4,28}[a-z0-9]\\.[A-Za-z0-9_]+(,[a-z][a-z0-9-]{4,28}[a-z0-9]\\.[A-Za-z0-9_]+)*)$", var.ingestion_datasets))
+    error_message = "ingestion_datasets: PROJECT.DATASET, by commas: GA4 exports that the worker reads as its own account; allowed is what matches [a-z][a-z0-9-]{4,28}[a-z0-9]\\.[A-Za-z0-9_]+(,[a-z][a-z0-9-]{4,28}[a-z0-9]\\.[A-Za-z0-9_]+)*."
+  }
+}
+
+variable "ingestion_network" {
+  description = "NETWORK/SUBNET that ingestion reaches PostgreSQL through, in the functions' region"
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = var.ingestion_network == "" || can(regex("^([a-z][a-z0-9-]*/[a-z][a-z0-9-]*)$", var.ingestion_network))
+    error_message = "ingestion_network: NETWORK/SUBNET that ingestion reaches PostgreSQL through, in the functions' region; allowed is what matches [a-z][a-z0-9-]*/[a-z][a-z0-9-]*."
+  }
+}
+
+variable "ingestion_parallel" {
+  description = "parts that a worker loads at once; each takes two connections to PostgreSQL"
+  type        = string
+  default     = "4"
+
+  validation {
+    condition     = can(regex("^([1-9]|[12]\\d|3[0-2])$", var.ingestion_parallel))
+    error_message = "ingestion_parallel: parts that a worker loads at once; each takes two connections to PostgreSQL; allowed is what matches [1-9]|[12]\\d|3[0-2]."
+  }
+}
+
+variable "ingestion_memory" {
+  description = "the worker's memory"
+  type        = string
+  default     = "1Gi"
+
+  validation {
+    condition     = can(regex("^(512Mi|1Gi|2Gi|4Gi)$", var.ingestion_memory))
+    error_message = "ingestion_memory: the worker's memory; allowed is what matches 512Mi|1Gi|2Gi|4Gi."
+  }
+}
+
+variable "ingestion_rejected_days" {
+  description = "how long rejected rows are kept after their job ended"
+  type        = string
+  default     = "90"
+
+  validation {
+    condition     = can(regex("^([1-9]\\d{0,3})$", var.ingestion_rejected_days))
+    error_message = "ingestion_rejected_days: how long rejected rows are kept after their job ended; allowed is what matches [1-9]\\d{0,3}."
+  }
+}
+
+variable "ingestion_late_days" {
+  description = "how old a tenant's latest data may be before an alert says so"
+  type        = string
+  default     = "3"
+
+  validation {
+    condition     = can(regex("^([1-9]\\d?|[12]\\d\\d|3[0-5]\\d|36[0-5])$", var.ingestion_late_days))
+    error_message = "ingestion_late_days: how old a tenant's latest data may be before an alert says so; allowed is what matches [1-9]\\d?|[12]\\d\\d|3[0-5]\\d|36[0-5]."
+  }
+}
+
+variable "ingestion_accounts" {
+  description = "Google accounts, by commas, that may act for every tenant"
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = var.ingestion_accounts == "" || can(regex("^([^@\\s,]+@[^@\\s,]+(,[^@\\s,]+@[^@\\s,]+)*)$", var.ingestion_accounts))
+    error_message = "ingestion_accounts: Google accounts, by commas, that may act for every tenant; allowed is what matches [^@\\s,]+@[^@\\s,]+(,[^@\\s,]+@[^@\\s,]+)*."
+  }
+}
+
+variable "ingestion_origins" {
+  description = "origins, by commas, whose web pages may ask the API of ingestion from a browser"
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = var.ingestion_origins == "" || can(regex("^([a-z-]+://[^\\s,/*]+(,[a-z-]+://[^\\s,/*]+)*)$", var.ingestion_origins))
+    error_message = "ingestion_origins: origins, by commas, whose web pages may ask the API of ingestion from a browser; allowed is what matches [a-z-]+://[^\\s,/*]+(,[a-z-]+://[^\\s,/*]+)*."
+  }
+}
+
+variable "ingestion_deadline_seconds" {
+  description = "how long a request to the API of ingestion may take"
+  type        = string
+  default     = "20"
+
+  validation {
+    condition     = can(regex("^([1-9]\\d?|[12]\\d\\d|300)$", var.ingestion_deadline_seconds))
+    error_message = "ingestion_deadline_seconds: how long a request to the API of ingestion may take; allowed is what matches [1-9]\\d?|[12]\\d\\d|300."
+  }
+}
+
+variable "ingestion_max_instances" {
+  description = "instances of the API of ingestion at most; each takes eight connections to PostgreSQL"
+  type        = string
+  default     = "3"
+
+  validation {
+    condition     = can(regex("^([1-9]\\d{0,2})$", var.ingestion_max_instances))
+    error_message = "ingestion_max_instances: instances of the API of ingestion at most; each takes eight connections to PostgreSQL; allowed is what matches [1-9]\\d{0,2}."
+  }
+}
+
 variable "export" {
   description = "where snapshots of totals or entries go every night: bigquery:DATASET of the project, postgres or postgres:SCHEMA; or off"
   type        = string

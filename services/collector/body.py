@@ -5,6 +5,8 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from pydantic_core import from_json
+
 from shared.http.problems import Problem, shown
 
 MAX_EVENTS = 1_000
@@ -39,8 +41,8 @@ def read(body: bytes, media_type: str, encoding: str) -> list[object]:
     if kind not in JSON + NDJSON:
         detail = f"Content-Type: {shown(kind)}: expected {JSON[0]}, or {NDJSON[0]} with an event a line"
         raise Problem(415, detail, headers={"Accept-Post": f"{JSON[0]}, {NDJSON[0]}"})
-    text = _text(_unpacked(body, encoding.strip().lower()))
-    events = list(_lines(text)) if kind in NDJSON else _events(text)
+    unpacked = _unpacked(body, encoding.strip().lower())
+    events = list(_lines(_text(unpacked))) if kind in NDJSON else _events(unpacked)
     if not events:
         raise Problem(422, f"the body holds no event: expected 1 to {MAX_EVENTS}")
     if len(events) > MAX_EVENTS:
@@ -75,8 +77,13 @@ def _text(body: bytes) -> str:
         raise Problem(400, f"the body is not UTF-8: byte {error.start} is not") from None
 
 
-def _events(text: str) -> list[object]:
-    found = _json(text)
+def _events(body: bytes) -> list[object]:
+    try:
+        found = from_json(body, allow_inf_nan=False, cache_strings="keys")
+    except (
+        ValueError
+    ):  # it reads what is ordinary, in two thirds of the time: of the rest Python's own judges
+        found = _json(_text(body))
     if isinstance(found, Unreadable):
         raise Problem(400, f"the body is no JSON: {found.why}")
     return found if isinstance(found, list) else [found]

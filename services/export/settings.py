@@ -9,8 +9,8 @@ from shared.errors import SettingError
 from shared.exports.tables import What
 from shared.settings import Settings
 
-PLACES = ("bigquery", "postgres")
-"""Where a job may write. Files would go with its disk."""
+PLACES = ("bigquery", "gs", "postgres")
+"""Where a job may write. A folder would go with its disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class ExportSettings:
     books: Settings
     """What every part of Libra reads: project, database, declarations."""
     place: str
-    """`LIBRA_EXPORT`: bigquery:DATASET, postgres or postgres:SCHEMA."""
+    """`LIBRA_EXPORT`: bigquery:DATASET, gs://BUCKET[/FOLDER], postgres or postgres:SCHEMA."""
     wanted: tuple[Wanted, ...]
     """`LIBRA_EXPORT_WHAT`: SOURCE-totals and SOURCE-entries, by commas; the totals of `libra` by default."""
 
@@ -42,7 +42,9 @@ class ExportSettings:
         books = Settings.from_environment(environment)
         place = environment.get("LIBRA_EXPORT", "").strip()
         if place.partition(":")[0] not in PLACES:
-            raise SettingError("LIBRA_EXPORT", place, "bigquery:DATASET, postgres or postgres:SCHEMA")
+            raise SettingError(
+                "LIBRA_EXPORT", place, "bigquery:DATASET, gs://BUCKET[/FOLDER], postgres or postgres:SCHEMA"
+            )
         known = {
             f"{source}-{what}": Wanted(source, what) for source in sources(books) for what in get_args(What)
         }

@@ -1,7 +1,8 @@
 """`python -m services.ingestion`: the worker. It runs until SIGTERM.
 
-With `--until-idle` it ends when there is nothing to do, as a Cloud Run job does. With `--log-dir DIR` it logs
-into rotating files of that folder.
+With `--until-idle` it ends when there is nothing to do. With `--scheduled`, as a schedule starts it, it
+brings the tables up to date, starts each tenant's load of the day, works until there is nothing to do, and
+says whose data are late. With `--log-dir DIR` it logs into rotating files of that folder.
 """
 
 import os
@@ -12,7 +13,7 @@ from argparse import ArgumentError, ArgumentParser
 from datetime import UTC, datetime
 from pathlib import Path
 
-from services.ingestion import log_files
+from services.ingestion import log_files, scheduled
 from services.ingestion.books import Books
 from services.ingestion.leases import Lease
 from services.ingestion.settings import IngestionSettings
@@ -29,6 +30,7 @@ STATEMENT_SECONDS = 900
 
 _OPTIONS = ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
 _OPTIONS.add_argument("--until-idle", action="store_true")
+_OPTIONS.add_argument("--scheduled", action="store_true")
 _OPTIONS.add_argument("--log-dir", type=Path)
 
 
@@ -39,7 +41,7 @@ def main(arguments: list[str]) -> int:
     except ArgumentError as error:
         options, wrong = None, [str(error)]
     if wrong or options is None:
-        allowed = "allowed are --until-idle and --log-dir DIR"
+        allowed = "allowed are --until-idle, --scheduled and --log-dir DIR"
         print(f"python -m services.ingestion: found {' '.join(wrong)}, {allowed}", file=sys.stderr)  # noqa: T201 - a program
         return 2
     settings = IngestionSettings.from_environment(os.environ)
@@ -67,7 +69,12 @@ def main(arguments: list[str]) -> int:
         )
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: worker.stop())
-        worker.run(until_idle=options.until_idle)
+        if options.scheduled:
+            books.migrate()
+            scheduled.begin(books, datetime.now(UTC))
+        worker.run(until_idle=options.until_idle or options.scheduled)
+        if options.scheduled:
+            scheduled.report(books, datetime.now(UTC), settings.late)
     return 0
 
 

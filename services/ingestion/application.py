@@ -68,7 +68,9 @@ def application(
     app.state.verifier = Verifier(settings.tokens)
     app.state.now = now
     app.state.ready = health.Readiness(
-        lambda: app.state.books().of("", lambda it: it.execute("SELECT 1 FROM ingest_job LIMIT 1"))
+        lambda: app.state.books().of(
+            "", lambda it: it.execute("SELECT asked FROM ingest_job LIMIT 1")
+        )  # of the last migration
     )
     return app
 

@@ -1,29 +1,29 @@
 """GA4's tables in BigQuery: what is there, and its rows as Arrow by the Storage Read API.
 
 The Storage Read API reads a table's columns and rows without a query: nothing is billed for a query, and
-the rows come in batches by several streams at once. Each of its errors becomes a code and a message that
-says what to do.
+the rows come in batches by several streams at once.
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import Any, Literal
 
 import grpc
 import requests
-from google.api_core import exceptions as api
 from google.auth.credentials import Credentials
-from google.auth.exceptions import GoogleAuthError
 from google.auth.transport.requests import AuthorizedSession
 from google.cloud.bigquery_storage_v1 import BigQueryReadClient, types
 from google.cloud.bigquery_storage_v1.services.big_query_read.transports import BigQueryReadGrpcTransport
 
 from services.ingestion import ga4
 from services.ingestion.errors import PartError, Unavailable
+from services.ingestion.refusals import Dataset, check, translated
 from services.ingestion.requests import Part, is_final
-from services.ingestion.rows import Batch, Rejected
+from services.ingestion.rows import Batch, Rejected, same_rows
 from services.ingestion.streams import Streams
 
 ADDRESS = "https://bigquery.googleapis.com"
@@ -37,18 +37,6 @@ LIMITLESS = (("grpc.max_receive_message_length", -1),)
 """As Google's own channel has it: a message of rows may be larger than gRPC's 4 MB."""
 BATCH = 5_000
 """Rows of a batch, at most."""
-
-
-@dataclass(frozen=True, slots=True)
-class Dataset:
-    """Where a tenant's export is."""
-
-    project: str
-    dataset: str
-
-    def __str__(self) -> str:
-        """For messages."""
-        return f"{self.project}.{self.dataset}"
 
 
 class BigQuery:
@@ -94,20 +82,28 @@ class BigQuery:
         return found
 
     def count(self, where: Dataset, name: str) -> dict[str, int]:
-        """How many rows of each event name a table holds, by a query that reads one column."""
+        """How many rows of each event name a table holds, by a query that reads one column.
+
+        A query is billed for 10 MB at least, which a free terabyte a month has a hundred thousand times.
+        """
         query = f"SELECT event_name, COUNT(*) AS number FROM `{where}.{name}` GROUP BY event_name"
         url = f"{self._address}/bigquery/v2/projects/{where.project}/queries"
-        with _translated(where):
-            answer = self._http.post(url, json={"query": query, "useLegacySql": False}, timeout=SECONDS)
-            _check(where, answer)
+        with translated(where):
+            body: dict[str, Any] = {"query": query, "useLegacySql": False, "timeoutMs": SECONDS * 1_000}
+            answer = self._http.post(url, json=body, timeout=2 * SECONDS)
+            check(where, answer)
+        if not answer.json()["jobComplete"]:
+            raise Unavailable(
+                "slow", f"BigQuery did not count {where}.{name} in {SECONDS} s: start again later"
+            )
         return {str(row["f"][0]["v"]): int(row["f"][1]["v"]) for row in answer.json().get("rows", ())}
 
     def _get(self, where: Dataset, path: str) -> dict[str, Any] | None:
-        with _translated(where):
+        with translated(where):
             answer = self._http.get(f"{self._address}/bigquery/v2/{path}", timeout=SECONDS)
             if answer.status_code == 404 and "Not found: Project" not in answer.text:
                 return None
-            _check(where, answer)
+            check(where, answer)
             found: dict[str, Any] = answer.json()
             return found
 
@@ -128,6 +124,8 @@ class Events:
         self._where = where
         self._today = today
         self._stall = stall_seconds
+        self._counted: dict[tuple[str, str], dict[str, int]] = {}
+        self._counting = threading.Lock()
 
     def open(self, part: Part) -> "EventReading | Literal['absent']":
         """A type of a day. Where the day's table is not there yet the intraday one is read, provisionally."""
@@ -145,8 +143,17 @@ class Events:
                     provisional,
                     self._bigquery.reads,
                     self._stall,
+                    before=self._count(name, found["lastModifiedTime"]).get(part.kind, 0),
+                    again=partial(self._bigquery.count, self._where, name),
                 )
         return "absent"
+
+    def _count(self, name: str, modified: str) -> dict[str, int]:
+        """Counted once for all types, as long as the table is the same."""
+        with self._counting:
+            if (name, modified) not in self._counted:
+                self._counted[name, modified] = self._bigquery.count(self._where, name)
+            return self._counted[name, modified]
 
     def close(self) -> None:
         """Close the connections."""
@@ -178,6 +185,10 @@ class EventReading:
     reads: BigQueryReadClient
     stall: float
     sha256: str | None = None
+    before: int = 0
+    """How many rows BigQuery counted before they were read."""
+    again: Callable[[], Mapping[str, int]] = dict
+    """Counts the table's rows again, by event name."""
 
     def batches(self) -> Iterator[Batch]:
         """The rows as they come, flattened."""
@@ -193,6 +204,13 @@ class EventReading:
                     bad.append(Rejected(line, str(error), json.dumps(row, default=str)))
             yield Batch(good, bad)
 
+    def check(self, rows: int) -> None:
+        """By BigQuery's own count. A table that grew or shrank meanwhile has a number between both counts."""
+        if rows != self.before:
+            after = self.again().get(self.kind, 0)
+            if not min(self.before, after) <= rows <= max(self.before, after):
+                same_rows(self.source, after, rows)
+
     def close(self) -> None:
         """Nothing is open but while batches are taken."""
 
@@ -200,7 +218,7 @@ class EventReading:
         session = self._session()
         streams = Streams(self.reads, session)
         try:
-            with _translated(self.where):
+            with translated(self.where):
                 for record in streams.records(self.stall):
                     for begin in range(0, record.num_rows, BATCH):
                         yield record.slice(begin, BATCH).to_pylist()
@@ -216,7 +234,7 @@ class EventReading:
                 row_restriction=f"event_name = '{self.kind}'", selected_fields=ga4.fields(self.kind)
             ),
         )
-        with _translated(self.where):
+        with translated(self.where):
             return self.reads.create_read_session(
                 parent=f"projects/{self.where.project}",
                 read_session=wanted,
@@ -224,52 +242,3 @@ class EventReading:
                 timeout=SECONDS,
                 retry=None,  # the worker tries again; Google's own tries go on for ten minutes
             )
-
-
-class _translated:  # noqa: N801 - used as a function
-    """Errors of Google's become ours: each with a code, and with what to do."""
-
-    def __init__(self, where: Dataset) -> None:
-        self._where = where
-
-    def __enter__(self) -> None:
-        """Begin."""
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        """Raise ours in its place."""
-        if isinstance(error, api.GoogleAPICallError):
-            raise _of(self._where, error.code or 0, str(error.message)) from error
-        if isinstance(error, (api.RetryError, requests.RequestException)):
-            raise Unavailable(
-                "network", f"BigQuery does not answer for {self._where}: look at the network, and start again"
-            ) from error
-        if isinstance(error, GoogleAuthError):
-            raise PartError(
-                "credentials",
-                f"the credentials for BigQuery {self._where} are not taken: rotate the tenant's secret",
-            ) from error
-
-
-def _check(where: Dataset, answer: requests.Response) -> None:
-    if not answer.ok:
-        try:
-            message = str(answer.json()["error"]["message"])
-        except (ValueError, KeyError, TypeError):
-            message = answer.reason
-        raise _of(where, answer.status_code, message)
-
-
-def _of(where: Dataset, status: int, message: str) -> PartError:
-    said = f"BigQuery says of {where}: {message[:300]}"
-    if status == 401:
-        return PartError("credentials", f"{said}: rotate the tenant's secret")
-    if status == 403:
-        roles = "roles/bigquery.dataViewer on the dataset and roles/bigquery.readSessionUser on the project"
-        return PartError("permission", f"{said}: grant {roles}")
-    if "project" in message.lower() and status in {400, 404}:
-        return PartError("wrong_project", f"{said}: mend the tenant's project")
-    if status == 404:
-        return PartError("missing_table", f"{said}: the table went while it was read; start again")
-    if status == 429 or status >= 500:
-        return Unavailable("unavailable", f"{said}: start again later")
-    return PartError("refused", said)

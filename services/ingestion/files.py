@@ -8,22 +8,26 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import LiteralString
 
 from services.ingestion.errors import PartError
-from services.ingestion.rows import Batch, Rejected, Target
+from services.ingestion.rows import LONGEST_RAW, Batch, Rejected, Target
 
 ENCODINGS = ("utf-8", "latin-1", "cp1252", "utf-16")
 DELIMITERS = (",", ";", "\t", "|")
 MOST_LINES = 20
 """Lines that a record may have, with line breaks inside quotes."""
+LONGEST_LINE = 2**20
+"""Characters of a line; of a record, where it has several."""
 LONGEST_KEY = 500
 """Characters of a key: PostgreSQL's index takes 2,704 bytes."""
 BATCH = 5_000
+LARGEST_BATCH = 4 * LONGEST_LINE
+"""Characters after which a batch is full, however few rows it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,20 +105,23 @@ def newest(kind: str, names: Iterable[str]) -> tuple[str, date] | None:
     return name, day
 
 
-def batches(kind: str, source: str, lines: Iterable[str], form: Format) -> Iterator[Batch]:
-    """The rows of a file.
+def batches(kind: str, source: str, lines: Iterable[str], form: Format) -> Generator[Batch, None, int]:
+    """The rows of a file; returns how many of its lines are no row: the first one, blank ones, and those that
+    continue a row.
 
     Args:
         kind: of rows.
         source: the file, for messages.
-        lines: with their line breaks, decoded with ``surrogateescape``.
+        lines: with their line breaks, decoded with ``surrogateescape``. One that is longer than
+            `LONGEST_LINE` may be cut anywhere after that.
         form: how the file is written.
 
     Raises:
         PartError: it is no file of this kind, or it ends before its end.
     """
-    records = _records(lines, form.delimiter)
-    first = next(records, None)
+    records = _Records(lines, form.delimiter)
+    each = iter(records)
+    first = next(each, None)
     if first is None:
         raise PartError(
             "empty", f"{source} is empty: it needs a line with the names of its columns, and rows"
@@ -122,28 +129,29 @@ def batches(kind: str, source: str, lines: Iterable[str], form: Format) -> Itera
     header = _Header(kind, source, first, form)
     rows: list[tuple[object, ...]] = []
     rejected: list[Rejected] = []
-    record = first
-    any_rows = False
-    for record in records:
-        any_rows = True
-        reason = record.reason
+    record, others, size = first, first.lines, 0
+    for record in each:
+        others += record.lines - 1
+        size += len(record.raw)
+        reason, raw = record.reason, record.raw[:LONGEST_RAW]
         if not reason:
             try:
-                rows.append((*header.row(record.fields), record.line, record.raw))
+                rows.append((*header.row(record.fields), record.line, raw))
             except ValueError as error:
                 reason = str(error)
         if reason:
-            rejected.append(Rejected(record.line, reason, _shown(record.raw)))
-        if len(rows) + len(rejected) == BATCH:
+            rejected.append(Rejected(record.line, reason, _shown(raw), header.key(record)))
+        if len(rows) + len(rejected) == BATCH or size > LARGEST_BATCH:
             yield Batch(rows, rejected)
-            rows, rejected = [], []
+            rows, rejected, size = [], [], 0
     if not record.raw.endswith(("\n", "\r")):
         raise PartError(
             "truncated", f"{source} ends within line {record.line}, without a line break: have it sent again"
         )
-    if not any_rows:
+    if record is first:
         raise PartError("empty", f"{source} has no row: have it sent again")
     yield Batch(rows, rejected)
+    return others + records.blank
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,36 +160,48 @@ class _Record:
     raw: str
     fields: Sequence[str] = ()
     reason: str = ""
+    lines: int = 1
 
 
-def _records(lines: Iterable[str], delimiter: str) -> Iterator[_Record]:
-    """Records with the number of their first line. Blank lines are none."""
-    waiting: list[tuple[int, str]] = []
-    source = (
-        (number, raw.removeprefix("\ufeff") if number == 1 else raw) for number, raw in enumerate(lines, 1)
-    )
+class _Records:
+    """Records with the number of their first line, and how many lines were blank: those are none."""
 
-    def line() -> tuple[int, str] | None:
-        return waiting.pop(0) if waiting else next(source, None)
+    def __init__(self, lines: Iterable[str], delimiter: str) -> None:
+        self._lines = lines
+        self._delimiter = delimiter
+        self.blank = 0
 
-    while found := line():
-        number, raw = found
-        if not raw.strip("\r\n"):
-            continue
-        taken = [found]
-        fields, reason = _fields(raw, delimiter)
-        while fields is None and not reason and len(taken) < MOST_LINES and (more := line()):
-            taken.append(more)
-            fields, reason = _fields("".join(each for _, each in taken), delimiter)
-        if fields is None:
-            waiting[:0] = taken[1:]
-            yield _Record(number, raw, reason=reason or "a quote is opened and never closed")
-        else:
-            yield _Record(number, "".join(each for _, each in taken), fields)
+    def __iter__(self) -> Iterator[_Record]:
+        waiting: list[tuple[int, str]] = []
+        source = (
+            (number, raw.removeprefix("\ufeff") if number == 1 else raw)
+            for number, raw in enumerate(self._lines, 1)
+        )
+
+        def line() -> tuple[int, str] | None:
+            return waiting.pop(0) if waiting else next(source, None)
+
+        while found := line():
+            number, raw = found
+            if not raw.strip("\r\n"):
+                self.blank += 1
+                continue
+            taken = [found]
+            fields, reason = _fields(raw, self._delimiter)
+            while fields is None and not reason and len(taken) < MOST_LINES and (more := line()):
+                taken.append(more)
+                fields, reason = _fields("".join(each for _, each in taken), self._delimiter)
+            if fields is None:
+                waiting[:0] = taken[1:]
+                yield _Record(number, raw, reason=reason or "a quote is opened and never closed")
+            else:
+                yield _Record(number, "".join(each for _, each in taken), fields, lines=len(taken))
 
 
 def _fields(raw: str, delimiter: str) -> tuple[list[str] | None, str]:
     """The fields; None and no reason where a quote is still open."""
+    if len(raw) > LONGEST_LINE:
+        return None, f"it has more than {LONGEST_LINE:,} characters"
     try:
         (fields,) = csv.reader(io.StringIO(raw, newline=""), delimiter=delimiter, strict=True)
     except csv.Error as error:
@@ -214,6 +234,7 @@ class _Header:
             )
         self._width = len(names)
         self._encoding = form.encoding
+        self._delimiter = form.delimiter
         self._columns = [
             (names.index(name), name, read)
             for name, read in zip(wanted.values(), COLUMNS[kind].values(), strict=True)
@@ -243,6 +264,21 @@ class _Header:
             raise ValueError(f"{self._columns[0][1]}: it has more than {LONGEST_KEY} characters")
         other = {name: fields[place] for place, name in self._others}
         return (*values, json.dumps(other, ensure_ascii=False))
+
+    def key(self, record: _Record) -> str | None:
+        """The key of a row that is rejected; empty: it has none; None: nobody can tell whose it is."""
+        place = self._columns[0][0]
+        if len(record.fields) == self._width:
+            key = record.fields[place].strip()
+        elif place == 0:
+            head, ended, _ = record.raw.partition(self._delimiter)
+            match = re.fullmatch('"([^"]*)"|([^"]*)', head)
+            if not ended or not match:
+                return None
+            key = (match[1] or match[2] or "").strip()
+        else:
+            return None
+        return key if _is_text(key) and "\0" not in key else None
 
 
 def _is_text(value: str) -> bool:

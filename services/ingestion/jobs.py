@@ -73,7 +73,7 @@ class Jobs:
         Args:
             tenant: whose.
             request: what is to be loaded.
-            key: the idempotency key: the same key and request are always the same job.
+            key: the idempotency key: the same key and request are always the same job, whatever day it is.
             timeout: how long it may take.
 
         Raises:
@@ -154,10 +154,13 @@ def _start(
     cursor: Cursor, tenant: str, request: Request, key: str | None, timeout: timedelta
 ) -> tuple[Job, bool]:
     cursor.execute(
-        "INSERT INTO ingest_job (tenant, kinds, first, last, idempotency_key, timeout, records)"
-        " VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (tenant, idempotency_key) DO NOTHING"
+        "INSERT INTO ingest_job (tenant, kinds, first, last, idempotency_key, timeout, records, asked)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (tenant, idempotency_key) DO NOTHING"
         f" RETURNING {COLUMNS}",
-        (tenant, list(request.kinds), request.first, request.last, key, timeout, _nothing(request)),
+        (
+            *(tenant, list(request.kinds), request.first, request.last, key, timeout, _nothing(request)),
+            json.dumps(request.wish),
+        ),
     )
     row = cursor.fetchone()
     if row is None:
@@ -180,15 +183,18 @@ def _nothing(request: Request) -> str:
 
 def _same(cursor: Cursor, tenant: str, request: Request, key: str | None) -> Job:
     cursor.execute(
-        f"SELECT {COLUMNS} FROM ingest_job WHERE tenant = %s AND idempotency_key = %s", (tenant, key)
+        f"SELECT asked, {COLUMNS} FROM ingest_job WHERE tenant = %s AND idempotency_key = %s",
+        (tenant, key),
     )
     row = cursor.fetchone()
     if row is None:
         raise Contention(f"the job of the idempotency key {key!r} is being made")
-    job = Job.of(row)
-    if (job.kinds, job.first, job.last) != (request.kinds, request.first, request.last):
-        asked = f"{', '.join(job.kinds)} from {job.first} to {job.last}"
-        raise KeyTaken(f"the idempotency key {key!r} is that of job {job.job_id} ({asked}): send another key")
+    asked, *others = row
+    job = Job.of(others)
+    old = asked is None and Request(job.kinds, job.first, job.last) == request  # from before this column
+    if not old and asked != request.wish:
+        was = f"{', '.join(job.kinds)} from {job.first} to {job.last}"
+        raise KeyTaken(f"the idempotency key {key!r} is that of job {job.job_id} ({was}): send another key")
     return job
 
 

@@ -8,6 +8,7 @@ never who may write. All times are the server's.
 """
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -17,12 +18,14 @@ from uuid import UUID
 from services.ingestion.books import Books
 from services.ingestion.errors import Cancelled, Fenced, TimedOut
 from services.ingestion.requests import Part
+from shared.log import logger
 from shared.postgres import Cursor
 
 LEASE = timedelta(seconds=60)
 """How long a job is a worker's without a sign of life."""
 MOST_ATTEMPTS = 5
-"""How often a job is claimed: one that kills its worker is not to kill every worker for ever."""
+"""How many workers a job may lose: one that kills its worker is not to kill every worker for ever. A worker
+that was told to stop is not lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +38,11 @@ class Lease:
     attempt: int
     length: timedelta
 
-    def beat(self) -> None:
+    def beat(self, *, leaving: bool = False) -> None:
         """Say that the worker lives, and learn whether it is to go on.
+
+        Args:
+            leaving: whether the worker was told to stop: then its end uses up no attempt.
 
         Raises:
             Fenced: somebody else has the job.
@@ -47,10 +53,10 @@ class Lease:
         def beat(cursor: Cursor) -> None:
             cursor.execute(
                 "UPDATE ingest_job SET heartbeat_at = clock_timestamp(),"
-                " lease_until = clock_timestamp() + %s"
+                " lease_until = clock_timestamp() + %s, leaving = leaving OR %s"
                 " WHERE job_id = %s AND attempt = %s AND state = 'processing'"
                 " RETURNING cancel_requested, clock_timestamp() > started_at + timeout, timeout",
-                (self.length, self.job_id, self.attempt),
+                (self.length, leaving, self.job_id, self.attempt),
             )
             row = cast("tuple[bool, bool, timedelta] | None", cursor.fetchone())
             if row is None:
@@ -140,11 +146,14 @@ class Lease:
         self.books.of(self.tenant, end, repeatable=False)
 
     def release(self) -> None:
-        """Let another worker have the job at once. Nothing happens if this one has lost it."""
+        """Let another worker have the job at once. Nothing happens if this one has lost it.
+
+        It uses up no attempt.
+        """
 
         def release(cursor: Cursor) -> None:
             cursor.execute(
-                "UPDATE ingest_job SET lease_until = clock_timestamp()"
+                "UPDATE ingest_job SET lease_until = clock_timestamp(), leaving = true"
                 " WHERE job_id = %s AND attempt = %s AND state = 'processing'",
                 (self.job_id, self.attempt),
             )
@@ -167,10 +176,11 @@ def claim(books: Books, worker: str, length: timedelta = LEASE) -> Lease | None:
         length: how long the job is the worker's without a sign of life.
     """
 
-    def take(cursor: Cursor) -> Lease | None:
-        _sweep(cursor)
+    def take(cursor: Cursor) -> tuple[Lease | None, list[Ended]]:
+        ended = _sweep(cursor)
         cursor.execute(
             "UPDATE ingest_job SET state = 'processing', attempt = attempt + 1, worker = %s,"
+            " lost = lost + (state = 'processing' AND NOT leaving)::integer, leaving = false,"
             " heartbeat_at = clock_timestamp(), lease_until = clock_timestamp() + %s,"
             " started_at = coalesce(started_at, clock_timestamp())"
             " WHERE job_id = (SELECT job_id FROM ingest_job WHERE state = 'queued'"
@@ -180,17 +190,26 @@ def claim(books: Books, worker: str, length: timedelta = LEASE) -> Lease | None:
             (worker, length),
         )
         row = cast("tuple[str, UUID, int] | None", cursor.fetchone())
-        return Lease(books, *row, length) if row else None
+        return (Lease(books, *row, length) if row else None), ended
 
-    return books.of_all(take, repeatable=False)
+    lease, swept = books.of_all(take, repeatable=False)
+    for job_id, tenant, attempt, state, code in swept:
+        said = {"job": str(job_id), "tenant": tenant, "attempt": attempt, "state": state, "code": code}
+        logger.log(logging.ERROR if code else logging.INFO, "A job ended", extra=said)
+    return lease
 
 
-def _sweep(cursor: Cursor) -> None:
-    """End what no worker will end: jobs out of time; jobs cancelled, or claimed too often, with no worker."""
+Ended = tuple[UUID, str, int, str, str | None]
+"""A job that was ended for want of a worker: its id, tenant, attempt, state and code."""
+
+
+def _sweep(cursor: Cursor) -> list[Ended]:
+    """End what no worker will end: jobs out of time; with no worker, jobs cancelled or that lost many."""
     cursor.execute(
         "WITH dead AS (SELECT job_id FROM ingest_job WHERE state = 'processing'"
         "   AND (clock_timestamp() > started_at + timeout"
-        "     OR lease_until <= clock_timestamp() AND (cancel_requested OR attempt >= %(most)s))"
+        "     OR lease_until <= clock_timestamp() AND (cancel_requested"
+        "       OR lost + (NOT leaving)::integer >= %(most)s))"
         "   FOR UPDATE SKIP LOCKED),"
         " ended AS (UPDATE ingest_job SET ended_at = clock_timestamp(), lease_until = NULL,"
         "   state = CASE WHEN cancel_requested THEN 'cancelled' ELSE 'failed' END,"
@@ -199,11 +218,14 @@ def _sweep(cursor: Cursor) -> None:
         "   error_message = CASE WHEN cancel_requested THEN NULL"
         "     WHEN clock_timestamp() > started_at + timeout"
         "       THEN format('the job took longer than %%s: start another with fewer days', timeout)"
-        "     ELSE format('%%s workers ended while they had the job: read their logs', attempt) END"
-        "   WHERE job_id IN (SELECT job_id FROM dead) RETURNING job_id)"
-        " UPDATE ingest_part SET open = false WHERE job_id IN (SELECT job_id FROM ended)",
+        "     ELSE format('%%s workers ended while they had the job: read their logs', lost + 1) END"
+        "   WHERE job_id IN (SELECT job_id FROM dead)"
+        "   RETURNING job_id, tenant, attempt, state, error_code),"
+        " freed AS (UPDATE ingest_part SET open = false WHERE job_id IN (SELECT job_id FROM ended))"
+        " SELECT job_id, tenant, attempt, state, error_code FROM ended",
         {"most": MOST_ATTEMPTS},
     )
+    return cast("list[Ended]", cursor.fetchall())
 
 
 def _late(timeout: timedelta) -> str:

@@ -14,7 +14,7 @@ from typing import LiteralString
 
 from services.ingestion.errors import PartError
 from services.ingestion.leases import Lease
-from services.ingestion.placing import merge_file, reject_twice, replace_day
+from services.ingestion.placing import merge_file, note_present, reject_twice, replace_day
 from services.ingestion.requests import Part
 from services.ingestion.rows import (
     LONGEST_RAW,
@@ -28,7 +28,7 @@ from services.ingestion.rows import (
     above,
 )
 from shared.errors import Invalid
-from shared.postgres import Cursor
+from shared.postgres import Cursor, reason
 
 KEPT = 1_000
 """Rejected rows that are kept of a part that failed for having too many."""
@@ -84,7 +84,7 @@ def load(lease: Lease, part: Part, sources: Sources) -> None:
         keep(lease, part, error.reading, error.first)
         raise
     except Invalid as error:
-        raise PartError("not_taken", f"{part}: {error}") from error
+        raise PartError("not_taken", f"{part}: PostgreSQL says: {reason(error)}") from error
 
 
 def _place(
@@ -97,8 +97,11 @@ def _place(
         lease.beat()
         _stage(cursor, batch)
         _reject(cursor, lease, part, reading, batch.rejected)
+        if target.key:
+            note_present(cursor, batch.rejected)
         tally.add(batch)
         first += batch.rejected[: KEPT - len(first)]
+    reading.check(tally.rows)
     if target.key:
         twice = reject_twice(cursor, target, tally)
         _reject(cursor, lease, part, reading, twice)
@@ -153,11 +156,14 @@ def _note(cursor: Cursor, lease: Lease, part: Part, became: tuple[str, str | Non
 
 
 def _staging(target: Target) -> LiteralString:
+    """Temporary tables: the rows, and the keys of a file's rejected ones."""
     columns: LiteralString = ", ".join(target.columns)
-    if target.key:
-        columns = f"{columns}, 0::bigint AS line, ''::text AS raw"
+    made: LiteralString = "CREATE TEMPORARY TABLE staged ON COMMIT DROP AS SELECT"
+    if not target.key:
+        return f"{made} {columns} FROM {target.table} WITH NO DATA"
     return (
-        f"CREATE TEMPORARY TABLE staged ON COMMIT DROP AS SELECT {columns} FROM {target.table} WITH NO DATA"
+        "CREATE TEMPORARY TABLE present (key text NOT NULL) ON COMMIT DROP;"
+        f" {made} {columns}, 0::bigint AS line, ''::text AS raw FROM {target.table} WITH NO DATA"
     )
 
 

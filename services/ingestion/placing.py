@@ -1,6 +1,7 @@
 """From the staged rows into the table: a day is replaced, a file is merged. Both compare what the table holds
 afterwards with what was read."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import LiteralString, cast
 
@@ -26,6 +27,12 @@ def replace_day(cursor: Cursor, tenant: str, target: Target, reading: Reading, t
     _compare(target, reading, cursor.fetchone(), expected)
 
 
+def note_present(cursor: Cursor, rejected: Sequence[Rejected]) -> None:
+    """Note the keys of a file's rejected rows: whoever has one has not left."""
+    if keys := [it.key for it in rejected if it.key]:
+        cursor.execute("INSERT INTO present SELECT unnest(%s::text[])", (keys,))
+
+
 def reject_twice(cursor: Cursor, target: Target, tally: Tally) -> list[Rejected]:
     """Take out of the staged rows those whose key an earlier line has, and count them as rejected."""
     cursor.execute(
@@ -48,18 +55,22 @@ def merge_file(
 ) -> None:
     """Merge the staged rows by the key, and mark those that the latest file had and this one lacks.
 
+    A row that was rejected stays as it was. Where one does not say whose it is, nobody is marked.
+
     Raises:
         PartError: this one lacks more than the share ``most``.
     """
     key, own = target.key, {"tenant": tenant, "day": reading.day}
     columns: LiteralString = ", ".join(target.columns)
     cursor.execute(
-        f"SELECT count(*), count(*) FILTER (WHERE staged.{key} IS NULL)"
+        f"SELECT count(*), count(*) FILTER (WHERE staged.{key} IS NULL),"
+        f" count(*) FILTER (WHERE staged.{key} IS NULL AND bad.key IS NULL)"
         f" FROM {target.table} AS own LEFT JOIN staged USING ({key})"
+        f" LEFT JOIN (SELECT DISTINCT key FROM present) AS bad ON bad.key = own.{key}"
         " WHERE tenant = %(tenant)s AND left_on IS NULL",
         own,
     )
-    present, leaving = cast("tuple[int, int]", cursor.fetchone())
+    present, missing, leaving = cast("tuple[int, int, int]", cursor.fetchone())
     if leaving > max(Decimal(FEW), most * present):
         raise PartError(
             "too_many_left",
@@ -73,13 +84,18 @@ def merge_file(
         f" ({', '.join(f'excluded.{name}' for name in target.columns)}, excluded.file_day, NULL)",
         own,
     )
-    cursor.execute(
-        f"UPDATE {target.table} AS own SET left_on = %(day)s WHERE tenant = %(tenant)s AND left_on IS NULL"
-        f" AND NOT EXISTS (SELECT 1 FROM staged WHERE staged.{key} = own.{key})",
-        own,
-    )
+    marked = 0
+    if not tally.unknown:
+        cursor.execute(
+            f"UPDATE {target.table} AS own SET left_on = %(day)s"
+            " WHERE tenant = %(tenant)s AND left_on IS NULL"
+            f" AND NOT EXISTS (SELECT 1 FROM staged WHERE staged.{key} = own.{key})"
+            f" AND NOT EXISTS (SELECT 1 FROM present WHERE present.key = own.{key})",
+            own,
+        )
+        marked = leaving
     cursor.execute(f"SELECT count(*) FROM {target.table} WHERE tenant = %(tenant)s AND left_on IS NULL", own)
-    _compare(target, reading, cursor.fetchone(), (tally.loaded,))
+    _compare(target, reading, cursor.fetchone(), (tally.loaded + missing - marked,))
 
 
 def _compare(target: Target, reading: Reading, found: object, expected: object) -> None:

@@ -1,7 +1,7 @@
 """What is asked for: kinds of rows and a range of days, and the parts that this is. Pure."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 
 from services.ingestion.errors import IngestError
@@ -51,11 +51,22 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A job's parts, in short. Made by `asked`."""
+    """A job's parts, in short. Made by `asked`.
+
+    Attributes:
+        said: the first and last day as whoever asks has said them; None: as they are here.
+    """
 
     kinds: tuple[str, ...]
     first: date | None
     last: date | None
+    said: tuple[date | None, date | None] | None = field(default=None, compare=False)
+
+    @property
+    def wish(self) -> Mapping[str, object]:
+        """What two requests have in common that are the same, whenever they are sent. As JSON has it."""
+        first, last = (day and day.isoformat() for day in self.said or (self.first, self.last))
+        return {"kinds": list(self.kinds), "first": first, "last": last}
 
     @property
     def parts(self) -> Iterator[Part]:
@@ -90,6 +101,7 @@ def asked(kinds: Sequence[str], first: date | None, last: date | None, today: da
                 f"first and last: {', '.join(ordered)} come as files and take no range of days"
             )
         return Request(ordered, None, None)
+    said = first, last
     last = last or today
     first = first or date.fromordinal(max(1, last.toordinal() - AGAIN + 1))
     if first > last:
@@ -98,7 +110,7 @@ def asked(kinds: Sequence[str], first: date | None, last: date | None, today: da
         raise RequestError(f"last: found {last}, which is after today, {today}")
     if (last - first).days >= LONGEST:
         raise RequestError(f"first: {first} to {last} are more than {LONGEST} days: ask for fewer at a time")
-    return Request(ordered, first, last)
+    return Request(ordered, first, last, said)
 
 
 def is_final(day: date, today: date) -> bool:

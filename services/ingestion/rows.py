@@ -6,6 +6,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Literal, LiteralString, Protocol
 
+from services.ingestion.errors import PartError
 from services.ingestion.requests import Part
 
 LONGEST_RAW = 10_000
@@ -20,11 +21,13 @@ class Rejected:
         line: its number in the source, from 1: of the file, or in the order in which BigQuery sent it.
         reason: names the column, what was found and what is allowed.
         raw: the row as it was, cut where it is long.
+        key: of a file's row: the key that it has; empty: it has none; None: nobody can tell.
     """
 
     line: int
     reason: str
     raw: str
+    key: str | None = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,13 @@ class Reading(Protocol):
     def batches(self) -> Iterator[Batch]:
         """The rows. Raises PartError where they end before their end."""
 
+    def check(self, rows: int) -> None:
+        """Compare how many rows were read with a count that the reader did not make; `same_rows`.
+
+        Raises:
+            PartError: the source holds another number.
+        """
+
     def close(self) -> None:
         """Let go of what is open, whether it was read or not."""
 
@@ -112,12 +122,15 @@ class Tally:
     target: Target
     loaded: int = 0
     rejected: int = 0
+    unknown: bool = False
+    """Whether a rejected row does not say whose it is."""
     sums: dict[str, int] = field(default_factory=dict)
 
     def add(self, batch: Batch) -> None:
         """Count a batch."""
         self.loaded += len(batch.rows)
         self.rejected += len(batch.rejected)
+        self.unknown = self.unknown or any(it.key is None for it in batch.rejected)
         for name in self.target.sums:
             place = self.target.columns.index(name)
             self.sums[name] = self.sums.get(name, 0) + sum(_whole(row[place]) for row in batch.rows)
@@ -136,6 +149,12 @@ class Tally:
 def _whole(value: object) -> int:
     assert isinstance(value, int)  # noqa: S101 - a summed column holds whole numbers
     return value
+
+
+def same_rows(source: str, counted: int, read: int) -> None:
+    """Raises PartError where a source holds another number of rows than were read."""
+    if counted != read:
+        raise PartError("sums", f"{source} has {counted} rows, {read} were read: start again, and report it")
 
 
 def above(tally: Tally, ceiling: Decimal) -> bool:

@@ -9,6 +9,7 @@ from services.ingestion import secrets
 from services.ingestion.bigquery import ADDRESS
 from services.ingestion.forgetting import KEPT
 from services.ingestion.leases import LEASE
+from services.ingestion.scheduled import LATE
 from services.ingestion.secrets import Vault, of_secret_manager
 from services.ingestion.sources import Places
 from shared import postgres
@@ -43,6 +44,8 @@ class IngestionSettings:
     """`LIBRA_INGESTION_LEASE_SECONDS`: how long a job is a worker's without a sign of life."""
     kept: timedelta = KEPT
     """`LIBRA_INGESTION_REJECTED_DAYS`: how long rejected rows are kept after their job ended."""
+    late: timedelta = LATE
+    """`LIBRA_INGESTION_LATE_DAYS`: how old a tenant's latest data may be before a scheduled run says so."""
     log_dir: Path | None = None
     """`LIBRA_INGESTION_LOG_DIR`: the folder of rotating log files; None: standard output."""
 
@@ -80,6 +83,7 @@ class IngestionSettings:
             kept=timedelta(
                 days=reading.number(environment, "LIBRA_INGESTION_REJECTED_DAYS", KEPT.days, 1, 36_500)
             ),
+            late=timedelta(days=reading.number(environment, "LIBRA_INGESTION_LATE_DAYS", LATE.days, 1, 365)),
             log_dir=Path(folder)
             if (folder := reading.text(environment, "LIBRA_INGESTION_LOG_DIR"))
             else None,

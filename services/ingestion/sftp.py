@@ -5,6 +5,7 @@ it. It is copied to a temporary file first, so a slow server holds no row of any
 """
 
 import asyncio
+import codecs
 import hashlib
 import io
 import tempfile
@@ -20,7 +21,7 @@ from services.ingestion import files
 from services.ingestion.errors import PartError, Unavailable
 from services.ingestion.files import Format
 from services.ingestion.requests import Part
-from services.ingestion.rows import Batch
+from services.ingestion.rows import Batch, same_rows
 
 T = TypeVar("T")
 
@@ -189,15 +190,21 @@ class FileReading:
     copy: IO[bytes]
     form: Format
     provisional: bool = False
+    others: int = 0
+    """Lines that are no row, by the reader."""
 
     def batches(self) -> Iterator[Batch]:
         """Its rows."""
         self.copy.seek(0)
         text = io.TextIOWrapper(self.copy, self.form.encoding, errors="surrogateescape", newline="")
         try:
-            yield from files.batches(self.kind, self.source, _lines(text), self.form)
+            self.others = yield from files.batches(self.kind, self.source, _lines(text), self.form)
         finally:
             text.detach()  # else it closes the copy whenever it is collected
+
+    def check(self, rows: int) -> None:
+        """Every line is a row, is one of those that are none, or ends the load. They are counted anew."""
+        same_rows(self.source, _line_breaks(self.copy, self.form.encoding) - self.others, rows)
 
     def close(self) -> None:
         """Delete the copy."""
@@ -205,13 +212,42 @@ class FileReading:
 
 
 def _lines(text: io.TextIOWrapper) -> Iterator[str]:
+    """The lines. Of one that is too long no more than its start is held."""
+    most, head, halved = files.LONGEST_LINE + 1, "", False
     try:
-        for line in text:  # noqa: UP028 - `yield from` would close the file with the generator
-            yield line
+        while piece := text.readline(most):
+            if (
+                halved and piece == "\n"
+            ):  # the second half of a line break whose first half was the last to fit
+                halved = False
+                continue
+            halved = len(piece) == most and piece[-1] == "\r"
+            ended = piece[-1] in "\r\n"
+            if not head and (ended or len(piece) < most):
+                yield piece
+            elif head and ended:
+                yield f"{head}\n"
+                head = ""
+            else:
+                head = head or piece
+        if head:
+            yield head
     except UnicodeError as error:
         raise PartError(
             "encoding", f"the file is not {text.encoding} ({error}): declare its encoding"
         ) from None
+
+
+def _line_breaks(copy: IO[bytes], encoding: str) -> int:
+    """How many lines a file has, whatever ends them: the decoder makes one character of each line break."""
+    decoder = io.IncrementalNewlineDecoder(
+        codecs.getincrementaldecoder(encoding)("surrogateescape"), translate=True
+    )
+    copy.seek(0)
+    chunks = iter(lambda: copy.read(CHUNK), b"")
+    return sum(decoder.decode(each).count("\n") for each in chunks) + decoder.decode(b"", final=True).count(
+        "\n"
+    )
 
 
 @contextmanager

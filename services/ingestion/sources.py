@@ -10,10 +10,11 @@ from google.auth.credentials import Credentials
 from google.oauth2 import service_account
 
 from services.ingestion import files, ga4
-from services.ingestion.bigquery import ADDRESS, BigQuery, Dataset, Events
+from services.ingestion.bigquery import ADDRESS, BigQuery, Events
 from services.ingestion.books import Books
 from services.ingestion.errors import PartError
 from services.ingestion.files import Format
+from services.ingestion.refusals import Dataset
 from services.ingestion.requests import FILES, Part
 from services.ingestion.rows import Ceilings, Reading, Target
 from services.ingestion.secrets import Vault

@@ -215,10 +215,19 @@ BEGIN
 END $$;
 """
 
+_GIVEN_BACK: LiteralString = """
+ALTER TABLE ingest_job ADD COLUMN asked jsonb, ADD COLUMN lost integer NOT NULL DEFAULT 0,
+  ADD COLUMN leaving boolean NOT NULL DEFAULT false;
+COMMENT ON COLUMN ingest_job.asked IS 'the request as it was sent; null: from before this column';
+COMMENT ON COLUMN ingest_job.lost IS 'how many workers ended while they had the job, and were not told to';
+COMMENT ON COLUMN ingest_job.leaving IS 'the worker that has the job was told to stop';
+"""
+
 MIGRATIONS = (
     Migration(1, "roles", _ROLES),
     Migration(2, "jobs and their books", _JOBS),
     Migration(3, "events of GA4", _GA4),
     Migration(4, "users and locations", _FILES),
     Migration(5, "isolation of tenants", _ISOLATION),
+    Migration(6, "requests as they were sent, jobs given back", _GIVEN_BACK),
 )

@@ -25,6 +25,10 @@ from shared.retry import Retry
 
 IDLE_SECONDS = 2.0
 """How long a worker waits when there is nothing to do."""
+TOLD_SECONDS = 1.0
+"""How soon a worker that was told to stop says so: the platform may kill it ten seconds later."""
+FORGET_SECONDS = 3_600.0
+"""How often a worker deletes old rejected rows."""
 RETRY = Retry(attempts=3, first=1.0, longest=10.0)
 """How often a source is asked for a part that it did not give."""
 
@@ -55,7 +59,7 @@ class Worker:
             name: what tells this worker from others.
             parallel: parts at once.
             length: how long a job is the worker's without a sign of life.
-            kept: how long a tenant's rejected rows are kept; older ones are deleted after each of its jobs.
+            kept: how long rejected rows are kept; older ones are deleted each hour.
             sleep: what waits between two tries.
         """
         self._books = books
@@ -68,7 +72,7 @@ class Worker:
         self._stop = threading.Event()
 
     def stop(self) -> None:
-        """Put the job down at its next batch, and claim no other. For a signal's handler."""
+        """Put the job down after its parts under way, and claim no other. For a signal's handler."""
         self._stop.set()
 
     def run(self, *, until_idle: bool = False) -> None:
@@ -78,7 +82,11 @@ class Worker:
             StoreError: the database cannot be used, and another try cannot go better.
         """
         logger.info("The worker looks for jobs", extra={"worker": self._name})
+        forgotten = -FORGET_SECONDS
         while not self._stop.is_set():
+            if time.monotonic() - forgotten >= FORGET_SECONDS:
+                self._forget()
+                forgotten = time.monotonic()
             if not self.once():
                 if until_idle:
                     return
@@ -113,9 +121,11 @@ class Worker:
                 "A job ended",
                 extra=said | {"state": state, "code": code},
             )
-        if forgotten := forget(self._books, lease.tenant, self._kept):
-            logger.info("Old rejected rows were deleted", extra=said | {"rows": forgotten})
         return True
+
+    def _forget(self) -> None:
+        if number := forget(self._books, self._kept):
+            logger.info("Old rejected rows were deleted", extra={"worker": self._name, "rows": number})
 
     def _work(self, lease: Lease) -> tuple[str, str | None, str | None]:
         """Load what the books lack; how the job ends."""
@@ -153,7 +163,8 @@ class Worker:
                     parts.load(lease, part, sources)
                     return
         except PartError as error:
-            logger.error("A part failed", extra={"part": str(part), "code": error.code})
+            said = {"job": str(lease.job_id), "tenant": lease.tenant, "part": str(part), "code": error.code}
+            logger.error("A part failed", extra=said)
             parts.fail(lease, part, error)
         except Stopped:
             stopped.set()
@@ -161,13 +172,20 @@ class Worker:
 
     @contextmanager
     def _beating(self, lease: Lease) -> Iterator[threading.Event]:
-        """Says that the worker lives while a source is slow. The event is set where it is to stop."""
+        """Says that the worker lives while a source is slow, and that it was told to stop. The event is set
+        where it is to stop."""
         stopped, over = threading.Event(), threading.Event()
+        pause = self._length.total_seconds() / 4
 
         def beat() -> None:
-            while not over.wait(self._length.total_seconds() / 4):
+            due, told = time.monotonic() + pause, False
+            while not over.wait(min(pause, TOLD_SECONDS)):
+                leaving = self._stop.is_set()
+                if leaving == told and time.monotonic() < due:
+                    continue
                 try:
-                    lease.beat()
+                    lease.beat(leaving=leaving)
+                    due, told = time.monotonic() + pause, leaving
                 except Stopped:
                     stopped.set()
                     return

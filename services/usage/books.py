@@ -22,8 +22,8 @@ VERSION = 180_000
 """`RETURNING old` and `new` came with PostgreSQL 18."""
 LOSS_FLOOR = 1_000
 """A repair may always take away less than this."""
-_LOCK = int("usage", 36)
-"""The advisory lock of repairs and admissions."""
+LOCK = int("usage", 36)
+"""The advisory lock of repairs and admissions, and of what an operator forgets."""
 
 
 class Booked(NamedTuple):
@@ -99,6 +99,7 @@ class Books:
             open_ = [it for it in parts if not sealed(it.name.hour, through)]
             late = [it for it in parts if sealed(it.name.hour, through)]
             raised, gained = _one(cursor, statements.JOIN, _columns(open_)) if open_ else (0, 0)
+            late = _chosen(cursor, statements.RISING, late)  # most are those that were booked in time
             aside = cursor.execute(statements.LATE, (*_columns(late), *_places(late))).rowcount if late else 0
             _resolve(cursor, parts)
             return Booked(raised, gained, aside)
@@ -127,9 +128,14 @@ class Books:
 
     def read_back(self, parts: Sequence[Part]) -> list[Part]:
         """Those of parts whose values are in the books, in their rows or set aside."""
-        columns = (*_columns(parts), _places(parts)[0])
-        found = self._postgres.transaction(lambda it: it.execute(statements.READ_BACK, columns).fetchall())
-        return [parts[cast("int", number) - 1] for (number,) in found]
+
+        def work(cursor: Cursor) -> list[Part]:
+            booked = _chosen(cursor, statements.READ_BACK, parts)
+            found = set(booked)
+            rest = [it for it in parts if it not in found]
+            return booked + (_aside_of(cursor, rest) if rest else [])
+
+        return self._postgres.transaction(work)
 
     def admit(self, hour: Hour) -> int:
         """Book what is late and not yet admitted as parts of an hour that runs; how much.
@@ -139,7 +145,7 @@ class Books:
         """
 
         def work(cursor: Cursor) -> int:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
             through = _through(cursor, "SELECT sealed_through FROM usage_state FOR SHARE")
             if sealed(hour.begin, through):
                 raise SettingError(
@@ -171,7 +177,7 @@ class Books:
         """
 
         def work(cursor: Cursor) -> list[Drift]:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
             found = _drifts(cursor)
             loss = sum(max(it.total - it.parts, 0) for it in found)
             (total,) = _one(cursor, "SELECT coalesce(sum(metric_value), 0)::bigint FROM merchant_usage", ())
@@ -201,15 +207,19 @@ class Books:
 
     def record(self, kind: str, started: datetime, figures: dict[str, Any]) -> None:
         """Keep what a run came to."""
-        values = (kind, started, *(figures.get(it, 0) for it in ("seconds", "records", "gained", "errors")))
-        report = json.dumps(figures, default=str)
-        self._postgres.transaction(lambda it: it.execute(statements.RECORD, (*values, report)))
+        self._postgres.transaction(lambda it: add_run(it, kind, started, figures))
 
     def runs(self, most: int) -> list[dict[str, Any]]:
         """What the last runs came to, the newest first."""
         statement = "SELECT id, kind, started_at, report FROM usage_run ORDER BY id DESC LIMIT %s"
         found = self._postgres.transaction(lambda it: it.execute(statement, (most,)).fetchall())
         return [dict(zip(("id", "kind", "started", "report"), row, strict=True)) for row in found]
+
+
+def add_run(cursor: Cursor, kind: str, started: datetime, figures: dict[str, Any]) -> None:
+    """Keep what a run came to, in a transaction that is open."""
+    values = (kind, started, *(figures.get(it, 0) for it in ("seconds", "records", "gained", "errors")))
+    cursor.execute(statements.RECORD, (*values, json.dumps(figures, default=str)))
 
 
 def _drifts(cursor: Cursor) -> list[Drift]:
@@ -224,6 +234,19 @@ def _resolve(cursor: Cursor, parts: Sequence[Part]) -> None:
         keys = [aside_id(parts_key(it.name.merchant, Hour(it.name.hour, it.name.date)), "") for it in parts]
         ids = list(dict.fromkeys(keys)) + _places(parts)[0]
         cursor.execute("DELETE FROM usage_aside WHERE id = ANY (%s::text[]) AND value IS NULL", (ids,))
+
+
+def _chosen(cursor: Cursor, statement: LiteralString, parts: Sequence[Part]) -> list[Part]:
+    """Those of parts whose numbers a statement gives."""
+    found = cursor.execute(statement, _columns(parts)).fetchall() if parts else []
+    return [parts[cast("int", number) - 1] for (number,) in found]
+
+
+def _aside_of(cursor: Cursor, parts: Sequence[Part]) -> list[Part]:
+    """Those of parts whose values are set aside."""
+    given = (_places(parts)[0], [it.value for it in parts])
+    found = cursor.execute(statements.READ_ASIDE, given).fetchall()
+    return [parts[cast("int", number) - 1] for (number,) in found]
 
 
 def _columns(parts: Sequence[Part]) -> tuple[list[Any], ...]:

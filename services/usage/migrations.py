@@ -160,4 +160,40 @@ FROM merchant_usage_hours GROUP BY 1, 2, 3;
 """,
 )
 
-MIGRATIONS = (_EXISTING, _PARTS, _VIEWS)
+_SERVING = Migration(
+    4,
+    "an index of merchant_usage that ON CONFLICT can use",
+    r"""
+DO $$
+DECLARE
+  found text;
+BEGIN
+  CREATE TEMP TABLE keys ON COMMIT DROP AS
+  SELECT i.indexrelid::regclass::text AS name, i.indisvalid, i.indimmediate
+  FROM pg_index i WHERE i.indrelid = 'merchant_usage'::regclass AND i.indisunique
+    AND i.indpred IS NULL AND i.indnkeyatts = 3 AND i.indexprs IS NULL
+    AND (SELECT array_agg(attname::text ORDER BY attname) FROM pg_attribute
+      WHERE attrelid = i.indrelid AND attnum = ANY (i.indkey::int2[])) = '{date,merchant_id,metric_type}';
+
+  SELECT min(name) INTO found FROM keys WHERE NOT indimmediate;
+  IF found IS NOT NULL THEN
+    RAISE EXCEPTION 'merchant_usage: the constraint % is deferrable, which ON CONFLICT cannot use:'
+      ' ALTER TABLE merchant_usage DROP CONSTRAINT %, and an index takes its place', found, found;
+  END IF;
+
+  IF NOT EXISTS (SELECT FROM keys WHERE indisvalid) THEN
+    CREATE UNIQUE INDEX ON merchant_usage (merchant_id, date, metric_type);
+  END IF;
+END $$;
+""",
+)
+
+_FORGOTTEN = Migration(
+    5,
+    "what an operator has forgotten of a row that is set aside",
+    """
+ALTER TABLE usage_aside ADD COLUMN forgotten bigint NOT NULL DEFAULT 0, ADD COLUMN forgotten_at timestamptz;
+""",
+)
+
+MIGRATIONS = (_EXISTING, _PARTS, _VIEWS, _SERVING, _FORGOTTEN)

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
+from services.usage.booking import Result
 from services.usage.books import Books
 from services.usage.counters import Counters
-from services.usage.flush import Flush, Result
+from services.usage.flush import Flush
 from services.usage.settings import UsageSettings
 from shared.errors import StoreError
 from shared.log import logger

@@ -1,8 +1,8 @@
 """Exports: totals or entries of a source as a snapshot at a watermark, complete or absent.
 
 `tables` says which tables and rows there are, `snapshot` reads them a page at a time, and `manifest` says
-what a snapshot holds. `folder` (with `formats`), `warehouse` (with `rest`) and `database` are the
-destinations, and `comparing` compares a snapshot with Firestore, key by key.
+what a snapshot holds. `folder`, `bucket`, `warehouse` and `database` are the destinations,
+and `comparing` compares a snapshot with Firestore, key by key.
 """
 
 from shared.exports.comparing import Comparison, Difference, compare

@@ -53,7 +53,7 @@ class Folder:
                 manifest = self._write(snapshot, own)
                 snapshot.step("published half")
                 with _locked(self._folder):  # else another export sweeps the file away before it has its name
-                    self._publish(self._folder / _latest(manifest.source, manifest.what), manifest)
+                    self._publish(self._folder / latest(manifest.source, manifest.what), manifest)
             finally:
                 os.close(lock)
             snapshot.step("published")
@@ -63,7 +63,7 @@ class Folder:
 
     def manifest(self, source: str, what: What) -> Manifest | None:
         """See `Target.manifest`."""
-        path = self._folder / _latest(source, what)
+        path = self._folder / latest(source, what)
         with _named(self.place):
             try:
                 return unpacked(path.read_text("utf-8"), str(path))
@@ -74,7 +74,7 @@ class Folder:
         """See `Target.rows`."""
         path = self._folder / manifest.snapshot / str(held.file["name"])
         with _named(self.place):
-            found = _digest(path)
+            found = digest(path)
         if found != held.file["sha256"]:
             raise ExportError(
                 f"{path}: the file is damaged: its SHA-256 is {found}, the manifest says "
@@ -106,7 +106,7 @@ class Folder:
             os.fsync(file.fileno())
         snapshot.step("table written")
         size = path.stat().st_size
-        return snapshot.held(table, tally, {"name": path.name, "bytes": size, "sha256": _digest(path)})
+        return snapshot.held(table, tally, {"name": path.name, "bytes": size, "sha256": digest(path)})
 
     def _publish(self, path: Path, manifest: Manifest) -> None:
         part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
@@ -122,12 +122,12 @@ class Folder:
 
     def _snapshots(self, source: str, what: What) -> list[Path]:
         """The folders of snapshots, the oldest first, complete or not."""
-        name = re.compile(rf"{re.escape(source)}-{what}-\d{{8}}T\d{{12}}Z-[0-9a-f]{{8}}")
+        name = re.compile(snapshot_name(source, what))
         return sorted(each for each in self._folder.iterdir() if name.fullmatch(each.name) and each.is_dir())
 
     def _sweep(self, snapshot: Snapshot) -> None:
         """Remove what killed exports of the same kind have left."""
-        for part in self._folder.glob(f".{_latest(snapshot.source, snapshot.what)}.*.part"):
+        for part in self._folder.glob(f".{latest(snapshot.source, snapshot.what)}.*.part"):
             part.unlink(missing_ok=True)
         for each in self._snapshots(snapshot.source, snapshot.what):
             if not (each / MANIFEST).exists():
@@ -159,8 +159,14 @@ def _remove_unless_locked(snapshot: Path) -> None:
         os.close(lock)
 
 
-def _latest(source: str, what: What) -> str:
+def latest(source: str, what: What) -> str:
+    """The name of the manifest that readers read first."""
     return f"{source}-{what}.json"
+
+
+def snapshot_name(source: str, what: What) -> str:
+    """A regular expression for the names of snapshots (`Snapshot.name`)."""
+    return rf"{re.escape(source)}-{what}-\d{{8}}T\d{{12}}Z-[0-9a-f]{{8}}"
 
 
 def _lock(folder: Path) -> int:
@@ -194,7 +200,8 @@ def _sync(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _digest(path: Path) -> str:
+def digest(path: Path) -> str:
+    """The SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

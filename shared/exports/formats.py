@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from shared.errors import ExportError
 from shared.exports.tables import Kind, Row, Table, Value, iso
@@ -15,6 +15,13 @@ BUFFERED = 4 << 20
 """Characters of text in a row group of Parquet, about: it is in memory until it is written."""
 BUFFERED_ROWS = 50_000
 READ_ROWS = 1_000
+
+
+class Sink(Protocol):
+    """What takes the bytes of a file."""
+
+    def write(self, data: bytes, /) -> object:
+        """Add bytes."""
 
 
 class Writer(Protocol):
@@ -30,7 +37,7 @@ class Writer(Protocol):
 class CsvWriter:
     """RFC 4180: every text is in quotes, so that an empty one is not a missing one, which is nothing."""
 
-    def __init__(self, file: BinaryIO, table: Table) -> None:
+    def __init__(self, file: Sink, table: Table) -> None:
         self._file = file
         self._file.write((",".join(map(_quoted, table.names)) + "\n").encode())
 
@@ -49,7 +56,7 @@ class JsonWriter:
     beyond 2^53 (https://cloud.google.com/bigquery/docs/loading-data-cloud-storage-json, 2026-11).
     """
 
-    def __init__(self, file: BinaryIO, table: Table, *, as_text: bool = False) -> None:
+    def __init__(self, file: Sink, table: Table, *, as_text: bool = False) -> None:
         self._file = file
         self._names = [json.dumps(name) for name in table.names]
         self._as_text = as_text
@@ -74,7 +81,7 @@ class JsonWriter:
 class ParquetWriter:
     """Parquet, zstd: INT64, STRING, BOOLEAN, TIMESTAMP(us, UTC). JSON is a STRING."""
 
-    def __init__(self, file: BinaryIO, table: Table) -> None:
+    def __init__(self, file: Sink, table: Table) -> None:
         import pyarrow
         import pyarrow.parquet  # late: both take a second to load, and other formats need neither
 
@@ -146,7 +153,7 @@ FORMATS = tuple(_FORMATS)
 """The names of the formats, which are the endings of their files too."""
 
 
-def writer(name: str, file: BinaryIO, table: Table) -> Writer:
+def writer(name: str, file: Sink, table: Table) -> Writer:
     """What writes a table in a format.
 
     Raises:

@@ -5,12 +5,13 @@ from contextlib import contextmanager
 
 from shared.errors import ExportError
 from shared.exports.folder import Folder
+from shared.exports.formats import FORMATS
 from shared.exports.target import Target
 
-BIGQUERY, POSTGRES = "bigquery", "postgres"
+BIGQUERY, POSTGRES, GS = "bigquery", "postgres", "gs://"
 SCHEMA = "public"
 POSTGRES_URL = "LIBRA_POSTGRES_URL"
-PLACES = "DIR, bigquery:[PROJECT.]DATASET, postgres or postgres:SCHEMA"
+PLACES = "DIR, bigquery:[PROJECT.]DATASET, gs://BUCKET[/FOLDER], postgres or postgres:SCHEMA"
 STATEMENT_SECONDS = 6 * 3_600
 """How long the copy of a table may take in PostgreSQL."""
 
@@ -21,7 +22,7 @@ def opened(
     environment: Mapping[str, str],
     project: str | None,
     *,
-    form: str = "",
+    form: str = FORMATS[0],
     keep: int | None = None,
 ) -> Iterator[Target]:
     """Open a destination.
@@ -31,7 +32,7 @@ def opened(
         environment: where `LIBRA_POSTGRES_URL` and `BIGQUERY_EMULATOR_HOST` are.
         project: of BigQuery, where the place names none.
         form: the format of files.
-        keep: how many snapshots of a folder stay; None: all.
+        keep: how many snapshots of a folder or a bucket stay; None: all.
 
     Raises:
         ExportError: it is not understood, or there are no credentials for it.
@@ -57,7 +58,15 @@ def opened(
         url = environment.get(POSTGRES_URL, "")
         with Postgres.connect(url, most=1, statement_seconds=STATEMENT_SECONDS) as postgres:
             yield Database(postgres, rest or SCHEMA)
-    elif scheme == "gs" or "://" in place:
+    elif place.startswith(GS):
+        try:
+            from shared.exports.bucket import Bucket  # late: a client that only this needs
+        except ImportError as error:
+            raise ExportError(
+                f"{place} needs the package google-cloud-storage (make .venv/.all brings it): {error}"
+            ) from error
+        yield Bucket.connect(place, project, form, keep)
+    elif "://" in place:
         raise ExportError(f"{place!r} is no place for an export: expected {PLACES}")
     else:
         yield Folder(place, form, keep)

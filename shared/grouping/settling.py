@@ -150,10 +150,13 @@ class Settling(ABC, Generic[M]):
     def _move(self, pending: Sequence[M]) -> None:
         """Move what is counted under a bounded key to where its value belongs."""
         if self._registry:
-            place = self._registry.settle(cell for each in pending for cell in each.contribution.deltas)
+            cells = {cell for each in pending for cell in each.contribution.deltas}
+            place = self._registry.settle(cells)
+            moving = {cell for cell in cells if place(cell) != cell}
             for member in pending:
-                deltas = moved(member.contribution.deltas, place)
-                member.contribution = replace(member.contribution, deltas=deltas)
+                if not moving.isdisjoint(member.contribution.deltas):
+                    deltas = moved(member.contribution.deltas, place)
+                    member.contribution = replace(member.contribution, deltas=deltas)
 
     def _send(self, writes: Sequence[Write], transaction: bytes | None = None) -> None:
         self._store.commit(writes, transaction=transaction, timeout=COMMIT_TIMEOUT)

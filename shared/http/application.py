@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
+from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -16,6 +17,10 @@ from shared import log
 from shared.errors import LibraError
 from shared.http import problems
 from shared.http.edge import Edge
+
+_NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
+"""Libra's log lines say what there is to say. FastAPI would look up variables of the environment for each
+request, to learn whether somebody collects its own: a fifteenth of what the collector spends on a request."""
 
 
 def application(
@@ -65,6 +70,7 @@ def application(
         redoc_url=None,
         redirect_slashes=False,
         middleware=[browsers, edge] if origins else [edge],  # what the edge refuses, a page is to read too
+        telemetry=_NO_TELEMETRY,
         exception_handlers={
             HTTPException: problems.http,
             RequestValidationError: problems.invalid,

@@ -92,12 +92,14 @@ class Messages:
                 message.current_document.exists = False
             else:
                 self._transform(message, write)
-            if same not in alike:
-                alike[same] = _WriteMessage()
-                alike[same].CopyFrom(message)
-            message.update.name = self.name(write.path)
             if isinstance(write, Merge):
+                if same not in alike:
+                    alike[same] = _WriteMessage()
+                    alike[same].CopyFrom(message)
                 self._set(message, write)
+            else:
+                alike[same] = message  # its name is all that the next one has of its own
+            message.update.name = self.name(write.path)
 
     @staticmethod
     def _transform(into: Message, merge: Merge) -> None:

@@ -86,7 +86,9 @@ def encode(into: Message, value: object) -> None:  # noqa: PLR0912 - one branch 
     Raises:
         TypeError: no Firestore type stands for ``value``.
     """
-    if value is None:
+    if isinstance(value, str):  # first, because most are
+        into.string_value = value
+    elif value is None:
         into.null_value = 0
     elif isinstance(value, bool):  # before int: a bool is one
         into.boolean_value = value
@@ -94,13 +96,11 @@ def encode(into: Message, value: object) -> None:  # noqa: PLR0912 - one branch 
         into.integer_value = value
     elif isinstance(value, float):
         into.double_value = value
-    elif isinstance(value, str):
-        into.string_value = value
-    elif isinstance(value, bytes):
-        into.bytes_value = value
     elif isinstance(value, datetime):
         into.timestamp_value.SetInParent()
         set_instant(into.timestamp_value, value)
+    elif isinstance(value, bytes):
+        into.bytes_value = value
     elif isinstance(value, Reference):
         into.reference_value = value.name
     elif isinstance(value, GeoPoint):

@@ -3,10 +3,12 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 
 from shared.aggregation import TimeKey
 from shared.errors import DeclarationError
 from shared.events import Boolean, EventSource, Field, Integer, Map, Number, Text, Timestamp
+from shared.messages import LONGEST_AGO
 
 Column = Mapping[str, object]
 """A column as BigQuery's API has it: `name`, `type`, `mode`, `description`, and `fields` of a RECORD."""
@@ -27,6 +29,14 @@ TYPES = {
     Map: "JSON",
 }
 """What holds each kind. A `Map` is JSON: its fields are not declared, and any sender may add one."""
+
+STREAMED = timedelta(days=3_650), timedelta(days=365)
+"""How far back, and how far ahead, the partition of a streamed row may lie: BigQuery refuses any other row
+(https://cloud.google.com/bigquery/docs/write-api#time-unit_column_partitioning, and the same for `insertAll`:
+https://cloud.google.com/bigquery/docs/streaming-data-into-bigquery, 2026-11)."""
+WAITED = timedelta(days=31)
+"""How long a message may wait before its row is written: Pub/Sub keeps none for longer
+(https://cloud.google.com/pubsub/docs/subscription-properties, 'Message retention duration', 2026-11)."""
 
 MOST_CLUSTERED = 4
 """Columns that a table is clustered by, at most
@@ -106,9 +116,15 @@ def _events(source: EventSource) -> Table:
             column(MESSAGE, "STRING", "REQUIRED", "The message that brought it"),
             column(DIGEST, "STRING", "REQUIRED", "The same exactly for events that say the same"),
         ),
-        time.name if time and isinstance(time.kind, Timestamp) else ACCEPTED,
+        time.name if time and isinstance(time.kind, Timestamp) and _streamed(time.kind) else ACCEPTED,
         _clustered(source, fields),
     )
+
+
+def _streamed(kind: Timestamp) -> bool:
+    """Whether BigQuery takes every time that a field of this kind admits. It takes every acceptance."""
+    back, ahead = STREAMED
+    return kind.past + LONGEST_AGO + WAITED <= back and kind.future <= ahead
 
 
 def _clustered(source: EventSource, fields: Mapping[str, Field]) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from local.databases import PostgresServer
+from local.sftp import SftpServer
 from services.ingestion.books import Books
 from shared.postgres import Cursor, Postgres
 from tests.support.databases import fresh, fresh_url
@@ -47,3 +48,19 @@ def books(tables: tuple[str, Books]) -> Books:
 def api(books: Books) -> Api:
     """The application of ingestion, with two tenants."""
     return served(books)
+
+
+@pytest.fixture(scope="session")
+def sftp_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SftpServer]:
+    """A server, one for all tests."""
+    with SftpServer(tmp_path_factory.mktemp("sftp")) as found:
+        yield found
+
+
+@pytest.fixture
+def sftp(sftp_server: SftpServer) -> SftpServer:
+    """The server, well and with an empty folder."""
+    sftp_server.stalled = sftp_server.cut = False
+    for each in sftp_server.folder.iterdir():
+        each.unlink()
+    return sftp_server

@@ -9,6 +9,7 @@ import pytest
 from local.databases import PostgresServer
 from shared.errors import ExportError
 from shared.exports import Target, compare, database, opened
+from shared.postgres import Postgres
 from tests.support.databases import fresh_url
 from tests.support.exporting import LARGE, ODD, advance, column, enlarge, rows, snapshot, world
 from tests.support.polling import check, poll
@@ -51,6 +52,49 @@ def test_totals_come_back_as_they_are(target: Target, url: str, monkeypatch: pyt
         ("aggregates_actions/Served", "count"),
         ("aggregates_actions/Served", "proven_count"),
     ]
+
+
+def test_a_comparison_reads_each_row_once(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the server's own count. However many of them are in memory at once."""
+    monkeypatch.setattr(database, "READ_ROWS", 2)
+    made = world()
+    with Postgres.connect(url, most=1) as postgres, psycopg.connect(url, autocommit=True) as asking:
+
+        def read() -> int:
+            """Rows that statements have read so far; those of the export's own connection are told first."""
+            postgres.transaction(lambda cursor: cursor.execute("SELECT pg_stat_force_next_flush()"))
+            said = asking.execute(
+                "SELECT seq_tup_read + coalesce(idx_tup_fetch, 0) FROM pg_stat_user_tables "
+                "WHERE relname = %s",
+                (CATEGORIES,),
+            ).fetchone()
+            assert said
+            return int(said[0])
+
+        target = database.Database(postgres, "public")
+        manifest = target.save(snapshot(made))
+        (held,) = (it for it in manifest.tables if it.table.name == CATEGORIES)
+        assert held.rows > 5 * database.READ_ROWS
+        before = read()
+        assert compare(target, manifest, snapshot(made, at=manifest.read_at)).faults == 0
+        assert read() - before == held.rows
+
+
+def test_a_comparison_goes_on_where_its_connection_broke_off(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind the last row that came: none is missing, and none comes twice."""
+    monkeypatch.setattr(database, "READ_ROWS", 3)
+    with Postgres.connect(url, most=1) as postgres, psycopg.connect(url, autocommit=True) as other:
+        target = database.Database(postgres, "public")
+        manifest = target.save(snapshot(world()))
+        (held,) = (it for it in manifest.tables if it.table.name == CATEGORIES)
+        whole = list(target.rows(manifest, held))
+        found = target.rows(manifest, held)
+        begun = [next(found) for _ in range(7)]
+        ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'libra'"
+        other.execute(ended)
+        assert [*begun, *found] == whole
 
 
 def test_entries_are_jsonb_and_nul_in_them_is_text(target: Target, url: str) -> None:

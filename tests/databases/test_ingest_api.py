@@ -78,6 +78,18 @@ def test_health_says_whether_the_tables_are_there(api: Api) -> None:
         assert api.ask("GET", path).json() == {"status": "ok"}
 
 
+def test_a_service_whose_tables_are_older_is_not_ready(api: Api) -> None:
+    """It would refuse every job: the platform keeps the revision before it until the tables are migrated."""
+    change = "ALTER TABLE ingest_job RENAME COLUMN {} TO {}"
+    api.books._postgres.transaction(lambda it: it.execute(change.format("asked", "was")))
+    try:
+        answer = api.ask("GET", "/readyz")
+    finally:
+        api.books._postgres.transaction(lambda it: it.execute(change.format("was", "asked")))
+    assert answer.status_code == 503
+    assert "PostgreSQL 127" not in answer.text
+
+
 def test_the_documentation_is_of_this_service_and_asks_no_other_host(api: Api) -> None:
     """The page says whose it is, its files come from here, and the schema describes every header."""
     page = api.ask("GET", "/docs")

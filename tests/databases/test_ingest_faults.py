@@ -12,6 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from local.process import wait_until
 from services.ingestion import parts
 from services.ingestion.books import Books
 from services.ingestion.errors import Fenced, PartError
@@ -141,6 +142,45 @@ def test_a_worker_that_stops_lets_another_go_on_at_once(books: Books) -> None:
     assert len(shelf.opened) == 3
 
 
+def test_a_worker_that_was_told_to_stop_uses_up_no_attempt(books: Books) -> None:
+    """Ten deploys while a job is worked on: it is not given up, also where the platform does not wait until
+    the part under way is loaded. Of workers that ended untold, five are enough."""
+    job = claimed(books).job_id
+    for number in range(10):
+        expire(books)
+        lease = claim(books, "told", LONG)
+        assert lease, number
+        lease.release() if number % 2 else lease.beat(leaving=True)
+    for _ in range(MOST_ATTEMPTS - 1):
+        expire(books)
+        assert claim(books, "untold", LONG)
+    expire(books)
+    assert claim(books, "more", LONG) is None
+    ended = Jobs(books).find("acme", str(job))
+    assert (ended.state, ended.error_code, ended.attempt) == ("failed", "attempts", 10 + MOST_ATTEMPTS)
+    assert f"{MOST_ATTEMPTS} workers ended" in str(ended.error_message)
+
+
+def test_a_worker_says_at_once_that_it_was_told_to_stop(books: Books) -> None:
+    """While a part is under way, which may take longer than the platform waits."""
+    request, source = week(days=1)
+    Jobs(books).start("acme", request)
+    shelf = Shelf(source)
+    leaving = worker(books, shelf)
+
+    def told() -> None:
+        leaving.stop()
+        wait_until(
+            lambda: rows(books, "acme", "SELECT leaving FROM ingest_job") == [(True,)],
+            seconds=60,
+            what="the worker said that it leaves",
+        )
+
+    shelf.between = told
+    leaving.run()
+    assert held(books, "acme") == {it.day: numbers for it, numbers in source.items()}
+
+
 def test_a_worker_killed_at_any_step_is_replaced_and_nothing_doubles(
     tables: tuple[str, Books], books: Books
 ) -> None:
@@ -160,7 +200,7 @@ def test_a_worker_killed_at_any_step_is_replaced_and_nothing_doubles(
             expire(books)
             shelf = Shelf(source)
             done = Jobs(books).find("acme", job.job_id).records["page_view"]["parts"]
-            worker(books, shelf).run(until_idle=True)
+            worker(books, shelf).once()
             assert len(shelf.opened) == 2 - done, number
         ended = Jobs(books).find("acme", job.job_id)
         assert (ended.state, held(books, "acme")) == ("completed", after), number

@@ -11,7 +11,7 @@ from services.ingestion.books import Books
 from services.ingestion.errors import JobOpen, KeyTaken, NoJob, PartError, Unavailable
 from services.ingestion.jobs import Jobs
 from services.ingestion.leases import Lease
-from services.ingestion.requests import Part, Request
+from services.ingestion.requests import Part, Request, asked
 from services.ingestion.rows import Target
 from services.ingestion.settings import IngestionSettings
 from services.ingestion.sources import TenantSources
@@ -48,22 +48,20 @@ def test_a_job_loads_its_parts_and_says_how_many_rows(books: Books) -> None:
 
 
 def test_rejected_rows_of_old_jobs_are_deleted_and_their_counts_stay(books: Books) -> None:
-    """After each job, of its tenant alone; those of a job that ended within the time stay."""
+    """Of every tenant, also of one that has started no job since; those of a job that ended within the time
+    stay."""
     request = Request(("page_view",), DAY, DAY)
     shelf = Shelf({Part("page_view", DAY): [*range(200), -1]})
     jobs = Jobs(books)
     old = jobs.start("acme", request)[0].job_id
     worker(books, shelf).once()
-    others = jobs.start("other", request)[0].job_id
+    jobs.start("other", request)
     worker(books, shelf).once()
     for tenant in ("acme", "other"):
         books.of(tenant, lambda it: it.execute("UPDATE ingest_job SET ended_at = now() - interval '91 days'"))
     recent = jobs.start("acme", request)[0].job_id
-    worker(books, shelf).once()
-    assert [rows(books, tenant, OF_JOBS) for tenant in ("acme", "other")] == [
-        [(UUID(recent), 1)],
-        [(UUID(others), 1)],
-    ]
+    worker(books, shelf).run(until_idle=True)
+    assert [rows(books, tenant, OF_JOBS) for tenant in ("acme", "other")] == [[(UUID(recent), 1)], []]
     assert jobs.find("acme", old).records["page_view"]["rejected"] == 1
     assert rows(books, "acme", "SELECT source_rows, loaded, rejected FROM ingest_book") == [(201, 200, 1)]
 
@@ -113,6 +111,27 @@ def test_an_idempotency_key_is_one_job(books: Books) -> None:
     with pytest.raises(KeyTaken, match="send another key"):
         jobs.start("acme", Request(("purchase",), DAY, DAY), key="k")
     assert jobs.start("other", request, key="k")[1] is True
+
+
+def test_an_idempotency_key_holds_over_midnight(books: Books) -> None:
+    """A request that names no day is the same one tomorrow, and gets today's job. Naming its days is
+    another."""
+    jobs = Jobs(books)
+
+    def ask(today: date, first: date | None = None, last: date | None = None) -> Request:
+        return asked(["page_view"], first, last, today)
+
+    job, _ = jobs.start("acme", ask(DAY), key="k")
+    again, new = jobs.start("acme", ask(DAY + timedelta(1)), key="k")
+    assert (again.job_id, again.last, new) == (job.job_id, DAY, False)
+    with pytest.raises(KeyTaken, match="send another key"):
+        jobs.start("acme", ask(DAY, job.first, job.last), key="k")
+    since, _ = jobs.start("other", ask(DAY, DAY), key="k")
+    assert jobs.start("other", ask(DAY + timedelta(2), DAY), key="k")[0].job_id == since.job_id
+    with pytest.raises(KeyTaken):
+        jobs.start("other", ask(DAY, DAY - timedelta(1)), key="k")
+    books.of("acme", lambda it: it.execute("UPDATE ingest_job SET asked = NULL"))
+    assert jobs.start("acme", ask(DAY), key="k")[0].job_id == job.job_id, "of a job from before migration 6"
 
 
 def test_what_is_not_a_job_or_another_tenants_is_the_same(books: Books) -> None:
@@ -243,6 +262,30 @@ def test_a_reader_never_sees_half_a_day(books: Books) -> None:
     reader.join(60)
     assert seen <= {0, 300, 500}
     assert len(seen) > 1
+
+
+def test_what_the_database_refuses_is_said_without_where_the_database_is(books: Books) -> None:
+    """The message is an answer to the tenant: what is wrong with the rows, and no host, port or database."""
+    Jobs(books).start("acme", Request(("page_view",), DAY, DAY))
+    worker(books, Shelf({Part("page_view", DAY): [2**63]})).once()
+    (job,) = Jobs(books).history("acme", most=1)
+    assert (job.state, job.error_code) == ("failed", "not_taken")
+    assert "page_view of 2026-01-05" in str(job.error_message)
+    assert "out of range for type bigint" in str(job.error_message)
+    said = f"{job.error_message} {Jobs(books).parts('acme', job.job_id)}"
+    assert not [it for it in books._postgres.server.replace("/", ":").split(":") if it in said], said
+
+
+def test_rows_are_compared_with_a_count_that_the_reader_did_not_make(books: Books) -> None:
+    """Of a source that counts one row more than were read nothing is loaded."""
+    request, source = week(days=1)
+    job, _ = Jobs(books).start("acme", request)
+    worker(books, Shelf(source, more=1)).once()
+    ended = Jobs(books).find("acme", job.job_id)
+    assert (ended.state, ended.error_code) == ("failed", "sums")
+    assert "8 rows" in str(ended.error_message)
+    assert "7 were read" in str(ended.error_message)
+    assert held(books, "acme") == {}
 
 
 def test_sums_are_exact_beyond_what_a_bigint_holds(books: Books) -> None:

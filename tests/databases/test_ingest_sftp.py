@@ -2,113 +2,25 @@
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import asyncssh
 import pytest
 
-from local.sftp import PASSWORD, USER, SftpServer
+from local.sftp import PASSWORD, SftpServer
 from services.ingestion import files, parts
 from services.ingestion.books import Books
 from services.ingestion.errors import PartError
 from services.ingestion.files import Format
-from services.ingestion.jobs import Job, Jobs
+from services.ingestion.jobs import Jobs
 from services.ingestion.placing import merge_file
-from services.ingestion.requests import Part, Request
-from services.ingestion.rows import Ceilings, Tally, Target
-from services.ingestion.sftp import Files, Server
-from services.ingestion.worker import Worker
+from services.ingestion.requests import Part
+from services.ingestion.rows import Tally
 from tests.support.ingesting import rows
-
-TODAY = date(2026, 1, 5)
-HEAD = "user_id,email,name,location_id,created_on,plan\n"
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SftpServer]:
-    """A server, one for the module."""
-    with SftpServer(tmp_path_factory.mktemp("sftp")) as found:
-        yield found
-
-
-@pytest.fixture
-def sftp(served: SftpServer) -> SftpServer:
-    """The server, well and with an empty folder."""
-    served.stalled = served.cut = False
-    for each in served.folder.iterdir():
-        each.unlink()
-    return served
-
-
-def users(count: int, start: int = 0) -> str:
-    """A file of users."""
-    return HEAD + "".join(
-        f"u{it},u{it}@shop.example,Name {it},l1,2026-01-01,free\n" for it in range(start, count)
-    )
-
-
-def write(sftp: SftpServer, name: str, text: str, encoding: str = "utf-8") -> Path:
-    """Put a file there."""
-    path = sftp.folder / name
-    path.write_bytes(text.encode(encoding))
-    return path
-
-
-class Source:
-    """The files alone."""
-
-    ceilings = Ceilings()
-
-    def __init__(self, books: Books, sftp: SftpServer, form: Format = Format(), **changed: Any) -> None:  # noqa: B008
-        where: dict[str, Any] = {"host": "127.0.0.1", "port": sftp.port, "user": USER, "password": PASSWORD}
-        stall = changed.pop("stall", 30)
-        server = Server(**(where | {"host_key": sftp.host_key} | changed))
-        self.files = Files(
-            server,
-            form,
-            self.loaded,
-            lambda: TODAY,
-            settle_seconds=changed.pop("settle", 0),
-            stall_seconds=stall,
-        )
-        self.books = books
-
-    def loaded(self, kind: str) -> tuple[date, str] | None:
-        """The latest of the books."""
-        found = rows(
-            self.books,
-            "acme",
-            "SELECT day, sha256 FROM ingest_book WHERE kind = %s ORDER BY day DESC LIMIT 1",
-            kind,
-        )
-        return found[0] if found else None
-
-    def close(self) -> None:
-        """See `Sources`."""
-
-    def target(self, kind: str) -> Target:
-        """See `Sources`."""
-        return files.target(kind)
-
-    def open(self, part: Part) -> Any:
-        """See `Sources`."""
-        return self.files.open(part)
-
-
-def run(books: Books, source: Source, kind: str = "users") -> Job:
-    """Load a kind."""
-    job, _ = Jobs(books).start("acme", Request((kind,), None, None))
-    Worker(books, lambda _: source, name="w", sleep=lambda _: None).once()
-    return Jobs(books).find("acme", job.job_id)
-
-
-def held(books: Books) -> dict[str, date | None]:
-    """The users, and when each left."""
-    return dict(rows(books, "acme", "SELECT user_id, left_on FROM ingest_user"))
+from tests.support.user_files import BAD_QUOTE, GOOD, HEAD, Source, held, run, users, write
 
 
 def test_the_newest_file_is_merged_and_what_left_is_marked(books: Books, sftp: SftpServer) -> None:
@@ -131,10 +43,6 @@ def test_the_newest_file_is_merged_and_what_left_is_marked(books: Books, sftp: S
     write(sftp, "users_2026-01-04.csv", users(52))
     run(books, source)
     assert set(held(books).values()) == {None}
-
-
-GOOD = users(200)
-BAD_QUOTE = GOOD.replace("Name 7,", '"Na"me 7,').replace("Name 9,", '"Name 9,')
 
 
 @pytest.mark.parametrize(

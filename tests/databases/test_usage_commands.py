@@ -20,11 +20,12 @@ from cli.main import main
 from local.databases import PostgresServer, ValkeyServer
 from services.api.application import application
 from services.api.settings import ApiSettings
-from services.usage.counters import Counters
-from services.usage.flush import Result as Flushed
+from services.usage.booking import Result as Flushed
+from services.usage.counters import Counters, Raise
 from services.usage.running import Scheduler
 from services.usage.settings import UsageSettings
 from shared.errors import SettingError, Transient
+from shared.parts import hour_of
 from tests.support.api import ENVIRONMENT, PROJECT, Api
 from tests.support.databases import fresh_url
 
@@ -80,6 +81,20 @@ def test_a_count_by_hand_is_of_the_date_of_the_bills(environment: dict[str, str]
     libra(environment, "flush")
     (window,) = told(libra(environment, "totals", "acme", "--json"))["windows"]
     assert window["begin"] in days
+
+
+@pytest.mark.parametrize("zone", ["Etc/GMT+12", "Pacific/Kiritimati"])
+def test_yesterday_is_the_day_before_in_the_time_zone_of_the_bills(
+    environment: dict[str, str], valkey_server: ValkeyServer, zone: str
+) -> None:
+    """A job that books yesterday books the day that the bill is of."""
+    redis = Counters.connect(valkey_server.url)
+    hour = hour_of(datetime.now(ZoneInfo(zone)) - timedelta(days=1), ZoneInfo(zone))
+    redis.raise_to([Raise("acme", hour, (("requests", "i1", 5),))])
+    redis.close()
+    found = told(libra(environment | {"LIBRA_TIME_ZONE": zone}, "flush", "--date", "yesterday", "--json"))
+    midnight = hour_of(datetime.now(ZoneInfo(zone)) - timedelta(days=1), ZoneInfo(zone)).date != hour.date
+    assert found["gained"] == 5 or midnight
 
 
 def test_windows_and_the_merchants_that_use_most(
@@ -140,10 +155,26 @@ def test_drift_and_what_is_set_aside_have_their_exit_statuses(
     """1: totals differ; 3: something cannot be read. A repair is in the list of runs."""
     libra(environment, "track", "acme", "requests", "5")
     redis = Counters.connect(valkey_server.url)
-    redis._client.set("usage-parts:{b}:2026-11-25:2026-11-25T12:00Z", "no hash")
-    redis.close()
+    wrong = "usage-parts:{b}:2026-11-25:2026-11-25T12:00Z"
+    redis._client.set(wrong, "no hash")
     assert told(libra(environment, "flush", "--json"), 3)["errors"] == 1
     assert "the key is no hash" in libra(environment, "status").output
+    (row,) = told(libra(environment, "aside", "--json"))["rows"]
+    assert (row["key"], row["due"]) == (wrong, 0)
+    assert row["id"][:12] in libra(environment, "aside").output
+    assert "names no row" in libra(environment, "forget", "00000000", "--because", "x").output
+    assert "names no row" in libra(environment, "forget", row["id"][:7], "--because", "x").output
+    assert libra(environment, "forget", row["id"]).exit_code == 2
+    redis._client.delete(wrong)
+    redis.close()
+    assert (
+        "Forgotten: 0 of " + wrong
+        in libra(environment, "forget", row["id"][:12], "--because", "a test").output
+    )
+    found = told(libra(environment, "status", "--json"))
+    assert found["aside"] == []
+    assert (found["runs"][0]["kind"], found["runs"][0]["because"]) == ("forget", "a test")
+    assert found["runs"][0]["rows"][0]["key"] == wrong
     with psycopg.connect(environment["LIBRA_POSTGRES_URL"]) as connection:
         connection.execute("UPDATE merchant_usage SET metric_value = 4")
     (drift,) = told(libra(environment, "verify", "--json"), 1)["drifts"]
@@ -151,6 +182,24 @@ def test_drift_and_what_is_set_aside_have_their_exit_statuses(
     assert told(libra(environment, "verify", "--repair", "--json"))["repaired"]
     assert told(libra(environment, "verify", "--json"))["agree"]
     assert told(libra(environment, "status", "--json"))["runs"][0]["kind"] == "repair"
+
+
+def test_a_full_disk_fails_the_run_and_loses_nothing(environment: dict[str, str]) -> None:
+    """As PostgreSQL says so (53100): status 1, nothing is sealed, and the next run books all of it."""
+    libra(environment, "track", "acme", "requests", "5")
+    libra(environment, "status")
+    full = """
+        CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN RAISE 'No space left on device' USING ERRCODE = '53100'; END $$;
+        CREATE TRIGGER no_room BEFORE INSERT ON usage_part EXECUTE FUNCTION no_room();
+    """
+    with psycopg.connect(environment["LIBRA_POSTGRES_URL"], autocommit=True) as connection:
+        connection.execute(full)
+        failed = libra(environment, "flush")
+        assert (failed.exit_code, "No space left on device" in failed.output) == (1, True), failed.output
+        assert told(libra(environment, "status", "--json"))["sealed_through"] is None
+        connection.execute("DROP TRIGGER no_room ON usage_part")
+    assert told(libra(environment, "flush", "--json"))["gained"] == 5
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from local.databases import PostgresServer, ValkeyServer
-from services.usage.books import Aside, Books
+from services.usage import aside as rows_aside
+from services.usage.books import Aside, Books, aside_id
 from services.usage.counters import Counters, Raise
 from shared.parts import MOST, Hour, Name, Part, Unreadable, hour_of, parts_key
 from tests.support.databases import fresh
@@ -53,7 +54,7 @@ def books(request: pytest.FixtureRequest) -> Iterator[Books | MemoryBooks]:
     server: PostgresServer = request.getfixturevalue("postgres_server")
     with fresh(server) as postgres:
         found = Books(postgres)
-        assert found.migrate() == [1, 2, 3]
+        assert found.migrate() == [1, 2, 3, 4, 5]
         assert found.migrate() == []
         yield found
 
@@ -152,6 +153,37 @@ def test_behind_the_seal_a_part_is_set_aside_until_it_is_admitted(books: Books |
     parts, totals = rows(books)
     assert parts[part(0).name] == 5
     assert totals == {("acme", "requests"): 14}
+    assert books.verify() == []
+
+
+def forget(books: Books | MemoryBooks, key: str, field: str = "") -> int:
+    """Forget what is set aside; how much was due."""
+    if isinstance(books, MemoryBooks):
+        return books.forget(aside_id(key, field))
+    return sum(it.due for it in rows_aside.forget(books._postgres, [aside_id(key, field)[:12]], "a test"))
+
+
+def test_what_is_forgotten_is_not_admitted_however_often_it_comes(books: Books | MemoryBooks) -> None:
+    """It is shown no more, and still counts as read back; what it gains afterwards is late anew."""
+    books.seal(AT_NOON.end)
+    key, later = parts_key("acme", AT_NOON), hour_of(AT_NOON.end, UTC_ZONE)
+    books.join([part(5), part(3, "i2")])
+    assert books.admit(later) == 8
+    books.join([part(7)])
+    assert [forget(books, key, f"requests:{it}") for it in ("i1", "i2")] == [2, 0]
+    assert books.aside() == []
+    books.join([part(7), part(3, "i2")])
+    assert books.admit(later) == 0
+    assert books.aside() == []
+    assert books.read_back([part(7), part(3, "i2")]) == [part(7), part(3, "i2")]
+    books.join([part(8)])
+    assert books.aside() == [Aside(LATE, 1, 1)]
+    assert books.admit(later) == 1
+    books.set_aside([Unreadable(key, "", "", "no hash")])
+    assert forget(books, key) == 0
+    assert books.aside() == []
+    books.set_aside([Unreadable(key, "", "", "no hash")])
+    assert books.aside() == [Aside("no hash", 1, 0)]
     assert books.verify() == []
 
 

@@ -89,6 +89,17 @@ def test_what_was_counted_is_billed_once(redis: Counters, postgres: Postgres, bo
     assert [it["report"]["gained"] for it in books.runs(9)] == [1, 0, 13]
 
 
+def test_a_part_that_is_booked_is_not_written_again(postgres: Postgres, books: Books) -> None:
+    """Most parts of a run are those of the run before: it locks none of their rows."""
+    books.join([Part(Name("acme", NOON.date(), "requests", NOON, by), 5) for by in ("i1", "i2")])
+    assert (
+        books.join([Part(Name("acme", NOON.date(), "requests", NOON, by), 5) for by in ("i1", "i2")]).raised
+        == 0
+    )
+    locked = "SELECT count(*) FROM usage_part WHERE xmax <> 0"
+    assert postgres.transaction(lambda it: it.execute(locked).fetchall()) == [(0,)]
+
+
 def test_hours_are_sealed_and_then_deleted_from_redis(
     redis: Counters, postgres: Postgres, books: Books
 ) -> None:

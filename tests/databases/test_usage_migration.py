@@ -49,6 +49,32 @@ def test_a_table_with_rows_is_taken_over_with_every_row(postgres: Postgres) -> N
 
 
 @pytest.mark.parametrize(
+    "key",
+    [
+        "",
+        "CREATE UNIQUE INDEX old ON merchant_usage (metric_type, merchant_id, date);",
+        """ALTER TABLE merchant_usage ALTER merchant_id TYPE text, ALTER metric_type TYPE text,
+          ALTER metric_value TYPE bigint;  -- a change of types would build the index anew
+        CREATE UNIQUE INDEX old ON merchant_usage (merchant_id, date, metric_type);
+        UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'old'::regclass;""",
+    ],
+    ids=["none", "valid", "invalid"],
+)
+def test_whatever_index_is_there_a_flush_adds_to_the_rows(postgres: Postgres, key: str) -> None:
+    """ON CONFLICT needs an index that is valid and checks at once: one is made, where there is none."""
+    postgres.transaction(lambda it: it.execute(OLD + key))
+    rows = (
+        "INSERT INTO merchant_usage (merchant_id, date, metric_type, metric_value)"
+        " VALUES ('m', '2026-11-25', 'requests', 5)"
+    )
+    postgres.transaction(lambda it: it.execute(rows))
+    books = Books(postgres)
+    books.migrate()
+    assert books.join([part("m", 1_000)]).gained == 1_000
+    assert usage(postgres) == {("m", "2026-11-25", "requests"): 1_005}
+
+
+@pytest.mark.parametrize(
     ("change", "says"),
     [
         (
@@ -67,6 +93,11 @@ def test_a_table_with_rows_is_taken_over_with_every_row(postgres: Postgres) -> N
         ),
         ("ALTER TABLE merchant_usage DROP COLUMN date", "date is missing"),
         ("ALTER TABLE merchant_usage ADD COLUMN plan text NOT NULL", "plan must have a value"),
+        (
+            """ALTER TABLE merchant_usage
+              ADD CONSTRAINT old UNIQUE (merchant_id, date, metric_type) DEFERRABLE""",
+            "ALTER TABLE merchant_usage DROP CONSTRAINT old",
+        ),
     ],
 )
 def test_a_table_that_cannot_be_taken_over_is_left_as_it_is(

@@ -1,6 +1,5 @@
 """`deploy.sh` with the real gcloud, whose every endpoint is a recorder on loopback."""
 
-import io
 import os
 import shlex
 import shutil
@@ -14,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from deploy import stage
-from shared.log import configure, logger
 from tests.deploy.google_apis import GoogleApis
 
 HERE = Path(__file__).resolve().parent
@@ -22,17 +20,6 @@ ROOT = HERE.parents[1]
 WHERE = ("--project=kitchen-1", "--region=europe-west6", "--time-zone=Europe/Zurich")
 
 Deploy = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture
-def output() -> Iterator[io.StringIO]:
-    """What Libra writes to standard output."""
-    handlers, level, propagate = logger.handlers[:], logger.level, logger.propagate
-    stream = io.StringIO()
-    configure("INFO", stream)
-    yield stream
-    logger.handlers[:], logger.propagate = handlers, propagate
-    logger.setLevel(level)
 
 
 @pytest.fixture(scope="session")

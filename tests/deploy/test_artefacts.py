@@ -47,7 +47,8 @@ LATE: dict[str, set[str]] = {
     "api-usage": set(),
     "collector": set(),
     "worker": set(),
-    "export": {f"shared.exports.{name}" for name in ("database", "rest", "warehouse")} | {"shared.postgres"},
+    "export": {f"shared.exports.{name}" for name in ("bucket", "database", "rest", "warehouse")}
+    | {"shared.postgres"},
     "usage": set(),
     "usage-http": set(),
     "ingestion": set(),

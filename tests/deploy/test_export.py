@@ -16,8 +16,9 @@ from deploy.arguments import options_of
 from deploy.gcloud import Gcloud
 from deploy.google import needed
 from deploy.parameters import ParameterError, read
+from deploy.steps.accounts import INVOKER
 from deploy.steps.base import Deployment
-from deploy.steps.export import BODY, INVOKER, JOB, LOADS, READS, Export
+from deploy.steps.export import BODY, JOB, LOADS, READS, Export
 from deploy.steps.images import image_of
 from deploy.steps.project import Services
 from services.export.settings import ExportSettings

@@ -27,7 +27,11 @@ from tests.support.log_filter import UnknownFilterError, counting, matches
 from tests.support.memory_seams import Call, Seams
 from tests.support.recomputing import World
 
-VALUES = read({}, {"GOOGLE_CLOUD_PROJECT": "kitchen-1", "LIBRA_USAGE": "on"}, ROOT / "none.env")
+VALUES = read(
+    {},
+    {"GOOGLE_CLOUD_PROJECT": "kitchen-1", "LIBRA_USAGE": "on", "LIBRA_INGESTION": "on"},
+    ROOT / "none.env",
+)
 METRICS = monitored.metrics(VALUES)
 TRIGGER, RECOMPUTE = "libra-on-created", "libra-recompute"
 

@@ -1,4 +1,4 @@
-"""The metrics of the API, the collector and the worker match lines that their real code logs."""
+"""The metrics of the APIs, the collector and the worker match lines that their real code logs."""
 
 import asyncio
 import io
@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
@@ -14,12 +15,14 @@ from firebase_admin import auth
 from deploy.monitored import POOL as WORKER
 from deploy.steps import api as api_step
 from deploy.steps import collector as collector_step
+from deploy.steps import ingestion as ingestion_step
 from services.api.application import application as api_application
 from services.api.books import Books
 from services.api.settings import ApiSettings
 from services.collector.application import application as collector_application
 from services.collector.doors import Direct, Door, Queue
 from services.collector.settings import CollectorSettings
+from services.ingestion.books import Books as IngestionBooks
 from services.worker.door import Door as WorkerDoor
 from shared.errors import Denied, PublishError
 from shared.intake import Intake
@@ -27,8 +30,9 @@ from shared.publishing import Publisher
 from shared.schemas import self_written
 from shared.settings import Settings
 from shared.store import Store
+from tests.databases import test_ingest_scheduled
 from tests.deploy import test_metrics, test_metrics_usage
-from tests.support import api, collector
+from tests.support import api, collector, ingestion_api
 from tests.support.api import Api
 from tests.support.collector import Topic, send, user_event
 from tests.support.log_filter import counting
@@ -37,7 +41,7 @@ from tests.support.memory_store import MemoryStore
 
 METRICS = test_metrics.METRICS
 SOURCE, HOME = self_written(Settings())["user_events"]
-API, COLLECTOR = api_step.SERVICE, collector_step.SERVICE
+API, COLLECTOR, INGESTION = api_step.SERVICE, collector_step.SERVICE, ingestion_step.SERVICE
 
 Happening = Callable[[pytest.MonkeyPatch], None]
 
@@ -192,6 +196,38 @@ def uncommitted(_: pytest.MonkeyPatch) -> None:
     delivered(user_event(), "refused", denied=True)
 
 
+def ingesting(status: int, reached: Callable[[], None]) -> None:
+    """The API of ingestion is asked for a tenant's jobs."""
+
+    class Answering(IngestionBooks):
+        def of(self, tenant: str, work: object, *, repeatable: bool = True) -> Any:  # noqa: ARG002 - as inherited
+            return reached()
+
+    books = Answering(None)  # type: ignore[arg-type]  # it asks nobody
+    asked = ingestion_api.application_over(books)
+    headers = {"X-Tenant-Id": "acme", "Authorization": "Bearer lit_x"}
+    assert (
+        ingestion_api.Api(asked, books, {})
+        .ask("GET", "/data/api/v1/ingest/jobs", headers=headers)
+        .status_code
+        == status
+    )
+
+
+def not_its_token(_: pytest.MonkeyPatch) -> None:
+    """Somebody asks with another token than the tenant's."""
+    ingesting(401, lambda: None)
+
+
+def without_database(_: pytest.MonkeyPatch) -> None:
+    """PostgreSQL denies ingestion everything."""
+
+    def denied() -> None:
+        raise Denied("no permission")
+
+    ingesting(503, denied)
+
+
 MATCHED: dict[Happening, tuple[str, set[str]]] = {
     answered: (API, set()),
     misspelt: (API, set()),
@@ -204,6 +240,8 @@ MATCHED: dict[Happening, tuple[str, set[str]]] = {
     not_allowed: (COLLECTOR, {"libra-bad-keys"}),
     unacknowledged: (COLLECTOR, {"libra-answers-5xx", "libra-not-taken"}),
     uncounted: (COLLECTOR, {"libra-answers-5xx", "libra-not-taken"}),
+    not_its_token: (INGESTION, set()),
+    without_database: (INGESTION, {"libra-answers-5xx", "libra-request-failures"}),
     admitted: (WORKER, set()),
     rejected: (WORKER, {"libra-worker-rejections"}),
     uncommitted: (WORKER, {"libra-worker-redeliveries"}),
@@ -227,5 +265,5 @@ def test_a_metric_counts_the_lines_of_a_service_that_it_is_for_and_no_others(
 def test_every_metric_counts_something_that_happens() -> None:
     """A filter that matches nothing is a defect."""
     matched = (*test_metrics.MATCHED.values(), *MATCHED.values())
-    usage = test_metrics_usage.MATCHED.values()
-    assert set().union(*(names for _, names in matched), *usage) == METRICS.keys()
+    jobs = (*test_metrics_usage.MATCHED.values(), *test_ingest_scheduled.MATCHED.values())
+    assert set().union(*(names for _, names in matched), *jobs) == METRICS.keys()

@@ -9,7 +9,7 @@ import pytest
 from deploy import monitored
 from deploy.gcloud import Gcloud
 from deploy.parameters import read
-from deploy.steps import api, collector, export
+from deploy.steps import api, collector, export, ingestion
 from deploy.steps.base import Deployment
 from deploy.steps.monitoring import Metrics
 from shared.parts import KEEP
@@ -19,7 +19,11 @@ from shared.topics import Topics
 from tests.deploy.conftest import ROOT
 from tests.deploy.test_operations_page import PAGE, table
 
-VALUES = read({}, {"GOOGLE_CLOUD_PROJECT": "kitchen-1", "LIBRA_USAGE": "on"}, ROOT / "none.env")
+VALUES = read(
+    {},
+    {"GOOGLE_CLOUD_PROJECT": "kitchen-1", "LIBRA_USAGE": "on", "LIBRA_INGESTION": "on"},
+    ROOT / "none.env",
+)
 METRICS, ALERTS = monitored.metrics(VALUES), monitored.alerts(VALUES)
 OBJECTIVES = monitored.objectives(VALUES)
 BURNING = re.compile(
@@ -116,21 +120,25 @@ def test_the_subscriptions_that_are_watched_are_those_that_are_made() -> None:
 
 @pytest.mark.parametrize("alert", ["service-fails", "service-slow"])
 def test_the_services_that_are_watched_are_those_that_are_made(alert: str) -> None:
-    """The API and the collector, each by itself: a busy one must not hide that the other fails."""
+    """The APIs and the collector, each by itself: a busy one must not hide that another fails."""
     (condition,) = ALERTS[alert]["conditions"]
     threshold = condition["conditionThreshold"]
     for watched in (threshold["filter"], threshold.get("denominatorFilter", threshold["filter"])):
         (pattern,) = re.findall(r'service_name=monitoring\.regex\.full_match\("([^"]+)"\)', watched)
-        assert all(re.fullmatch(pattern, name) for name in (api.SERVICE, collector.SERVICE)), pattern
+        services = (api.SERVICE, collector.SERVICE, ingestion.SERVICE)
+        assert all(re.fullmatch(pattern, name) for name in services), pattern
     grouped = threshold["aggregations"] + threshold.get("denominatorAggregations", [])
     assert all(it["groupByFields"] == ["resource.label.service_name"] for it in grouped)
 
 
-def test_the_job_that_is_watched_is_the_one_that_is_made() -> None:
+@pytest.mark.parametrize(
+    ("alert", "job"), [("export-failed", export.JOB), ("ingestion-crashed", ingestion.JOB)]
+)
+def test_the_job_that_is_watched_is_the_one_that_is_made(alert: str, job: str) -> None:
     """By Google's own count, which has executions that were killed and wrote no line."""
-    (condition,) = ALERTS["export-failed"]["conditions"]
+    (condition,) = ALERTS[alert]["conditions"]
     watched = condition["conditionThreshold"]["filter"]
-    assert f'resource.labels.job_name="{export.JOB}" metric.labels.result="failed"' in watched
+    assert f'resource.labels.job_name="{job}" metric.labels.result="failed"' in watched
 
 
 def test_no_recompute_is_noticed_after_26_hours() -> None:
@@ -150,15 +158,29 @@ def test_a_stopped_flush_is_noticed_while_applications_keep_their_counts() -> No
         assert threshold["evaluationMissingData"] == "EVALUATION_MISSING_DATA_ACTIVE"
 
 
-def test_what_waits_for_a_flush_is_only_where_there_is_one() -> None:
-    """Metrics and alerts of usage go with it. Those that were made are found again, to be removed."""
-    off = {**VALUES, "LIBRA_USAGE": "off"}
-    assert {it for it in ALERTS if it not in monitored.alerts(off)} == {
-        f"usage-{it}" for it in ("aside", "empty", "failed", "slow", "stopped")
-    }
-    assert not [it for it in monitored.metrics(off) if "usage" in it]
+def test_a_stopped_worker_of_ingestion_is_noticed_after_2_hours() -> None:
+    """No data is nothing."""
+    threshold = ALERTS["ingestion-stopped"]["conditions"][0]["conditionThreshold"]
+    seconds = threshold["aggregations"][0]["alignmentPeriod"], threshold["duration"]
+    assert sum(int(each[:-1]) for each in seconds) == 2 * 3600
+    assert threshold["evaluationMissingData"] == "EVALUATION_MISSING_DATA_ACTIVE"
+
+
+@pytest.mark.parametrize(
+    ("part", "alerts"),
+    [
+        ("usage", ("aside", "empty", "failed", "slow", "stopped")),
+        ("ingestion", ("crashed", "failed", "late", "refused", "stopped", "waits")),
+    ],
+)
+def test_what_waits_for_a_part_is_only_where_there_is_one(part: str, alerts: tuple[str, ...]) -> None:
+    """Metrics and alerts of usage and ingestion go with them. Those that were made are found again, to be
+    removed."""
+    off = {**VALUES, f"LIBRA_{part.upper()}": "off"}
+    assert {it for it in ALERTS if it not in monitored.alerts(off)} == {f"{part}-{it}" for it in alerts}
+    assert not [it for it in monitored.metrics(off) if part in it]
     gone = Metrics(Deployment(off, Gcloud(planning=True)))
-    assert gone._name({"name": "libra-usage-completed"}) == "libra-usage-completed"
+    assert gone._name({"name": f"libra-{part}-completed"}) == f"libra-{part}-completed"
 
 
 def test_the_table_of_alerts_the_files_and_the_pages_are_one() -> None:

@@ -73,6 +73,7 @@ def _plain(name: str) -> str:
     name = name.replace("google_storage_bucket.pipelines.name", f"gs://{BUCKET}")
     name = name.replace("google_service_account.pipelines.name", PIPELINES)
     name = name.replace("google_cloud_run_v2_job.usage.name", "libra-usage")
+    name = name.replace("google_cloud_run_v2_job.worker.name", "libra-ingestion")
     return re.sub(r"google_\w+\.\w+\[([\w-]+)\]\.(name|id)", r"\1", name)
 
 
@@ -254,8 +255,15 @@ def test_the_same_services_on_cloud_run(both: Deployed) -> None:
         ):
             environment = {key: value.replace(text, told) for key, value in environment.items()}
         assert environment == wanted
-        for built in ("source", "set-build-env-vars", "build-service-account", "labels"):
-            del flags[built]
+        if name == "libra-ingestion-api":  # the worker's image
+            assert flags.pop("image").startswith("europe-west6-docker.pkg.dev/kitchen-1/libra-ingestion/")
+            assert _secrets(flags) == _secrets_of(container)
+            assert _network(flags) == _networks_of(template)
+        else:
+            for built in ("source", "set-build-env-vars", "build-service-account"):
+                del flags[built]
+            assert (_secrets_of(container), _networks_of(template)) == ({}, {})
+        del flags["labels"]
         assert (service["ingress"], flags.pop("ingress")) == ("INGRESS_TRAFFIC_ALL", "all")
         assert service["invoker_iam_disabled"] is True
         probes = {
@@ -330,10 +338,11 @@ def test_the_same_worker(both: Deployed) -> None:
 
 
 def test_the_same_jobs(both: Deployed) -> None:
-    """The export and the flush of usage: size, account, time, environment, secrets, network."""
+    """The export, the flush of usage, the worker of ingestion: size, account, time, environment, secrets,
+    network."""
     asked = {name: flags for (name,), flags in both.asked("run", "jobs", "deploy") if name != BEAM}
     made = {it["name"]: it for it in both.of("google_cloud_run_v2_job") if it["name"] != BEAM}
-    wanted = {"libra-usage": both.values["LIBRA_USAGE"], "libra-export": both.values["LIBRA_EXPORT"]}
+    wanted = {f"libra-{it}": both.values[f"LIBRA_{it.upper()}"] for it in ("usage", "ingestion", "export")}
     assert made.keys() == asked.keys() == {name for name, value in wanted.items() if value != "off"}
     for name, flags in asked.items():
         job, (outer,) = made[name], made[name]["template"]
@@ -342,25 +351,17 @@ def test_the_same_jobs(both: Deployed) -> None:
         (resources,) = container["resources"]
         environment = {it["name"]: it["value"] for it in container["env"] if not it["value_source"]}
         assert _environment(flags.pop("set-env-vars")) == environment
-        secrets = {
-            it["name"]: ":".join(source["secret_key_ref"][0][part] for part in ("secret", "version"))
-            for it in container["env"]
-            for source in it["value_source"]
-        }
-        given = flags.pop("set-secrets", flags.pop("clear-secrets", ""))
-        assert dict(it.partition("=")[::2] for it in given.split(",") if it) == secrets
-        networks = [
-            {"network": it["network"], "subnet": it["subnetwork"], "vpc-egress": "private-ranges-only"}
-            for access in template.get("vpc_access", [])
-            for it in access["network_interfaces"]
-            if access["egress"] == "PRIVATE_RANGES_ONLY"
-        ]
-        if not flags.keys().isdisjoint({"network", "clear-network"}):
-            assert [flags.pop("clear-network", None)] == ([None] if networks else [""])
+        assert _secrets(flags) == _secrets_of(container)
+        assert _network(flags) == _networks_of(template)
+        assert (
+            [flags.pop("command")] == container["command"]
+            if "command" in flags
+            else "command" not in container
+        )
         del flags["image"], flags["labels"]
         timeout = re.sub(r"^(\d+)h$", lambda it: f"{int(it[1]) * 3_600}s", flags.pop("task-timeout"))
         assert timeout == template["timeout"]
-        assert flags == (networks[0] if networks else {}) | {
+        assert flags == {
             "project": job["project"],
             "region": job["location"],
             "service-account": template["service_account"],
@@ -369,6 +370,55 @@ def test_the_same_jobs(both: Deployed) -> None:
             "tasks": str(outer["task_count"]),
             "max-retries": str(template["max_retries"]),
         }
+
+
+def _secrets(flags: dict[str, str]) -> dict[str, str]:
+    """SECRET:VERSION of each variable, taken from the flags."""
+    given = flags.pop("set-secrets", flags.pop("clear-secrets", ""))
+    return dict(it.partition("=")[::2] for it in given.split(",") if it)
+
+
+def _secrets_of(container: Json) -> dict[str, str]:
+    return {
+        it["name"]: ":".join(source["secret_key_ref"][0][part] for part in ("secret", "version"))
+        for it in container["env"]
+        for source in it.get("value_source", [])
+    }
+
+
+def _network(flags: dict[str, str]) -> dict[str, str]:
+    """The flags of the network, taken out; none where it is cleared."""
+    names = ("network", "subnet", "vpc-egress")
+    found = {name: flags.pop(name) for name in names if name in flags}
+    assert not (found and "clear-network" in flags)
+    flags.pop("clear-network", None)
+    return found
+
+
+def _networks_of(template: Json) -> dict[str, str]:
+    networks = [
+        {"network": it["network"], "subnet": it["subnetwork"], "vpc-egress": "private-ranges-only"}
+        for access in template.get("vpc_access", [])
+        for it in access["network_interfaces"]
+        if access["egress"] == "PRIVATE_RANGES_ONLY"
+    ]
+    return networks[0] if networks else {}
+
+
+def test_ingestion_reads_the_same_datasets(both: Deployed) -> None:
+    """One statement grants what Terraform's resource grants, and takes nothing from others."""
+    wanted = set(filter(None, both.values["LIBRA_INGESTION_DATASETS"].split(",")))
+    wanted = wanted if both.values["LIBRA_INGESTION"] == "on" else set()
+    made = {f"{it['project']}.{it['dataset_id']}": it for it in both.of("google_bigquery_dataset_iam_member")}
+    sent = [it for it in both.commands if it[1:3] == ["-m", "deploy.send"] and it[5].endswith("/queries")]
+    assert made.keys() == wanted
+    assert len(sent) == len(wanted)
+    for command in sent:
+        body = json.loads((ROOT / command[6]).read_text(encoding="utf-8"))
+        name = command[6].partition("grant-")[2].removesuffix(".json")
+        where = "`{project}`.`{dataset_id}`".format(**made[name])
+        granted = f'GRANT `{made[name]["role"]}` ON SCHEMA {where} TO "{made[name]["member"]}"'
+        assert body == {"query": granted, "useLegacySql": False}
 
 
 def test_the_board_has_a_site_and_its_page_stays_with_the_firebase_cli(both: Deployed) -> None:

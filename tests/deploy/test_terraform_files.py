@@ -92,7 +92,7 @@ def test_a_log_level_that_silences_the_metrics_is_refused() -> None:
         "runbook": "r",
         "worker_pool_name": "w",
         "sources": str(ROOT),
-    } | {"usage": True}
+    } | {"usage": True, "ingestion": True}
     for level, counted in (("WARNING", False), ("DEBUG", True)):
         assert Module(folder, given | {"log_level": level}).evaluate("local.is_counted") == [counted]
     bodies = {name: body for _, name, body in parsed(folder, "resource")}
@@ -102,7 +102,8 @@ def test_a_log_level_that_silences_the_metrics_is_refused() -> None:
 def test_the_metrics_of_the_worker_follow_the_name_of_its_pool() -> None:
     """Terraform lets it have another one, and a filter on the usual one would count nothing."""
     given = {"project_id": "p", "notify": "", "runbook": "r", "log_level": "INFO", "sources": str(ROOT)} | {
-        "usage": True
+        "usage": True,
+        "ingestion": True,
     }
     module = Module(FOLDER / "modules" / "monitoring", given | {"worker_pool_name": "kitchen-pool"})
     (filters,) = module.evaluate("[for name, metric in local.metrics : metric.filter]")

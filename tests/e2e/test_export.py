@@ -125,7 +125,7 @@ def test_entries_are_exported_as_of_the_watermark(kitchen: Kitchen, tmp_path: Pa
 
 def test_what_cannot_be_exported_is_said_in_one_line(kitchen: Kitchen, tmp_path: Path) -> None:
     """An unknown place, options of files for a database, and a source that no run has proven."""
-    assert "expected DIR, bigquery:" in libra(kitchen, "export", "--to", "gs://bucket", status=1)
+    assert "expected DIR, bigquery:" in libra(kitchen, "export", "--to", "s3://bucket", status=1)
     wrong = libra(kitchen, "export", "--to", "bigquery:d", "--format", "csv", status=2)
     assert "--format and --keep are for files, and bigquery:d is no DIR." in wrong
     nowhere = libra(kitchen, "export", "--to", "postgres", status=2)

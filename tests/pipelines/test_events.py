@@ -22,9 +22,9 @@ from shared.warehouse import Message, Row
 T0 = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
 
-def message(identity: str, event: object, minutes: float = 0) -> Message:
+def message(identity: str, event: object, minutes: float = 0, **attributes: str) -> Message:
     data = event if isinstance(event, bytes) else json.dumps(event).encode()
-    return Message(identity, data, {}, T0 + timedelta(minutes=minutes))
+    return Message(identity, data, attributes, T0 + timedelta(minutes=minutes))
 
 
 def event(name: str, **changed: object) -> dict[str, object]:
@@ -179,3 +179,50 @@ def test_an_event_with_a_long_id_does_not_stop_the_stream() -> None:
     assert names[0] == "e" * 128
     assert len(set(names)) == 3
     assert max(map(len, names)) == 128
+
+
+WINDOW = T0 - timedelta(days=3_650), T0 + timedelta(days=365)
+"""What BigQuery takes where rows are streamed (`shared.warehouse.tables.STREAMED`)."""
+PARTITION = {"user_events_rows": "timestamp", "dead_letters_rows": "libra_accepted"}
+WRITTEN: dict[str, tuple[str, dict[str, Any]]] = {}
+"""By message: the table, and what was inserted. The runner copies the DoFn, not this."""
+
+
+def within_ten_years(table: str, rows: list[dict[str, Any]], names: list[str]) -> Mapping[int, str]:
+    """Inserts as BigQuery does, which refuses a row outside of the window of its partition."""
+    assert len(rows) == len(names)
+    times = [datetime.fromisoformat(each[PARTITION[table]]) for each in rows]
+    refused = {n for n, time in enumerate(times) if not WINDOW[0] <= time <= WINDOW[1]}
+    WRITTEN.update({it["libra_message"]: (table, it) for n, it in enumerate(rows) if n not in refused})
+    return dict.fromkeys(refused, "outside the allowed bounds")
+
+
+def test_no_time_of_acceptance_stops_the_stream() -> None:
+    """Whoever publishes may write it. What BigQuery would refuse is none, in the dead letters too."""
+    old = event("old", timestamp="1970-01-01T00:00:00Z")
+    ahead = (T0 + timedelta(days=800)).isoformat()
+    stream = (
+        test_stream.TestStream()
+        .advance_watermark_to(at(0))
+        .add_elements([timed(message("epoch", old, accepted="1970-01-01T00:00:00Z"))])
+        .add_elements([timed(message("old", b"\xff", accepted="2016-01-01T00:00:00Z"))])
+        .add_elements([timed(message("fresh", event("e1"), accepted="1970-01-01T00:00:00Z"))])
+        .add_elements([timed(message("ahead", event("e2", timestamp=ahead), accepted=ahead))])
+        .add_elements([timed(message("none", event("e3"), accepted="when it came"))])
+        .add_elements([timed(message("next", event("e4")))])
+        .advance_watermark_to_infinity()
+    )
+    WRITTEN.clear()
+    options = PipelineOptions(flags=[], streaming=True)
+    with beam.Pipeline(runner=BundleBasedDirectRunner(), options=options) as pipeline:
+        rows = pipeline | stream | Rows("user_events", Settings())
+        _ = rows | beam.ParDo(Insert(lambda: within_ten_years))
+    events, letters = "user_events_rows", "dead_letters_rows"
+    assert {name: table for name, (table, _) in WRITTEN.items()} == {
+        **dict.fromkeys(("epoch", "old", "ahead"), letters),
+        **dict.fromkeys(("fresh", "none", "next"), events),
+    }
+    assert WRITTEN["epoch"][1]["reasons"][0]["field"] == "timestamp"
+    assert {it["libra_accepted"] for _, it in WRITTEN.values()} == {
+        f"{T0.isoformat(timespec='microseconds')}"
+    }

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
+import apache_beam as beam
 import pytest
 from google.api_core.exceptions import DeadlineExceeded, NotFound, ServiceUnavailable
 
@@ -163,3 +164,26 @@ def test_flags_and_variables_that_cannot_be_used_are_named(
     assert chosen(None, Settings()) == ["user_events", "signals"]
     with pytest.raises(SettingError, match="--sources='libra'"):
         chosen("libra", Settings())
+
+
+def test_a_job_is_named_in_the_log_before_dataflow_has_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever interrupts the start finds the job, and how to drain it."""
+
+    class Interrupted:
+        """A pipeline whose start ends by Ctrl-C."""
+
+        def __init__(self, options: object) -> None:
+            self.options = options
+
+        def run(self) -> None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(events_to_bigquery, "streaming", lambda *_: None)
+    monkeypatch.setattr(beam, "Pipeline", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        main(["--runner=DataflowRunner", "--project=p", "--region=r", "--job_name=mine"])
+    said = capsys.readouterr()
+    found = "gcloud dataflow jobs list --status=active --filter=name=mine"
+    assert f"gcloud dataflow jobs drain $({found}" in said.out + said.err

@@ -1,6 +1,10 @@
 """A job on Dataflow: watched, billed, cancelled, and its failure told. A double stands where the job is."""
 
 import json
+import os
+import re
+import signal
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -8,11 +12,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from apache_beam.options.pipeline_options import GoogleCloudOptions
 from apache_beam.runners.runner import PipelineState
 
 from pipelines import running
 from pipelines.prices import cost
-from pipelines.running import Running, options_of
+from pipelines.running import Running, options_of, submission, supervised
 from shared.errors import PipelineError, SnapshotTooOld
 
 DATAFLOW = ["--runner=DataflowRunner", "--temp_location=gs://a/temp"]
@@ -122,6 +127,80 @@ def test_a_job_that_is_watched_no_more_is_cancelled(monkeypatch: pytest.MonkeyPa
     with pytest.raises(PipelineError):
         started.run(SimpleNamespace(run=lambda: job), "entries")
     assert job.cancelled == 1
+
+
+class EndedError(BaseException):
+    """This process has ended."""
+
+
+@pytest.fixture
+def ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end of the process is an exception."""
+
+    def ended(status: int) -> None:
+        raise EndedError(status)
+
+    monkeypatch.setattr(os, "_exit", ended)
+
+
+@pytest.mark.usefixtures("ends")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_job_that_is_being_submitted_is_cancelled_once_it_is_there(number: int) -> None:
+    """Told to end meanwhile: it has no id yet, and would run on with nobody to read its result."""
+    job = Job([PipelineState.RUNNING])
+
+    def submit() -> Job:
+        os.kill(os.getpid(), number)
+        return job
+
+    started = Running(options_of(DATAFLOW))
+    with pytest.raises(EndedError), supervised(started, by_input=False):
+        started.run(SimpleNamespace(run=submit), "entries")
+    assert job.cancelled == 1
+
+
+@pytest.mark.usefixtures("ends")
+def test_ctrl_c_cancels_a_job_that_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As SIGTERM does."""
+    job = Job([PipelineState.RUNNING])
+    monkeypatch.setattr(time, "sleep", lambda _: os.kill(os.getpid(), signal.SIGINT))
+    started = Running(options_of(DATAFLOW))
+    with pytest.raises(EndedError), supervised(started, by_input=False):
+        started.run(SimpleNamespace(run=lambda: job), "entries")
+    assert job.cancelled == 1
+
+
+def test_a_submission_that_gets_no_answer_ends_with_what_cancels_its_job(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody knows whether Dataflow has the job. Its name is known before, for a kill -9 too."""
+    ended = threading.Event()
+    monkeypatch.setattr(os, "_exit", lambda _: ended.set())
+    monkeypatch.setattr(running, "SUBMIT_SECONDS", 0.01)
+
+    def submit() -> Job:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert ended.wait(60)
+        return Job([PipelineState.DONE])
+
+    options = options_of([*DATAFLOW, "--region=europe-west6", "--project=p"])
+    started = Running(options)
+    with caplog.at_level("INFO", "libra"), supervised(started, by_input=False):
+        started.run(SimpleNamespace(run=submit), "entries")
+    name = options.view_as(GoogleCloudOptions).job_name
+    begun, lost = [it for it in caplog.records if hasattr(it, "cancel")]
+    assert (begun.levelname, lost.levelname) == ("INFO", "ERROR")
+    assert begun.__dict__["job"] == lost.__dict__["job"] == name
+    assert f"--filter=name={name}" in lost.__dict__["cancel"]
+    assert lost.__dict__["cancel"].endswith("--region=europe-west6 --project=p")
+
+
+def test_a_job_keeps_the_name_that_it_was_given() -> None:
+    """Else each has one of its own, which Dataflow takes."""
+    given, other = (options_of([*DATAFLOW, *more]) for more in (["--job_name=mine"], []))
+    assert submission(given)["job"] == "mine"
+    assert re.fullmatch(r"libra-[0-9a-f]{12}", submission(other)["job"])
+    assert submission(other)["job"] == other.view_as(GoogleCloudOptions).job_name
 
 
 def test_ranges_and_places_are_those_of_the_runner() -> None:

@@ -15,7 +15,7 @@ from services.usage.sending import Sender
 from shared.errors import Overloaded
 from shared.parts import Name, hour_of
 from shared.settings import UTC as ZONE
-from tests.simulation.usage_hub import Faults, Hub
+from tests.simulation.usage_hub import Beside, Faults, Hub, actor_of
 from tests.simulation.usage_laws import LOSSES, Broken, Laws
 from tests.support.usage import MemoryBooks, MemoryCounters
 
@@ -93,6 +93,7 @@ class Story(Hub):
         self.hit: set[tuple[str, str]] = set()
         self.trace: list[str] = []
         self.lossless = True
+        self.forgotten = 0
         self._named = 0
         self.laws = Laws(self)
         self._replica = self.counters.hashes.copy()
@@ -137,6 +138,7 @@ class Story(Hub):
                 self.wire(self.books),
                 close_after=CLOSE_AFTER,
                 batch=self.rng.choice((1, 3, 99)),
+                beside=lambda: Beside(self),
             )
             now = self.now + timedelta(seconds=self.rng.choice((0, 0, -50, 50)))
             self.begin(lambda: flush.run(now=now), None)
@@ -177,7 +179,11 @@ class Story(Hub):
             self.applications.remove(victim)
 
     def _step_kill_flush(self) -> None:
-        self.kill([it for it in self.tasks if it.owner is None][:1])
+        """With the batch that it books, or a moment before PostgreSQL does what the batch asks."""
+        for flush in [it for it in self.tasks if it.owner is None][:1]:
+            self.kill([flush])
+            if self.rng.random() < 0.5:
+                self.kill([it for it in self.tasks if actor_of(it) is flush.thread])
 
     def _step_evict(self) -> None:
         """Redis is full, or somebody set an expiry."""
@@ -210,6 +216,12 @@ class Story(Hub):
     def _step_admit(self) -> None:
         self.books.admit(hour_of(max(self.now, self.books.through or self.now), ZONE))
 
+    def _step_forget(self) -> None:
+        """An operator forgets a row that is set aside."""
+        late = sorted(name for name, row in self.books.rows.items() if row.part)
+        if names := late or sorted(self.books.rows):
+            self.forgotten += self.books.forget(self.rng.choice(names))
+
     def copies(self) -> list[dict[Name, int]]:
         """What is in the memory of each application."""
         return [each.copies() for each in self.applications]
@@ -222,7 +234,12 @@ class Story(Hub):
         self.laws.check("deliver")
         expected = self.laws.seen.available
         self.calm = True
-        flush = self.parts.flush(self.wire(self.counters), self.wire(self.books), close_after=CLOSE_AFTER)
+        flush = self.parts.flush(
+            self.wire(self.counters),
+            self.wire(self.books),
+            close_after=CLOSE_AFTER,
+            beside=lambda: Beside(self),
+        )
         for hours in (0, 3, 9):
             self.now += timedelta(hours=hours)
             for each in self.applications:
@@ -231,7 +248,7 @@ class Story(Hub):
             flush.run(now=self.now)
             self.books.admit(hour_of(self.now, ZONE))
             self.laws.check("end")
-        billed = sum(self.books.totals.values())
+        billed = sum(self.books.totals.values()) + self.forgotten
         if billed != sum(expected.values()):
             raise Broken(f"survive: {billed} is billed, and there was {sum(expected.values())}")
         if self.lossless and billed != sum(self.served.values()):
@@ -255,6 +272,7 @@ STEPS_BY_WEIGHT = {
     "failover": 0.7,
     "garbage": 0.7,
     "admit": 2.0,
+    "forget": 2.0,
 }
 """What may happen, and how often beside the others."""
 

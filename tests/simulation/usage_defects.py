@@ -5,11 +5,12 @@ from copy import deepcopy
 from datetime import datetime
 from typing import Any
 
+from services.usage.booking import Booking
 from services.usage.books import Booked
 from services.usage.counters import Raise
 from services.usage.counts import Counts
-from services.usage.flush import Flush, Result
-from shared.parts import Hour, Name, Part, part_field, parts_key, sealed
+from services.usage.flush import Flush
+from shared.parts import Hour, Name, Part, Unreadable, part_field, parts_key, sealed
 from tests.simulation.usage import Application, Parts
 from tests.support.usage import MemoryBooks, MemoryCounters
 
@@ -62,6 +63,15 @@ class TwiceAdmittingBooks(MemoryBooks):
         return admitted
 
 
+class AmnesicBooks(MemoryBooks):
+    """A late part that is forgotten leaves nothing behind."""
+
+    def forget(self, found: str) -> int:
+        due = super().forget(found)
+        self.rows.pop(found, None)
+        return due
+
+
 class HalfBooks(MemoryBooks):
     """A part that is raised does not raise its total; one that is new does."""
 
@@ -94,12 +104,18 @@ class OverwritingCounters(MemoryCounters):
         return before
 
 
-class HastyFlush(Flush):
+class HastyBooking(Booking):
     """What was read is deleted before it is booked."""
 
-    def _book(self, pending: dict[Name, int], now: datetime, result: Result) -> None:
-        self._forget([Part(name, value) for name, value in pending.items()], result)
-        super()._book(pending, now, result)
+    def _batch(self, parts: Sequence[Part], aside: Sequence[Unreadable]) -> None:
+        self._forget(parts)
+        super()._batch(parts, aside)
+
+
+class HastyFlush(Flush):
+    """See `HastyBooking`."""
+
+    booking = HastyBooking
 
 
 class SameApplication(Application):
@@ -154,6 +170,7 @@ DEFECTS = {
     "a join ignores the seal": Parts(books=UnsealedBooks),
     "late parts are dropped": Parts(books=DroppingBooks),
     "late parts are admitted twice": Parts(books=TwiceAdmittingBooks),
+    "a late part is forgotten without a trace": Parts(books=AmnesicBooks),
     "a total is not raised with its part": Parts(books=HalfBooks),
     "applications send what is new": Parts(counters=AddingCounters),
     "Redis keeps the last value": Parts(counters=OverwritingCounters),

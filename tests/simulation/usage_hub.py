@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 from greenlet import (  # type: ignore[import-untyped]  # it ships none
     GreenletExit,
@@ -39,6 +39,49 @@ class Task:
 
     thread: greenlet
     owner: object
+
+
+class Beside:
+    """Where an actor lets something be done beside it: another task. It may go on after the actor's end."""
+
+    def __init__(self, hub: "Hub") -> None:
+        self._hub = hub
+        self.actor = getcurrent()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Wait for nothing: what was begun goes on, as a message that was sent does."""
+
+    def submit(self, work: Callable[[], None]) -> "Beside":
+        """Begin it; in calm times, do it."""
+        self._failed: StoreError | None = None
+        self._task: Task | None = None
+        if self._hub.calm:
+            work()
+            return self
+
+        def body() -> None:
+            try:
+                work()
+            except StoreError as error:
+                self._failed = error
+
+        self._task = self._hub.prepare(body, self)
+        return self
+
+    def result(self) -> None:
+        """Let others go on until it is done; raises what it raised."""
+        while self._task and not self._task.thread.dead:
+            self._hub.pause()
+        if self._failed:
+            raise self._failed
+
+
+def actor_of(task: Task) -> Any:
+    """Who something is done beside; None: it is an actor's own."""
+    return task.owner.actor if isinstance(task.owner, Beside) else None
 
 
 class Wire:
@@ -93,12 +136,18 @@ class Hub:
     def begin(self, work: Callable[[], Any], owner: object) -> None:
         """Let an actor begin something, and go on to its first call."""
 
+        self.go_on(self.prepare(work, owner))
+
+    def prepare(self, work: Callable[[], Any], owner: object) -> Task:
+        """Something that begins when it is its turn."""
+
         def body() -> None:
             with suppress(StoreError, GreenletExit):
                 work()
 
-        self.tasks.append(Task(greenlet(body, self._main), owner))
-        self.go_on(self.tasks[-1])
+        task = Task(greenlet(body, self._main), owner)
+        self.tasks.append(task)
+        return task
 
     def go_on(self, task: Task) -> None:
         """Go on to the next call."""

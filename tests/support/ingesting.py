@@ -8,7 +8,7 @@ from typing import Any, Literal
 from services.ingestion.books import Books
 from services.ingestion.errors import PartError
 from services.ingestion.requests import Part, Request
-from services.ingestion.rows import Batch, Ceilings, Rejected, Target
+from services.ingestion.rows import Batch, Ceilings, Rejected, Target, same_rows
 from services.ingestion.worker import Worker
 
 DAY = date(2026, 1, 5)
@@ -31,12 +31,17 @@ class Memory:
     numbers: list[int]
     size: int
     between: Callable[[], None]
+    more: int = 0
     modified_at: datetime | None = AT
     sha256: str | None = None
     provisional: bool = False
 
     def close(self) -> None:
         """See `Reading`."""
+
+    def check(self, rows: int) -> None:
+        """See `Reading`."""
+        same_rows(self.source, len(self.numbers) + self.more, rows)
 
     def batches(self) -> Iterator[Batch]:
         """The rows, a few at a time."""
@@ -51,13 +56,17 @@ class Memory:
 
 @dataclass(slots=True)
 class Shelf:
-    """What a source holds by part; a part that is not there is absent, an error is raised."""
+    """What a source holds by part; a part that is not there is absent, an error is raised.
+
+    ``more``: how many rows its own count has more.
+    """
 
     held: dict[Part, list[int] | PartError] = field(default_factory=dict)
     size: int = 3
     between: Callable[[], None] = lambda: None
     opened: list[Part] = field(default_factory=list)
     ceilings: Ceilings = field(default_factory=Ceilings)
+    more: int = 0
 
     def close(self) -> None:
         """See `Sources`."""
@@ -75,7 +84,7 @@ class Shelf:
         if isinstance(found, PartError):
             raise found
         assert part.day
-        return Memory(f"events_{part.day:%Y%m%d}", part.day, found, self.size, self.between)
+        return Memory(f"events_{part.day:%Y%m%d}", part.day, found, self.size, self.between, self.more)
 
 
 def week(days: int = 3, rows: int = 7, first: int = 0) -> tuple[Request, dict[Part, list[int] | PartError]]:

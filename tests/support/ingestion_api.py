@@ -50,14 +50,19 @@ class Api:
         return self.ask("GET", PREFIX + path, headers=self.headers(tenant)).json()
 
 
-def served(books: Books) -> Api:
-    """Without a server between."""
+def application_over(books: Books) -> FastAPI:
+    """The application over these tables."""
     environment = {
         "LIBRA_POSTGRES_URL": "postgresql://nobody@127.0.0.1:1/none",
         "GOOGLE_CLOUD_PROJECT": "demo-x",
     }
     settings = IngestionSettings.from_environment(environment)
-    app = application(settings, books=lambda: books, now=lambda: NOW)
+    return application(settings, books=lambda: books, now=lambda: NOW)
+
+
+def served(books: Books) -> Api:
+    """Without a server between."""
+    app = application_over(books)
     tenants = Tenants(books)
     tokens = {tenant: tenants.rotate_token(tenant) for tenant in ("acme", "other")}
     return Api(app, books, tokens)

@@ -299,21 +299,15 @@ def _create(draft: _Draft, write: Create) -> None:
     draft.fields, draft.created = _plain_map(write.fields), True
 
 
-def _same(one: Fields | None, other: Fields | None) -> bool:
-    """Equal in value and type: 1 and 1.0 are two values, True and 1 too."""
-    if one is None or other is None:
-        return one is other
-    return _exact(one) == _exact(other)
-
-
-def _exact(value: object) -> object:
-    if isinstance(value, dict):
-        return {name: _exact(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_exact(item) for item in value]
-    if isinstance(value, float):
-        return (float, repr(value))
-    return (type(value), value)
+def _same(one: object, other: object) -> bool:
+    """Equal in value and type: 1 and 1.0 are two values, True and 1 too, and NaN is one."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(item, other[name]) for name, item in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return repr(one) == repr(other) if isinstance(one, float) else one == other
 
 
 # --- changing fields ----------------------------------------------------------------------------

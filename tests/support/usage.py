@@ -98,6 +98,12 @@ class AsideRow:
     reason: str
     part: Part | None = None
     admitted: int = 0
+    forgotten: int = 0
+    hidden: bool = False
+
+    def due(self, booked: int) -> int:
+        """What may still be admitted."""
+        return max(self.part.value - booked - self.admitted - self.forgotten, 0) if self.part else 0
 
 
 @dataclass(slots=True)
@@ -172,13 +178,23 @@ class MemoryBooks:
         """See `Books.admit`."""
         admitted = 0
         for found, row in self.rows.items():
-            if row.part and (gain := row.part.value - self.parts.get(row.part.name, 0) - row.admitted) > 0:
+            if row.part and (gain := row.due(self.parts.get(row.part.name, 0))):
                 part = row.part.name
                 name = Name(part.merchant, hour.date, part.metric, hour.begin, f"late-{found}")
                 self._add(name, gain)
                 row.admitted += gain
                 admitted += gain
         return admitted
+
+    def forget(self, found: str) -> int:
+        """See `aside.forget`; how much was due."""
+        row = self.rows[found]
+        due = row.due(self.parts.get(row.part.name, 0)) if row.part else 0
+        row.forgotten += due
+        row.hidden = True
+        if not row.part:
+            del self.rows[found]
+        return due
 
     def verify(self) -> list[Drift]:
         """See `Books.verify`."""
@@ -194,8 +210,9 @@ class MemoryBooks:
         """See `Books.aside`."""
         found: dict[str, list[int]] = {}
         for row in self.rows.values():
-            due = row.part.value - self.parts.get(row.part.name, 0) - row.admitted if row.part else 0
-            found.setdefault(row.reason, []).append(max(due, 0))
+            due = row.due(self.parts.get(row.part.name, 0)) if row.part else 0
+            if due or not row.hidden:
+                found.setdefault(row.reason, []).append(due)
         return [Aside(reason, len(due), sum(due)) for reason, due in sorted(found.items())]
 
     def aside_keys(self) -> list[str]:

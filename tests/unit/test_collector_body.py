@@ -6,7 +6,7 @@ import tracemalloc
 import zlib
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.collector.body import MAX_BYTES, MAX_EVENTS, Unreadable, read
@@ -123,3 +123,46 @@ def test_no_bytes_make_it_fail(body: bytes, kind: str, encoding: str) -> None:
         else:
             found = 200
         assert found in (200, 400, 413, 422)
+
+
+def numbers() -> st.SearchStrategy[str]:
+    """Numbers as JSON spells them, and nearly so."""
+    digits = st.text("0123456789", min_size=1, max_size=30)
+    fraction, power = digits.map(".{}".format), st.integers(-400, 400).map("e{}".format)
+    parts = (st.sampled_from(["", "-", "+"]), digits, st.just("") | fraction, st.just("") | power)
+    return st.tuples(*parts).map("".join)
+
+
+def spelled() -> st.SearchStrategy[str]:
+    """Values as JSON spells them, and nearly so."""
+    texts = st.text(st.sampled_from('ab"\\/u0189dD{}[],:\t\n\x00é🍝')).map('"{}"'.format) | st.text().map(
+        json.dumps
+    )
+    plain = numbers() | texts | st.sampled_from(["null", "true", "NaN", "-Infinity", "nul", "", " "])
+    return st.recursive(
+        plain,
+        lambda values: (
+            st.lists(values, max_size=4).map(lambda some: f"[{','.join(some)}]")
+            | st.lists(st.tuples(texts, values), max_size=4).map(
+                lambda some: f"{{{','.join(f'{name}: {value}' for name, value in some)}}}"
+            )
+        ),
+        max_leaves=8,
+    )
+
+
+@given(spelled())
+@example('[{"a": 1, "a": 2}]')
+@example("[1e999, -0, -0.0, 1.0, 1]")
+@example('"\\ud83c\\udf5d\\ud83c"')
+@example("[" * 300 + "]" * 300)
+def test_both_parsers_read_a_body_alike(text: str) -> None:
+    """What the quick one reads, Python's own reads as the same; the worker reads the message with that."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        with pytest.raises(Problem):
+            read(text.encode(), JSON, "")
+    else:
+        events = found if isinstance(found, list) else [found]
+        assert not events or repr(read(text.encode(), JSON, "")) == repr(events)

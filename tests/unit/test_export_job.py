@@ -37,12 +37,16 @@ def test_it_exports_the_totals_of_libra_unless_it_is_told() -> None:
     found = ExportSettings.from_environment(told)
     assert found.wanted == (Wanted("user_events", "entries"), Wanted("libra", "totals"))
     assert (found.place, found.books.project) == ("postgres:books", "demo-export")
+    assert ExportSettings.from_environment(told | {"LIBRA_EXPORT": "gs://b/books"}).place == "gs://b/books"
 
 
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"LIBRA_EXPORT": ""}, "LIBRA_EXPORT='': bigquery:DATASET, postgres or postgres:SCHEMA"),
+        (
+            {"LIBRA_EXPORT": ""},
+            "LIBRA_EXPORT='': bigquery:DATASET, gs://BUCKET[/FOLDER], postgres or postgres:SCHEMA",
+        ),
         ({"LIBRA_EXPORT": "/tmp/books"}, "LIBRA_EXPORT='/tmp/books'"),  # noqa: S108 - a container's disk
         ({"LIBRA_EXPORT_WHAT": "libra"}, "LIBRA_EXPORT_WHAT='libra': of libra-totals, libra-entries, "),
         ({"LIBRA_EXPORT_WHAT": "libra-totals,"}, "LIBRA_EXPORT_WHAT=''"),

@@ -10,8 +10,9 @@ import requests
 from google.api_core import exceptions as api
 from google.auth.exceptions import DefaultCredentialsError
 
-from services.ingestion.bigquery import BigQuery, Dataset, EventReading, Events
+from services.ingestion.bigquery import BigQuery, EventReading, Events
 from services.ingestion.errors import PartError, Unavailable
+from services.ingestion.refusals import Dataset
 from services.ingestion.requests import Part
 
 WHERE = Dataset("shop", "analytics_1")
@@ -26,6 +27,11 @@ class Http:
         self.answer.status_code = status
         self.answer._content = b'{"error": {"message": "%s"}}' % message.encode()
         self.error = error
+
+    def post(self, address: str, json: object, timeout: float) -> requests.Response:
+        """See `requests.Session`."""
+        assert json
+        return self.get(address, timeout)
 
     def get(self, _: str, timeout: float) -> requests.Response:
         """See `requests.Session`."""
@@ -148,3 +154,44 @@ def test_a_storage_api_that_does_not_answer_ends_the_part() -> None:
         list(reading.batches())
     assert found.value.code == "unavailable"
     bigquery.close()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "read", "right"),
+    [
+        (7, 7, 7, True),
+        (7, 9, 8, True),
+        (9, 7, 7, True),
+        (7, 7, 6, False),
+        (7, 7, 8, False),
+        (7, 9, 10, False),
+    ],
+)
+def test_rows_that_were_read_are_as_many_as_bigquery_counts(
+    before: int, after: int, read: int, *, right: bool
+) -> None:
+    """A row that the stream lost or sent twice ends the load. In a table that changed meanwhile the number
+    lies between both counts."""
+    reading = EventReading(
+        *("page_view", PART.day, WHERE, "events_20260105", None, False, Reads(silent), 1),  # type: ignore[arg-type]
+        before=before,
+        again=lambda: {"page_view": after, "purchase": 1},
+    )
+    if right:
+        reading.check(read)
+        return
+    with pytest.raises(PartError, match=f"events_20260105 has {after} rows, {read} were read") as found:
+        reading.check(read)
+    assert found.value.code == "sums"
+
+
+def test_a_count_that_bigquery_has_not_ended_is_none() -> None:
+    """An answer without rows is no table without rows."""
+    bigquery = BigQuery(None, storage="127.0.0.1:1")
+    bigquery._http.close()
+    bigquery._http = Http(200, "")  # type: ignore[assignment]
+    bigquery._http.answer._content = b'{"jobComplete": false}'  # type: ignore[attr-defined]
+    with pytest.raises(Unavailable, match=r"did not count shop\.analytics_1\.events_20260105") as found:
+        bigquery.count(WHERE, "events_20260105")
+    assert found.value.code == "slow"
+    bigquery.reads.transport.close()  # type: ignore[no-untyped-call]

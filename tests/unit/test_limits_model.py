@@ -4,8 +4,11 @@ Virtual time, seeded chance: the figures are the same on any machine.
 """
 
 import random
+import re
 from dataclasses import replace
 from datetime import timedelta
+from functools import cache
+from pathlib import Path
 
 import pytest
 
@@ -81,6 +84,7 @@ def test_a_second_delivery_counts_twice_without_a_guard() -> None:
 RATES = (1, 10, 100, 1_000)
 
 
+@cache
 def bought(approach: Approach, rate: float, **changed: object) -> float:
     """Documents written an event, its own included."""
     seconds = max(6.0, min(60.0, 6_000 / rate))
@@ -109,3 +113,24 @@ def test_an_intake_writes_little_more_than_the_entries(rate: float) -> None:
 def test_a_total_for_each_user_is_a_write_for_each_event() -> None:
     """What no grouping saves: events of different users share no such total."""
     assert 2.0 < bought("intake", 1_000, users=1_000_000) <= 2.1
+
+
+ROWS = {
+    "naive trigger, four totals": ("naive", {}),
+    "Libra's trigger, four totals": ("libra", {}),
+    "intake of `signals`, three totals": ("intake", {"source": "signals"}),
+    "intake of `user_events`, all of one user": ("intake", {"users": 1}),
+    "intake of `user_events`, of 20 users": ("intake", {"users": 20}),
+    "intake of `user_events`, of 1,000 users and more": ("intake", {"users": 1_000_000}),
+}
+
+
+def test_the_page_has_what_the_model_says() -> None:
+    """The table in docs/costs.md, to the last digit that it shows."""
+    page = (Path(__file__).parents[2] / "docs" / "costs.md").read_text("utf-8")
+    table = page.partition("| writes an event, at a rate of |")[2].partition("\n\n")[0]
+    shown = {name: tuple(row.split(" | ")) for name, row in re.findall(r"\| (\D.*?) \| (\d.*) \|", table)}
+    assert shown == {
+        name: tuple(f"{bought(approach, rate, **changed):.2f}" for rate in RATES)  # type: ignore[arg-type]
+        for name, (approach, changed) in ROWS.items()
+    }

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared.messages import UnreadableError, accepted, decode, plain
+from shared.messages import LONGEST_AGO, UnreadableError, accepted, decode, plain
 from shared.topics import ACCEPTED
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -45,6 +45,9 @@ def test_any_json_goes_on_to_the_schema(data: bytes) -> None:
         ({ACCEPTED: ""}, NOW),
         ({ACCEPTED: "2026-11-23T13:00:00+01:00"}, EARLIER),
         ({ACCEPTED: "0001-01-01T00:00:00+23:59"}, NOW),
+        ({ACCEPTED: "1970-01-01T00:00:00Z"}, NOW),
+        ({ACCEPTED: (NOW - LONGEST_AGO).isoformat()}, NOW - LONGEST_AGO),
+        ({ACCEPTED: (NOW - LONGEST_AGO - timedelta(microseconds=1)).isoformat()}, NOW),
     ],
 )
 def test_an_event_is_judged_as_of_when_it_was_accepted(attributes: dict[str, str], when: datetime) -> None:

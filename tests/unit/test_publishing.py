@@ -96,6 +96,33 @@ def test_what_arrives_while_a_call_is_under_way_rides_together() -> None:
     asyncio.run(run())
 
 
+def test_senders_that_send_again_on_their_answers_go_on_sharing_calls(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without the pause they would be two half groups that take turns, at twice as many calls."""
+    monkeypatch.setattr(publishing, "COMPANY_PAUSE", 0.2)
+
+    async def run() -> None:
+        topic = Topic()
+
+        async def call(name: str, sent: Sequence[bytes]) -> None:
+            await asyncio.sleep(0.02)
+            await topic.call(name, sent)
+
+        publisher = Publisher(call, "p")
+
+        async def sends(seconds: float) -> None:
+            for _ in range(5):
+                await publisher.publish("t", messages("m"))
+                await asyncio.sleep(seconds)  # the answer goes out, the next request comes in
+
+        await asyncio.gather(*(sends(0.005 * number) for number in range(4)))
+        assert len(topic.messages) == 20
+        assert len(topic.published) <= 5 + 1
+
+    asyncio.run(run())
+
+
 def test_a_call_keeps_within_the_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of messages and of bytes; a sender with more bytes rides alone."""
     monkeypatch.setattr(publishing, "MOST_BYTES", 1_000)

@@ -3,10 +3,11 @@
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from shared.aggregation import Aggregation, FieldKey
+from shared.aggregation import Aggregation, FieldKey, TimeKey
 from shared.errors import DeclarationError
 from shared.events import Boolean, EventSource, Field, Integer, Map, Number, Schema, Text, Timestamp
 from shared.schemas import self_written
@@ -79,6 +80,23 @@ def test_a_table_is_partitioned_by_event_time_and_clustered_by_keys(
 def test_without_an_event_time_a_table_is_partitioned_by_its_acceptance() -> None:
     """A key by the field of another kind gives none either."""
     assert tables({"things": source()})[0].partition == "libra_accepted"
+
+
+@pytest.mark.parametrize(
+    ("past", "future", "partition"),
+    [
+        (YEAR, YEAR - timedelta(days=2), "at"),
+        (timedelta(days=10 * 365), timedelta(0), "libra_accepted"),
+        (YEAR, timedelta(days=366), "libra_accepted"),
+    ],
+)
+def test_a_table_is_partitioned_by_what_bigquery_takes_for_every_event(
+    past: timedelta, future: timedelta, partition: str
+) -> None:
+    """BigQuery refuses a streamed row whose partition is ten years back, or a year ahead."""
+    schema = Schema((Field("name", Text()), Field("at", Timestamp(past, future))))
+    by_date = Aggregation("dates", TimeKey("at", "date", ZoneInfo("UTC")))
+    assert tables({"things": source(by_date, schema=schema)})[0].partition == partition
 
 
 @pytest.mark.parametrize(

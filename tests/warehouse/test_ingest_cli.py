@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from local.bigquery import BigQuery
 from local.databases import PostgresServer
 from local.ga4 import DATASET, Export, row
 from local.sftp import PASSWORD, USER, SftpServer
+from services.ingestion import settings
+from services.ingestion.sources import Places
 from tests.support.databases import fresh_url
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,8 +52,11 @@ class Shell:
 
 
 @pytest.fixture
-def shell(postgres_server: PostgresServer, bigquery: BigQuery, project: str) -> Iterator[Shell]:
-    """With an empty database and the emulator."""
+def shell(
+    postgres_server: PostgresServer, bigquery: BigQuery, project: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Shell]:
+    """With an empty database and the emulator. Commands do not wait between two looks at a file."""
+    monkeypatch.setattr(settings, "Places", partial(Places, settle_seconds=0))
     with fresh_url(postgres_server) as url:
         key = base64.b64encode(bytes(32)).decode()
         own = {"LIBRA_POSTGRES_URL": url, "LIBRA_INGESTION_KEY": key, "GOOGLE_CLOUD_PROJECT": project}
@@ -64,8 +70,8 @@ def test_from_an_empty_database_to_equal_counts(
     today = datetime.now(UTC).date()
     days = [today - timedelta(number) for number in (3, 2, 1)]
     with SftpServer(tmp_path / "files") as sftp, Export(bigquery.url, project) as export:
-        settings = {"project": project, "dataset": DATASET}
-        wrong = settings | {"sftp": {"host": "nowhere", "user": USER, "host_key": sftp.host_key}}
+        said = {"project": project, "dataset": DATASET}
+        wrong = said | {"sftp": {"host": "nowhere", "user": USER, "host_key": sftp.host_key}}
         sftp_settings = {"host": "127.0.0.1", "port": sftp.port, "user": USER, "host_key": sftp.host_key}
         file = tmp_path / "acme.json"
         file.write_text(json.dumps(wrong))
@@ -74,10 +80,10 @@ def test_from_an_empty_database_to_equal_counts(
         assert shell.json("tenant", "add", "acme", "--settings", str(file))["token"].startswith("lit_")
         again = shell.libra("tenant", "add", "acme", "--settings", str(file))
         assert (again.exit_code, "there is a tenant acme already" in again.output) == (1, True)
-        file.write_text(json.dumps(settings | {"sftp": sftp_settings | {"port": "22"}}))
+        file.write_text(json.dumps(said | {"sftp": sftp_settings | {"port": "22"}}))
         refused = shell.libra("tenant", "set", "acme", "--settings", str(file))
         assert (refused.exit_code, "sftp.port: found '22'" in refused.output) == (1, True)
-        file.write_text(json.dumps(settings | {"sftp": sftp_settings}))
+        file.write_text(json.dumps(said | {"sftp": sftp_settings}))
         assert shell.libra("tenant", "set", "acme", "--settings", str(file)).exit_code == 0
         tried = shell.libra("tenant", "test", "acme", "--json")
         codes = {each["source"].split()[0]: each["code"] for each in json.loads(tried.stdout)["sources"]}
@@ -90,6 +96,9 @@ def test_from_an_empty_database_to_equal_counts(
             export.write(f"events_{day:%Y%m%d}", [row(day, number) for number in range(60)])
         users = "user_id,email,name,location_id,created_on\nu1,,,,\n"
         (sftp.folder / f"users_{today}.csv").write_text(users)
+        (sftp.folder / f"locations_{today}.csv").write_text("place,name\nl1,\n")
+        tried = shell.libra("tenant", "test", "acme", "--json")
+        assert [each["code"] for each in json.loads(tried.stdout)["sources"]] == ["ok", "ok", "wrong_columns"]
         places = "location_id,name,city,country,latitude,longitude\nl1,,,,,\n"
         (sftp.folder / f"locations_{today}.csv").write_text(places)
         assert [each["code"] for each in shell.json("tenant", "test", "acme")["sources"]] == ["ok"] * 3
@@ -111,10 +120,10 @@ def test_from_an_empty_database_to_equal_counts(
         shell.work()
         assert shell.libra("ingest", "verify", "acme").exit_code == 0
         assert len(shell.json("ingest", "jobs", "acme")["jobs"]) == 2
-        file.write_text(json.dumps(settings | {"ceilings": {"left": 2}}))
+        file.write_text(json.dumps(said | {"ceilings": {"left": 2}}))
         refused = shell.libra("tenant", "set", "acme", "--settings", str(file))
         assert "ceilings.left: found 2, allowed is a share from 0 to 1" in refused.output
-        file.write_text(json.dumps(settings))
+        file.write_text(json.dumps(said))
         assert shell.libra("tenant", "set", "acme", "--settings", str(file)).exit_code == 0
         (tenant,) = shell.json("tenant", "list")["tenants"]
         assert tenant["sftp"] is None

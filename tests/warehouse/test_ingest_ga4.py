@@ -1,7 +1,9 @@
 """GA4 from the BigQuery emulator into PostgreSQL: sums, late days, intraday, and what can be wrong."""
 
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -10,10 +12,11 @@ from local.bigquery import BigQuery as Emulator
 from local.databases import PostgresServer
 from local.ga4 import DATASET, TYPES, Export, row
 from services.ingestion import ga4
-from services.ingestion.bigquery import BigQuery, Dataset, Events
+from services.ingestion.bigquery import BigQuery, EventReading, Events
 from services.ingestion.books import Books
 from services.ingestion.errors import PartError, Unavailable
 from services.ingestion.jobs import Job, Jobs
+from services.ingestion.refusals import Dataset
 from services.ingestion.requests import EVENTS, Part, Request
 from services.ingestion.rows import Ceilings, Target
 from services.ingestion.worker import Worker
@@ -27,13 +30,29 @@ MISSING = date(2026, 1, 9)
 READERS: list[BigQuery] = []
 
 
+DEFECTS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("page_view", {"event_date": "19990101"}),
+    ("page_view", {"event_timestamp": None}),
+    ("add_to_cart", {"event_timestamp": 0}),
+    ("view_item", {"event_params": [{"key": "a"}, {"key": "a"}]}),
+    ("view_search_results", {"event_params": [{"key": "", "value": {"int_value": 1}}]}),
+    (
+        "no_search_results",
+        {"event_params": [{"key": "a", "value": {"int_value": 1, "string_value": "1"}}]},
+    ),
+    ("page_view", {"event_params": [{"key": "ga_session_id", "value": {"string_value": "one"}}]}),
+    ("purchase", {"ecommerce": None}),
+    ("purchase", {"items": [{"item_id": "x", "quantity": -1}]}),
+)
+"""What is wrong with a row, by its type: each kind of defect that an export can hold."""
+
+
 class Source:
     """The export alone."""
 
-    ceilings = Ceilings()
-
-    def __init__(self, events: Events) -> None:
+    def __init__(self, events: Events, rejected: str = "0.01") -> None:
         self.events = events
+        self.ceilings = Ceilings(rejected=Decimal(rejected))
 
     def close(self) -> None:
         """See `Sources`."""
@@ -88,10 +107,12 @@ def closed() -> Iterator[None]:
         each.close()
 
 
-def run(books: Books, source: Events, first: date, last: date, kinds: tuple[str, ...] = EVENTS) -> Job:
+def run(
+    books: Books, events: Events, first: date, last: date, kinds: tuple[str, ...] = EVENTS, **own: str
+) -> Job:
     """Load a range of days."""
     job, _ = Jobs(books).start("acme", Request(kinds, first, last))
-    Worker(books, lambda _: Source(source), name="w", parallel=2, sleep=lambda _: None).once()
+    Worker(books, lambda _: Source(events, **own), name="w", parallel=2, sleep=lambda _: None).once()
     return Jobs(books).find("acme", job.job_id)
 
 
@@ -102,33 +123,37 @@ def counted(books: Books, kind: str) -> dict[date, int]:
 
 
 def test_three_weeks_add_up(bigquery: Emulator, project: str, export: Export, books: Books) -> None:
-    """For each type and day: rows of the source = loaded + rejected, by an independent count, with defects, a
-    missing day and an intraday table."""
+    """For each type and day: rows of the source = loaded + rejected, by an independent count, with every
+    defect, a missing day and an intraday table."""
     source = events(bigquery, project)
     days = [FIRST + timedelta(number) for number in range(21)]
     written: dict[tuple[str, date], int] = {}
+    bad = Counter(kind for kind, _ in DEFECTS)
     for day in days:
         if day == MISSING:
             continue
         listed = of_day(day)
         listed += [row(day, 1_000, kind) for kind in TYPES]
+        listed += [row(day, 2_000 + it, kind) | wrong for it, (kind, wrong) in enumerate(DEFECTS)]
         export.write(f"events_{'intraday_' if day == TODAY else ''}{day:%Y%m%d}", listed)
         for each in listed:
             key = each["event_name"], day
             written[key] = written.get(key, 0) + 1
-    job = run(books, source, FIRST, TODAY)
+    job = run(books, source, FIRST, TODAY, rejected="0.9")
     assert (job.state, job.error_message) == ("completed", None)
     found = rows(
         books,
         "acme",
-        "SELECT kind, day, source_rows, loaded + rejected, provisional, source FROM ingest_book",
+        "SELECT kind, day, source_rows, loaded, rejected, provisional, source FROM ingest_book",
     )
     assert {(kind, day): number for kind, day, number, *_ in found} == written
-    for kind, day, number, added, provisional, name in found:
-        assert added == number
+    tables = {kind: counted(books, kind) for kind in EVENTS}
+    for kind, day, number, loaded, rejected, provisional, name in found:
+        assert (loaded, rejected) == (number - bad[kind], bad[kind])
         assert provisional == (TODAY - day <= timedelta(3))
         assert ("intraday" in name) == (day == TODAY)
-        assert counted(books, kind)[day] == number
+        assert tables[kind][day] == loaded
+    assert rows(books, "acme", "SELECT count(*) FROM ingest_rejected") == [(20 * len(DEFECTS),)]
     assert {it["state"] for it in Jobs(books).parts("acme", job.job_id) if it["day"] == MISSING} == {"absent"}
     one = rows(
         books,
@@ -157,6 +182,31 @@ def test_a_day_that_changed_is_replaced(
     assert rows(books, "acme", "SELECT source, provisional FROM ingest_book") == [
         (f"events_{day:%Y%m%d}", False)
     ]
+
+
+def test_a_row_that_the_stream_does_not_send_is_missed(
+    bigquery: Emulator, project: str, export: Export, books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """BigQuery counts by a query what it sends by another way: the day stays as it was. One query counts all
+    types of a day."""
+    source = events(bigquery, project)
+    asked: list[str] = []
+    count = BigQuery.count
+
+    def counting(self: BigQuery, where: Dataset, name: str) -> dict[str, int]:
+        asked.append(name)
+        return count(self, where, name)
+
+    monkeypatch.setattr(BigQuery, "count", counting)
+    export.write(f"events_{FIRST:%Y%m%d}", [row(FIRST, number, "page_view") for number in range(100)])
+    assert run(books, source, FIRST, FIRST).state == "completed"
+    assert asked == [f"events_{FIRST:%Y%m%d}"]
+    sent = EventReading._rows
+    monkeypatch.setattr(EventReading, "_rows", lambda self: (each[1:] for each in sent(self)))
+    job = run(books, source, FIRST, FIRST, ("page_view",))
+    assert (job.state, job.error_code) == ("failed", "sums")
+    assert "has 100 rows, 99 were read" in str(job.error_message)
+    assert counted(books, "page_view") == {FIRST: 100}
 
 
 @pytest.mark.parametrize(("bad", "state"), [(1, "completed"), (2, "failed")])

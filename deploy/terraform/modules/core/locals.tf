@@ -1,4 +1,7 @@
 locals {
+  # Whether ingestion reads BigQuery as its own account.
+  is_read = var.ingestion && var.ingestion_datasets != ""
+
   services = concat(
     [
       "artifactregistry.googleapis.com",
@@ -12,11 +15,11 @@ locals {
       "pubsub.googleapis.com",
       "run.googleapis.com",
     ],
-    var.secrets != "" || var.usage || var.reads_usage || startswith(var.export, "postgres") ? ["secretmanager.googleapis.com"] : [],
+    var.secrets != "" || var.usage || var.ingestion || var.reads_usage || startswith(var.export, "postgres") ? ["secretmanager.googleapis.com"] : [],
     var.board != "off" ? ["firebasehosting.googleapis.com"] : [],
-    var.warehouse ? ["bigquery.googleapis.com"] : [],
+    var.warehouse || startswith(var.export, "bigquery:") || local.is_read ? ["bigquery.googleapis.com"] : [],
+    local.is_read ? ["bigquerystorage.googleapis.com"] : [],
     var.warehouse || var.pipelines ? ["dataflow.googleapis.com"] : [],
-    !var.warehouse && startswith(var.export, "bigquery:") ? ["bigquery.googleapis.com"] : [],
     var.enable_monitoring ? ["logging.googleapis.com", "monitoring.googleapis.com"] : [],
   )
 

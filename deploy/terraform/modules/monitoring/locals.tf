@@ -3,11 +3,13 @@ locals {
   folder     = "${var.sources}/deploy/monitoring"
   parameters = { project = var.project_id, runbook = var.runbook, worker_pool = var.worker_pool_name }
 
-  # Those of usage wait for a flush, and would fire where there is none.
+  # Those of usage and of ingestion wait for a flush or a worker, and would fire where there is none.
+  unwanted = "^(libra-)?(${join("|", concat(["none"], var.usage ? [] : ["usage"], var.ingestion ? [] : ["ingestion"]))})-"
+
   metrics = {
     for file in fileset("${local.folder}/metrics", "*.json") :
     trimsuffix(file, ".json") => jsondecode(templatefile("${local.folder}/metrics/${file}", local.parameters))
-    if var.usage || !can(regex("^(libra-)?usage-", file))
+    if !can(regex(local.unwanted, file))
   }
   objectives = {
     for file in fileset("${local.folder}/objectives", "*.json") :
@@ -16,7 +18,7 @@ locals {
   alerts = {
     for file in fileset("${local.folder}/alerts", "*.json") :
     trimsuffix(file, ".json") => jsondecode(templatefile("${local.folder}/alerts/${file}", local.parameters))
-    if var.usage || !can(regex("^(libra-)?usage-", file))
+    if !can(regex(local.unwanted, file))
   }
 
   # The metrics count lines of the level INFO.

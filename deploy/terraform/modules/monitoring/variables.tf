@@ -5,3 +5,4 @@ variable "runbook" { type = string }
 variable "worker_pool_name" { type = string }
 variable "sources" { type = string }
 variable "usage" { type = bool }
+variable "ingestion" { type = bool }

@@ -9,6 +9,8 @@ resource "google_service_account" "account" {
 }
 
 resource "google_project_iam_member" "grant" {
+  count = var.role != "" ? 1 : 0
+
   project = var.project_id
   role    = var.role
   member  = "serviceAccount:${google_service_account.account.email}"

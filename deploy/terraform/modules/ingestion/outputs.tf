@@ -1,0 +1,4 @@
+output "url" {
+  description = "Where the API answers"
+  value       = module.api.url
+}

@@ -1,0 +1,74 @@
+"""Each refusal of BigQuery's becomes a code and a message that says what to do."""
+
+from dataclasses import dataclass
+
+import requests
+from google.api_core import exceptions as api
+from google.auth.exceptions import GoogleAuthError
+
+from services.ingestion.errors import PartError, Unavailable
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Where a tenant's export is."""
+
+    project: str
+    dataset: str
+
+    def __str__(self) -> str:
+        """For messages."""
+        return f"{self.project}.{self.dataset}"
+
+
+class translated:  # noqa: N801 - used as a function
+    """Errors of Google's become ours: each with a code, and with what to do."""
+
+    def __init__(self, where: Dataset) -> None:
+        self._where = where
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        """Raise ours in its place."""
+        if isinstance(error, api.GoogleAPICallError):
+            raise _of(self._where, error.code or 0, str(error.message)) from error
+        if isinstance(error, (api.RetryError, requests.RequestException)):
+            raise Unavailable(
+                "network", f"BigQuery does not answer for {self._where}: look at the network, and start again"
+            ) from error
+        if isinstance(error, GoogleAuthError):
+            raise PartError(
+                "credentials",
+                f"the credentials for BigQuery {self._where} are not taken: rotate the tenant's secret",
+            ) from error
+
+
+def check(where: Dataset, answer: requests.Response) -> None:
+    """Raises PartError where BigQuery refuses."""
+    if not answer.ok:
+        try:
+            message = str(answer.json()["error"]["message"])
+        except (ValueError, KeyError, TypeError):
+            message = answer.reason
+        raise _of(where, answer.status_code, message)
+
+
+def _of(where: Dataset, status: int, message: str) -> PartError:
+    said = f"BigQuery says of {where}: {message[:300]}"
+    if status == 401:
+        return PartError("credentials", f"{said}: rotate the tenant's secret")
+    if status == 403:
+        roles = (
+            "roles/bigquery.dataViewer on the dataset, and roles/bigquery.readSessionUser and"
+            " roles/bigquery.jobUser on the project"
+        )
+        return PartError("permission", f"{said}: grant {roles}")
+    if "project" in message.lower() and status in {400, 404}:
+        return PartError("wrong_project", f"{said}: mend the tenant's project")
+    if status == 404:
+        return PartError("missing_table", f"{said}: the table went while it was read; start again")
+    if status == 429 or status >= 500:
+        return Unavailable("unavailable", f"{said}: start again later")
+    return PartError("refused", said)
