@@ -36,12 +36,9 @@ class Services(Step):
         """One command for all; then the region is looked at, which takes an enabled service."""
         deployment = self.deployment
         wanted, export = list(SERVICES), deployment.values["LIBRA_EXPORT"]
-        secretive = (
-            "on" in (deployment.values["LIBRA_USAGE"], deployment.values["LIBRA_INGESTION"])
-            or deployment.values["LIBRA_SECRETS"]
-            or (deployment.values["LIBRA_API"] != "off" and deployment.values["LIBRA_API_USAGE_SECRET"])
-        )
-        if secretive or export.startswith("postgres"):
+        api = deployment.values["LIBRA_API"] != "off" and deployment.values["LIBRA_API_USAGE_SECRET"]
+        secretive = api or "on" in (deployment.values["LIBRA_USAGE"], deployment.values["LIBRA_INGESTION"])
+        if deployment.values["LIBRA_SECRETS"] or secretive or export.startswith("postgres"):
             wanted.append("secretmanager.googleapis.com")
         if deployment.values["LIBRA_BOARD"] != "off":
             wanted.append("firebasehosting.googleapis.com")

@@ -15,7 +15,7 @@ locals {
       "pubsub.googleapis.com",
       "run.googleapis.com",
     ],
-    var.secrets != "" || var.usage || var.ingestion || var.reads_usage || startswith(var.export, "postgres") ? ["secretmanager.googleapis.com"] : [],
+    var.secrets != "" || var.usage || var.reads_usage || var.ingestion || startswith(var.export, "postgres") ? ["secretmanager.googleapis.com"] : [],
     var.board != "off" ? ["firebasehosting.googleapis.com"] : [],
     var.warehouse || startswith(var.export, "bigquery:") || local.is_read ? ["bigquery.googleapis.com"] : [],
     local.is_read ? ["bigquerystorage.googleapis.com"] : [],
