@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 
 from deploy import stage
 from deploy.gcloud import Change
-from deploy.steps import jobs
 from deploy.steps.accounts import (
     barring,
     check_version,
@@ -81,8 +80,9 @@ class Api(Service):
     def flags(self) -> tuple[str, ...]:
         """Where PostgreSQL is, and the way to it; none of both where it reads no usage."""
         if secret := self.deployment.values[SECRET]:
-            network = jobs.network(self.deployment.values["LIBRA_USAGE_NETWORK"])
-            return f"--set-secrets=LIBRA_POSTGRES_URL={secret}", *network
+            return f"--set-secrets=LIBRA_POSTGRES_URL={secret}", *self.deployment.in_network(
+                "LIBRA_USAGE_NETWORK"
+            )
         return "--clear-secrets", "--clear-network"
 
     @property

@@ -67,6 +67,14 @@ class Deployment:
         """gcloud's flags for the project and the database."""
         return f"--database={self.values['FIRESTORE_DATABASE']}", self.in_project
 
+    def in_network(self, variable: str) -> tuple[str, ...]:
+        """gcloud's flags for what reaches addresses of a network, such as those of Cloud SQL: that of a
+        parameter, NETWORK/SUBNET or none."""
+        network, _, subnet = self.values[variable].partition("/")
+        if not network:
+            return ("--clear-network",)
+        return f"--network={network}", f"--subnet={subnet}", "--vpc-egress=private-ranges-only"
+
     def email(self, account: str) -> str:
         """A service account's address."""
         return f"{account}@{self.project}.iam.gserviceaccount.com"

@@ -111,7 +111,7 @@ class Ingestion(Service):
     def flags(self) -> tuple[str, ...]:
         """PostgreSQL: its address, and the network that it is in."""
         address = f"--set-secrets=LIBRA_POSTGRES_URL={self.deployment.values[POSTGRES]}"
-        return address, *jobs.network(self.deployment.values["LIBRA_INGESTION_NETWORK"])
+        return address, *self.deployment.in_network("LIBRA_INGESTION_NETWORK")
 
     @property
     def _secrets(self) -> list[str]:
@@ -137,7 +137,7 @@ class Ingestion(Service):
             *("--tasks=1", "--max-retries=0", f"--task-timeout={TIMEOUT}"),
             f"--set-secrets={','.join(secrets)}",
             f"--set-env-vars=^{SEPARATOR}^{variables}",
-            *jobs.network(values["LIBRA_INGESTION_NETWORK"]),
+            *deployment.in_network("LIBRA_INGESTION_NETWORK"),
         )
 
     # -- BigQuery

@@ -19,14 +19,6 @@ RETRIES = (
 """What a schedule says beside, where it is told how often to try."""
 
 
-def network(value: str) -> tuple[str, ...]:
-    """What reaches addresses of a network, such as those of Cloud SQL and Memorystore."""
-    if not value:
-        return ("--clear-network",)
-    name, _, subnet = value.partition("/")
-    return f"--network={name}", f"--subnet={subnet}", "--vpc-egress=private-ranges-only"
-
-
 def described(deployment: Deployment, job: str, form: str) -> str:
     """What Cloud Run says of the job; empty: it is not there."""
     return deployment.gcloud.look("run", "jobs", "describe", job, *deployment.in_region, f"--format={form}")

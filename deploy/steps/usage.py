@@ -10,14 +10,7 @@ from deploy import stage
 from deploy.gcloud import Change
 from deploy.parameters import SEPARATOR, runtime
 from deploy.steps import jobs
-from deploy.steps.accounts import (
-    check_version,
-    exists,
-    forgetting,
-    granting,
-    reading,
-    revoking,
-)
+from deploy.steps.accounts import check_version, exists, forgetting, granting, reading, revoking
 from deploy.steps.base import Step
 from deploy.steps.images import building, clearing, image_of
 from deploy.steps.service import Service
@@ -73,10 +66,9 @@ class Usage(Step):
         yield from revoking(self.deployment, [JOB], [])
 
     def state(self) -> Iterator[tuple[str, str]]:
-        """Whether the job is ready and how its last run ended; its schedule."""
-        if not self._wanted:
-            return
-        yield from jobs.state(self.deployment, JOB)
+        """How its last run ended, and when; its schedule."""
+        if self._wanted:
+            yield from jobs.state(self.deployment, JOB)
 
     @property
     def _secrets(self) -> list[str]:
@@ -96,5 +88,5 @@ class Usage(Step):
             *("--cpu=1", "--memory=512Mi", "--tasks=1", "--max-retries=0", f"--task-timeout={TIMEOUT}"),
             f"--set-secrets={','.join(f'{name}={values[it]}' for name, it in SECRETS.items())}",
             f"--set-env-vars=^{SEPARATOR}^{variables}",
-            *jobs.network(values["LIBRA_USAGE_NETWORK"]),
+            *deployment.in_network("LIBRA_USAGE_NETWORK"),
         )

@@ -56,7 +56,7 @@ class Flushed(BaseModel):
     seconds: float = Field(description="How long it took.", examples=[0.2])
 
 
-class Entry:
+class Flushing:
     """Runs a flush at a request, and opens both servers for it alone. One run at a time in this process; runs
     of several processes may overlap, as any flushes may."""
 
@@ -127,8 +127,8 @@ def caller(
 def flush(request: Request) -> Flushed:
     """Book what is in Redis, and seal the hours that have been over for long enough. It may be sent twice,
     late, or to several instances at once. It takes no body."""
-    entry: Entry = request.app.state.entry
-    return Flushed(**entry.flush())
+    flushing: Flushing = request.app.state.flushing
+    return Flushed(**flushing.flush())
 
 
 def tokens(environment: Mapping[str, str], project: str | None) -> Tokens:
@@ -168,7 +168,7 @@ def application(settings: UsageSettings, taken: Tokens, *, open_: Open = opened)
         project=settings.books.project,
         max_body=MAX_BODY,
     )
-    app.state.entry = Entry(settings, open_)
-    app.state.ready = health.Readiness(app.state.entry.ready)
+    app.state.flushing = Flushing(settings, open_)
+    app.state.ready = health.Readiness(app.state.flushing.ready)
     app.state.verifier = Verifier(taken)
     return app

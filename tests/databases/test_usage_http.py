@@ -214,7 +214,7 @@ def test_only_the_account_that_is_named_may_flush(
         ({"FIREBASE_AUTH_EMULATOR_HOST": "127.0.0.1:9099", "K_SERVICE": "x"}, "not set on Cloud Run"),
     ],
 )
-def test_an_entry_that_nobody_could_use_does_not_start(changed: dict[str, str], message: str) -> None:
+def test_a_service_that_nobody_could_use_does_not_start(changed: dict[str, str], message: str) -> None:
     """The message names the variable, and what is allowed."""
     with pytest.raises(SettingError, match=message):
         tokens(TAKEN | changed, None)
