@@ -43,7 +43,7 @@ variable "usage_image" {
 }
 
 variable "export_image" {
-  description = "The image of the export, with its digest; needed with export = bigquery:DATASET or postgres"
+  description = "The image of the export, with its digest; needed unless export is off"
   type        = string
   default     = ""
 }
