@@ -1,10 +1,10 @@
 """Ingestion: rows a second from the sources to committed, beside the common way, and the peak memory.
 
 The common way reads the result of a query row by row, in pages of JSON as Google's client does, or a file by
-`csv.DictReader`, and writes `INSERT … ON CONFLICT` in batches of 1,000. It counts, compares, rejects and marks
-nothing. Emulator, SFTP server, PostgreSQL and worker share the cores of this machine: the figures are lower
-bounds, and their ratio is what they are for. Each load is a process of its own, so that its peak memory is its
-own.
+`csv.DictReader`, and writes `INSERT … ON CONFLICT` in batches of 1,000. It counts, compares, rejects and
+marks nothing. Emulator, SFTP server, PostgreSQL and worker share the cores of this machine: the figures are
+lower bounds, and their ratio is what they are for. Each load is a process of its own, so that its peak
+memory is its own.
 """
 
 import json
