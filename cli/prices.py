@@ -1,6 +1,8 @@
 """What Google charges, in one place: list prices in US dollars, as read in November 2026.
 
-Firestore, standard edition: https://cloud.google.com/firestore/pricing (native mode, by location).
+Firestore, standard edition: https://cloud.google.com/firestore/pricing (native mode, by location). The page
+https://firebase.google.com/docs/firestore/pricing lists the same for the multi-region in the United States,
+and half of that for a region such as Oregon.
 Functions of the 2nd generation are Cloud Run services: https://cloud.google.com/run/pricing (tier 1
 regions, billed by request). Events of Google's own sources are delivered by Eventarc at no charge:
 https://cloud.google.com/eventarc/pricing. Free quotas are not deducted. Prices differ

@@ -35,7 +35,9 @@ def show_usage(console: Console, requests: int, seed: int) -> bool:
         console.print("Starting PostgreSQL, Valkey, two processes that flush and four APIs …")
         environment = os.environ | {"LIBRA_USAGE_EVERY_SECONDS": "1"}
         usage = running.enter_context(Usage(folder, environment, flushes=FLUSHES))
-        apis = [_start(running, usage, folder, n) for n in range(PROCESSES)]
+        apis = [_launch(running, usage, folder, n) for n in range(PROCESSES)]
+        for each in apis:
+            each.wait_healthy()
         redis = running.enter_context(closing(Counters.connect(usage.valkey.url)))
         client = running.enter_context(httpx.Client(timeout=SECONDS))
         served: Counter[str] = Counter()
@@ -57,11 +59,11 @@ def show_usage(console: Console, requests: int, seed: int) -> bool:
     return billed == served
 
 
-def _start(running: ExitStack, usage: Usage, folder: Path, number: int) -> Served:
+def _launch(running: ExitStack, usage: Usage, folder: Path, number: int) -> Served:
     log = folder / f"api-{number}.txt"
     api = Served(f"API {number}", ("uvicorn", "local.metered:app"), log, usage.environment)
     running.callback(api.stop)
-    api.start()
+    api.launch()
     return api
 
 

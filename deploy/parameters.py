@@ -617,9 +617,10 @@ PARAMETERS = (
         "LIBRA_EXPORT",
         "--export",
         "off",
-        r"off|bigquery:[A-Za-z0-9_]{1,1000}|postgres(:[a-z_][a-z0-9_]{0,62})?",
-        "where snapshots of totals or entries go every night: bigquery:DATASET of the project, postgres or "
-        "postgres:SCHEMA; or off",
+        r"off|bigquery:[A-Za-z0-9_]{1,1000}|gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9](/[A-Za-z0-9._-]{1,100}){0,9}|"
+        r"postgres(:[a-z_][a-z0-9_]{0,62})?",
+        "where snapshots of totals or entries go every night: bigquery:DATASET of the project, "
+        "gs://BUCKET[/FOLDER], postgres or postgres:SCHEMA; or off",
         ("services", "export"),
         not_by_firebase="./deploy.sh up --only=services,export deploys it",
     ),
@@ -787,7 +788,7 @@ def _check_export(values: Mapping[str, str]) -> None:
     if place.startswith("postgres") != bool(secret) and place != "off":
         raise ParameterError(
             f"--export {place} with --export-secret {secret!r}: PostgreSQL's address is a secret, "
-            "SECRET:VERSION, and BigQuery has none"
+            "SECRET:VERSION, and BigQuery and a bucket have none"
         )
     if values["LIBRA_WAREHOUSE"] == "on" and place == f"bigquery:{values['LIBRA_WAREHOUSE_DATASET']}":
         raise ParameterError(

@@ -72,8 +72,8 @@ class Usage:
             started.enter_context(self.postgres)
             started.enter_context(self.valkey)
             started.callback(self._end)
-            for _ in range(self._wanted):
-                self.start_flush()
+            for launched in [self._launch_flush() for _ in range(self._wanted)]:
+                self._wait_for_run(*launched)
             self._stop = started.pop_all()
         return self
 
@@ -81,19 +81,21 @@ class Usage:
         """Stop the flushes, then the servers. What is in them is gone."""
         self._stop.close()
 
-    def start_flush(self) -> None:
-        """Start one more process that flushes, and wait for its first run; raises StackError."""
+    def _launch_flush(self) -> tuple[Child, Path]:
         self._started += 1
         log = self._folder / f"usage-{self._started}.txt"
         command = [sys.executable, "-m", "services.usage", "schedule"]
         child = Child("a usage flush", command, log, self.environment)
         self._flushes.append(child)
+        return child, log
+
+    def _wait_for_run(self, child: Child, log: Path) -> None:
         child.wait_healthy(lambda: FLUSHED in log.read_text("utf-8"), seconds=START_SECONDS)
 
     def kill_flush(self) -> None:
         """End one as a crash would, and start another in its place; raises StackError."""
         self._flushes.pop(0).kill()
-        self.start_flush()
+        self._wait_for_run(*self._launch_flush())
 
     def ended(self) -> str | None:
         """What to say if a process ended by itself."""

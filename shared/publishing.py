@@ -26,7 +26,7 @@ MOST_BYTES = 4_000_000
 """Of the messages that ride together; one sender's may have more: the platform's bound is 10,000,000."""
 MOST_WAITING = 64_000_000
 """Bytes that may wait for a call in one process."""
-COMPANY_PAUSE = 0.002
+COMPANY_PAUSE = 0.003
 """Seconds between the answers to senders that shared a call and the next call. What they send on those
 answers then rides together. Without the pause two half groups take turns, and a call costs as much CPU as a
 request."""

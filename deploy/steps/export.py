@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 
 from deploy import stage
-from deploy.gcloud import Change
+from deploy.gcloud import Change, gcloud
 from deploy.google import Json
 from deploy.parameters import SEPARATOR, runtime
 from deploy.send import described, sending
@@ -21,6 +21,9 @@ JOB = "libra-export"
 READS: Grants = [("roles/datastore.viewer", JOB)]
 LOADS: Grants = [("roles/bigquery.jobUser", JOB)]
 """To load and to query takes a role in the project. What it may write to is one dataset."""
+KEEPS = "roles/storage.objectUser"
+"""To write objects, replace them, list them and remove old ones: on the one bucket."""
+INVOKER = "roles/run.invoker"
 HOURS, RETRIES = 3, 2
 BODY = "build/export-dataset.json"
 """What is sent to BigQuery, relative to the root of the project."""
@@ -32,7 +35,8 @@ class Export(Step):
     name = "export"
     switch = "LIBRA_EXPORT"
     needs = (
-        f"{Service.needs}, roles/cloudscheduler.admin, and roles/bigquery.admin or roles/secretmanager.admin"
+        f"{Service.needs}, roles/cloudscheduler.admin, and roles/bigquery.admin, roles/storage.admin or "
+        "roles/secretmanager.admin"
     )
     undoing = "Remove the export, its image and its account; what it has written stays"
 
@@ -42,9 +46,14 @@ class Export(Step):
 
     @property
     def _dataset(self) -> str:
-        """The dataset that it writes to; empty: it writes to PostgreSQL."""
+        """The dataset that it writes to; empty: it writes elsewhere."""
         scheme, _, name = self._place.partition(":")
         return name if scheme == "bigquery" else ""
+
+    @property
+    def _bucket(self) -> str:
+        """The bucket that it writes to, gs://NAME; empty: it writes elsewhere."""
+        return "/".join(self._place.split("/")[:3]) if self._place.startswith("gs://") else ""
 
     @property
     def title(self) -> str:
@@ -68,6 +77,9 @@ class Export(Step):
         else:
             yield from granting(deployment, [JOB], READS)
             yield from revoking(deployment, [], LOADS)
+        if self._bucket:
+            yield from self._keeping()
+        if deployment.values["LIBRA_EXPORT_SECRET"]:
             yield from reading(deployment, JOB, deployment.values["LIBRA_EXPORT_SECRET"])
         yield from building(deployment, JOB, stage.EXPORT)
         yield from jobs.deploying(deployment, JOB, self._flags)
@@ -123,6 +135,15 @@ class Export(Step):
     @property
     def _datasets(self) -> str:
         return f"bigquery/v2/projects/{self.deployment.project}/datasets"
+
+    def _keeping(self) -> Iterator[Change]:
+        """The account may write to the bucket, which has to be there: nothing here makes or removes one."""
+        member = self.deployment.member(JOB)
+        if (KEEPS, member) not in self.deployment.bindings(
+            "storage", "buckets", "get-iam-policy", self._bucket
+        ):
+            words = ("storage", "buckets", "add-iam-policy-binding", self._bucket)
+            yield gcloud(*words, f"--member={member}", f"--role={KEEPS}", patient=True)
 
     # -- the job
 

@@ -49,7 +49,7 @@ variable "ingestion_image" {
 }
 
 variable "export_image" {
-  description = "The image of the export, with its digest; needed with export = bigquery:DATASET or postgres"
+  description = "The image of the export, with its digest; needed unless export is off"
   type        = string
   default     = ""
 }

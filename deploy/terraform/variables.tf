@@ -704,13 +704,13 @@ variable "ingestion_max_instances" {
 }
 
 variable "export" {
-  description = "where snapshots of totals or entries go every night: bigquery:DATASET of the project, postgres or postgres:SCHEMA; or off"
+  description = "where snapshots of totals or entries go every night: bigquery:DATASET of the project, gs://BUCKET[/FOLDER], postgres or postgres:SCHEMA; or off"
   type        = string
   default     = "off"
 
   validation {
-    condition     = can(regex("^(off|bigquery:[A-Za-z0-9_]{1,1000}|postgres(:[a-z_][a-z0-9_]{0,62})?)$", var.export))
-    error_message = "export: where snapshots of totals or entries go every night: bigquery:DATASET of the project, postgres or postgres:SCHEMA; or off; allowed is what matches off|bigquery:[A-Za-z0-9_]{1,1000}|postgres(:[a-z_][a-z0-9_]{0,62})?."
+    condition     = can(regex("^(off|bigquery:[A-Za-z0-9_]{1,1000}|gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9](/[A-Za-z0-9._-]{1,100}){0,9}|postgres(:[a-z_][a-z0-9_]{0,62})?)$", var.export))
+    error_message = "export: where snapshots of totals or entries go every night: bigquery:DATASET of the project, gs://BUCKET[/FOLDER], postgres or postgres:SCHEMA; or off; allowed is what matches off|bigquery:[A-Za-z0-9_]{1,1000}|gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9](/[A-Za-z0-9._-]{1,100}){0,9}|postgres(:[a-z_][a-z0-9_]{0,62})?."
   }
 }
 

@@ -216,9 +216,7 @@ def _lines(text: io.TextIOWrapper) -> Iterator[str]:
     most, head, halved = files.LONGEST_LINE + 1, "", False
     try:
         while piece := text.readline(most):
-            if (
-                halved and piece == "\n"
-            ):  # the second half of a line break whose first half was the last to fit
+            if halved and piece == "\n":  # its first half was the last to fit
                 halved = False
                 continue
             halved = len(piece) == most and piece[-1] == "\r"
@@ -244,10 +242,8 @@ def _line_breaks(copy: IO[bytes], encoding: str) -> int:
         codecs.getincrementaldecoder(encoding)("surrogateescape"), translate=True
     )
     copy.seek(0)
-    chunks = iter(lambda: copy.read(CHUNK), b"")
-    return sum(decoder.decode(each).count("\n") for each in chunks) + decoder.decode(b"", final=True).count(
-        "\n"
-    )
+    number = sum(decoder.decode(data).count("\n") for data in iter(lambda: copy.read(CHUNK), b""))
+    return number + decoder.decode(b"", final=True).count("\n")
 
 
 @contextmanager

@@ -95,6 +95,7 @@ WHERE aside.value IS NULL
 READ_BACK = f"""
 SELECT number FROM unnest({_PARTS}) WITH ORDINALITY AS given({_NAME}, value, number)
   {_BOOKED} WHERE booked >= value
+ORDER BY number
 """  # noqa: S608 - constants
 
 READ_ASIDE = """

@@ -4,10 +4,7 @@ An aggregation is a table, and a total is a row of it. So is an entry, with its 
 """
 
 import json
-import math
 import re
-from base64 import b64encode
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, TypeAlias
@@ -16,7 +13,8 @@ from shared.aggregation import Aggregation, FieldKey, KeyPart, OneOf, Source, Ti
 from shared.aggregation.keys import MAX_INTEGER, MIN_INTEGER
 from shared.aggregation.lists import Bounded
 from shared.errors import ExportError
-from shared.store import Document, GeoPoint, Reference
+from shared.store import Document
+from shared.store.plain import plain
 from shared.windows import Total
 
 What: TypeAlias = Literal["totals", "entries"]
@@ -112,7 +110,7 @@ def total_row(aggregation: Aggregation, one: Total, *, buckets: bool = True) -> 
 
 def entry_row(document: Document) -> Row:
     """An entry as a row of `entries_table`."""
-    fields = {name: _plain(value) for name, value in document.fields.items()}
+    fields = {name: plain(value, iso) for name, value in document.fields.items()}
     data = json.dumps(fields, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     return (document.path.rpartition("/")[2], document.create_time, document.update_time, data)
 
@@ -120,26 +118,6 @@ def entry_row(document: Document) -> Row:
 def iso(value: datetime) -> str:
     """An instant as text: RFC 3339 in UTC, always with microseconds, so that it sorts as text."""
     return value.strftime("%Y-%m-%dT%H:%M:%S.%fZ").rjust(27, "0")
-
-
-def _plain(value: object) -> object:  # noqa: PLR0911 - a table of types
-    """A stored value as JSON has it: what JSON lacks is text."""
-    match value:
-        case datetime():
-            return iso(value)
-        case bytes():
-            return b64encode(value).decode()
-        case float() if not math.isfinite(value):
-            return str(value)
-        case Reference(name):
-            return name
-        case GeoPoint(latitude, longitude):
-            return {"latitude": _plain(latitude), "longitude": _plain(longitude)}
-        case Mapping():
-            return {str(name): _plain(each) for name, each in value.items()}
-        case list() | tuple():
-            return [_plain(each) for each in value]
-    return value
 
 
 def _kind(part: KeyPart) -> Kind:

@@ -144,7 +144,8 @@ class Way:
     def measure(self, shape: Shape, body: int, load: Load) -> "Measured":
         """One run on empty totals."""
         self.reset()
-        ready = list(self.sendings(shape, body, MOST_A_SECOND[body > 1] * int(load.seconds + 1)))
+        a_second = 2 * load.rate if load.rate else MOST_A_SECOND[body > 1]
+        ready = list(self.sendings(shape, body, int(a_second * (load.seconds + 1))))
         asked, spent = self._metered(), self._spent()
         seen = asyncio.run(Crowd(self.visible, load).run(self.ports, iter(ready)))
         now, asked = self._spent(), self._metered() - asked + self.by_sender(seen, body)

@@ -1,5 +1,6 @@
 """What becomes of the rows of a file: those that are rejected, endless lines, and a count of all of them."""
 
+import io
 import tracemalloc
 from datetime import date
 
@@ -8,9 +9,10 @@ import pytest
 from local.sftp import SftpServer
 from services.ingestion.books import Books
 from services.ingestion.errors import PartError
-from services.ingestion.files import Format
+from services.ingestion.files import LONGEST_LINE, Format
 from services.ingestion.requests import Part
 from services.ingestion.rows import LONGEST_RAW
+from services.ingestion.sftp import _lines
 from tests.support.ingesting import rows
 from tests.support.user_files import BAD_QUOTE, Source, held, run, users, write
 
@@ -97,3 +99,14 @@ def test_the_lines_of_a_file_are_counted_apart_from_its_reader(
             reading.check(wrong)
         assert error.value.code == "sums"
     reading.close()
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r", "\r\n"])
+@pytest.mark.parametrize("more", [-2, -1, 0, 1, 2, LONGEST_LINE])
+def test_a_long_line_is_one_line_wherever_it_is_cut(ends: str, more: int) -> None:
+    """Also between the two characters that end it."""
+    written = ["a", "x" * (LONGEST_LINE + more), "", "b"]
+    copy = io.BytesIO("".join(each + ends for each in written).encode())
+    found = list(_lines(io.TextIOWrapper(copy, "utf-8", newline="")))
+    assert [each.rstrip("\r\n") for each in found] == [each[: LONGEST_LINE + 1] for each in written]
+    assert all(each[-1] in "\r\n" for each in found)

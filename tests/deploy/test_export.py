@@ -18,7 +18,7 @@ from deploy.google import needed
 from deploy.parameters import ParameterError, read
 from deploy.steps.accounts import INVOKER
 from deploy.steps.base import Deployment
-from deploy.steps.export import BODY, JOB, LOADS, READS, Export
+from deploy.steps.export import BODY, JOB, KEEPS, LOADS, READS, Export
 from deploy.steps.images import image_of
 from deploy.steps.project import Services
 from services.export.settings import ExportSettings
@@ -33,6 +33,7 @@ BIGQUERY = {
     "LIBRA_EXPORT_WHAT": "libra-totals,libra-entries",
 }
 POSTGRES = BIGQUERY | {"LIBRA_EXPORT": "postgres:books", "LIBRA_EXPORT_SECRET": "pg-url:3"}
+BUCKET = BIGQUERY | {"LIBRA_EXPORT": "gs://kitchen-exports/totals/nightly"}
 FLAGS = ("plan", "--project=kitchen-1", "--region=europe-west6")
 EMAIL = f"{JOB}@kitchen-1.iam.gserviceaccount.com"
 MEMBER = f"serviceAccount:{EMAIL}"
@@ -100,6 +101,7 @@ def everything(given: dict[str, str]) -> dict[str, str]:
         "projects get-iam-policy": "\n".join(f"{role}\t{MEMBER}" for role, _ in grants),
         "secrets list": "pg-url\nold-url",
         "secrets get-iam-policy pg-url": f"{SECRET}\t{MEMBER}" if given is POSTGRES else "",
+        "storage buckets get-iam-policy gs://kitchen-exports": f"{KEEPS}\t{MEMBER}",
         "artifacts repositories describe": JOB,
         "artifacts tags list": f"projects/x/tags/{image.rpartition(':')[2]}",
         f"run jobs describe {JOB}": f"True\t{config}",
@@ -108,7 +110,7 @@ def everything(given: dict[str, str]) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("given", [BIGQUERY, POSTGRES], ids=lambda it: it["LIBRA_EXPORT"])
+@pytest.mark.parametrize("given", [BIGQUERY, POSTGRES, BUCKET], ids=lambda it: it["LIBRA_EXPORT"])
 def test_where_all_is_there_nothing_is_made(apis: GoogleApis, given: dict[str, str]) -> None:
     """A second `up` is a look."""
     there = everything(given)
@@ -142,7 +144,7 @@ def test_what_is_missing_is_made_and_nothing_else(apis: GoogleApis, absent: str,
 def test_the_job_starts_with_the_settings_that_it_is_given(apis: GoogleApis) -> None:
     """The real settings reader takes them. The address is a secret, and BigQuery has none."""
     assert apis
-    for given, secret in ((POSTGRES, "LIBRA_POSTGRES_URL=pg-url:3"), (BIGQUERY, "")):
+    for given, secret in ((POSTGRES, "LIBRA_POSTGRES_URL=pg-url:3"), (BIGQUERY, ""), (BUCKET, "")):
         (words,) = (it for it in made(given, {}) if it[1:4] == ["run", "jobs", "deploy"])
         found = flags(words)
         pairs = (it.partition("=") for it in found["set-env-vars"].removeprefix("^@@^").split("@@"))
@@ -179,6 +181,18 @@ def test_a_secret_that_it_reads_no_more_is_taken_from_it(apis: GoogleApis) -> No
         (command,) = made(given, everything(given) | reads)
         assert command[1:4] == ["secrets", "remove-iam-policy-binding", "old-url"]
     assert apis
+
+
+def test_the_account_writes_to_its_bucket_and_to_no_other(apis: GoogleApis) -> None:
+    """The bucket is not made: what is not there cannot be granted. Of BigQuery the account keeps nothing."""
+    there = everything(BUCKET)
+    del there["storage buckets get-iam-policy gs://kitchen-exports"]
+    there["projects get-iam-policy"] = "\n".join(f"{role}\t{MEMBER}" for role, _ in READS + LOADS)
+    revoked, granted = made(BUCKET, there)
+    assert flags(revoked)["role"] == "roles/bigquery.jobUser"
+    assert granted[1:5] == ["storage", "buckets", "add-iam-policy-binding", "gs://kitchen-exports"]
+    assert (flags(granted)["role"], flags(granted)["member"]) == ("roles/storage.objectUser", MEMBER)
+    assert apis.changes() == []
 
 
 def test_who_moves_to_postgres_keeps_no_right_in_bigquery(apis: GoogleApis) -> None:
@@ -220,7 +234,9 @@ def test_status_says_how_the_last_night_ended() -> None:
     ("given", "says"),
     [
         (("--export=postgres",), r"--export postgres with --export-secret '': .*SECRET:VERSION"),
-        (("--export=bigquery:books", "--export-secret=pg-url:1"), "BigQuery has none"),
+        (("--export=bigquery:books", "--export-secret=pg-url:1"), "BigQuery and a bucket have none"),
+        (("--export=gs://books", "--export-secret=pg-url:1"), "BigQuery and a bucket have none"),
+        (("--export=gs://Books",), r"--export \(LIBRA_EXPORT\) is 'gs://Books'"),
         (("--export=bigquery:libra", "--warehouse=on"), "--export bigquery:libra: the warehouse has views"),
         (("--export=exports",), r"--export \(LIBRA_EXPORT\) is 'exports'"),
         (("--export-what=libra-sums",), r"--export-what \(LIBRA_EXPORT_WHAT\) is 'libra-sums'"),
@@ -258,6 +274,7 @@ def test_gcloud_knows_every_flag(gcloud: str, apis: GoogleApis) -> None:
     """What it does not know it says before anything else, so nothing is asked of Google."""
     assert apis
     commands = [words for given in (BIGQUERY, POSTGRES) for words in made(given, {}) if "jobs" in words]
+    commands += [words for words in made(BUCKET, {}) if "buckets" in words]
     commands += [
         list(it.words) for it in step(BIGQUERY, everything(BIGQUERY)).surplus() if "jobs" in it.words
     ]

@@ -1,4 +1,4 @@
-"""A worker in a process of its own that kills itself at a call: POINT, or `early` and POINT.
+"""A worker in a process of its own that kills itself at a call (`run`): POINT, or `early` and POINT.
 
 It is the real worker, which takes one message at a time. A point is a number of a call to Firestore or of an
 answer to Pub/Sub, and whether it is before or after it. With `early` it acknowledges a message on arrival,
@@ -9,7 +9,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from services.worker import worker as worker_module
@@ -68,9 +68,13 @@ def watched(calls: Calls, *, early: bool = False) -> type[Door]:
     return Watching
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Run the worker until the deadly point."""
+def run(arguments: Sequence[str], environment: Mapping[str, str], log: str) -> None:
+    """Run the worker until the deadly point, in a process that was forked for it. ``log``: a file's name."""
     *how, deadly = arguments
+    os.environ.update(environment)
+    into = os.open(log, os.O_WRONLY | os.O_APPEND)
+    for each in (1, 2):
+        os.dup2(into, each)
 
     def tell(point: str) -> None:
         if point == deadly:
@@ -85,8 +89,4 @@ def run(arguments: Sequence[str]) -> int:
         type("Store", (), {"connect": lambda settings: calls.watch(connect(settings), ("commit", "get"))}),
     )
     os.environ["LIBRA_WORKER_MESSAGES"] = "1"
-    return main()
-
-
-if __name__ == "__main__":
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(main())

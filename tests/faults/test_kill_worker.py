@@ -5,15 +5,13 @@ The points are not written down but recorded from a run, so a call that is added
 
 import asyncio
 import json
-import os
-import subprocess
-import sys
+import multiprocessing
+import tempfile
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
@@ -23,12 +21,15 @@ from local.pubsub import PubSub
 from shared.intake import Intake
 from shared.schemas import self_written
 from shared.settings import Settings
-from tests.faults.killed_worker import Calls, watched
+from tests.faults.killed_worker import Calls, run, watched
 from tests.support.memory_store import MemoryStore
 from tests.support.queue import EventQueue, event
 from tests.unit.test_worker_door import Delivery
 
-ROOT = Path(__file__).parents[2]
+FORKED = multiprocessing.get_context("forkserver")
+FORKED.set_forkserver_preload(["tests.faults.killed_worker"])
+"""Each worker is forked from a process that has imported everything and opened nothing: its imports were most
+of the CPU that it took."""
 EVENTS: list[object] = [event("a"), event("a"), event("b"), b"nonsense", event("a", event_type="buy")]
 """Two of one event, another one, one that can never be counted, and another event with a known id."""
 AT_ONCE = 6
@@ -61,7 +62,7 @@ class Died:
     """A worker that killed itself, and the queue that it pulled."""
 
     queue: EventQueue
-    status: int
+    status: int | None
     log: str
 
 
@@ -71,17 +72,19 @@ def killed(emulator: Emulator, pubsub: PubSub, events: list[object], *point: str
     queue = EventQueue(pubsub, project, emulator.address)
     pubsub.create(project, ["signals"])
     queue.publish(events)
-    environment = os.environ | {
-        "PYTHONPATH": str(ROOT),
+    environment = {
         "GOOGLE_CLOUD_PROJECT": project,
         "FIRESTORE_EMULATOR_HOST": emulator.address,
         "PUBSUB_EMULATOR_HOST": pubsub.address,
     }
-    command = [sys.executable, str(Path(__file__).with_name("killed_worker.py")), *point]
-    died = subprocess.run(
-        command, env=environment, capture_output=True, text=True, check=False, timeout=SECONDS
-    )
-    return Died(queue, died.returncode, died.stdout + died.stderr)
+    with tempfile.NamedTemporaryFile("r") as log:
+        died = FORKED.Process(target=run, args=(point, environment, log.name))
+        died.start()
+        died.join(SECONDS)
+        if died.is_alive():
+            died.kill()
+            raise TimeoutError(f"the worker of {point} did not kill itself: {log.read()}")
+        return Died(queue, died.exitcode, log.read())
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 from apache_beam.options.pipeline_options import GoogleCloudOptions
 from apache_beam.runners.runner import PipelineState
+from apache_beam.testing.load_tests import dataflow_cost_consts as costs
 
 from pipelines import running
-from pipelines.prices import cost
+from pipelines.prices import GB_HOUR, VCPU_HOUR, cost
 from pipelines.running import Running, options_of, submission, supervised
 from shared.errors import PipelineError, SnapshotTooOld
 
@@ -83,6 +84,11 @@ def test_progress_is_told_and_the_cost_is_in_the_report(
         {"entries": 5_000},
     ]
     assert how == "Dataflow job 2026-11-25_1, 0 s, 2.0 vCPU hours, 15.0 GB hours, about 0.17 USD"
+
+
+def test_prices_are_those_that_beam_knows() -> None:
+    """Beam's own benchmarks keep them in step with Google's list: a new Beam tells of a new price."""
+    assert (VCPU_HOUR, GB_HOUR) == (costs.VCPU_PER_HR_BATCH, costs.MEM_PER_GB_HR_BATCH)
 
 
 def test_a_job_without_metrics_costs_nothing_known() -> None:

@@ -8,7 +8,7 @@ import pytest
 from services.ingestion import files
 from services.ingestion.errors import PartError
 from services.ingestion.files import Format
-from services.ingestion.rows import Rejected
+from services.ingestion.rows import LONGEST_RAW, Rejected
 
 HEAD = "location_id,name,city,country,latitude,longitude\n"
 
@@ -52,6 +52,44 @@ def test_a_record_that_cannot_be_read_is_rejected_alone(line: str, reason: str) 
     assert reason in rejected[0].reason
     assert rejected[0].raw.isprintable() or "\0" in rejected[0].raw or rejected[0].raw.endswith("\n")
     rejected[0].raw.encode()
+
+
+@pytest.mark.parametrize(
+    ("line", "key", "last"),
+    [
+        ("l1,a,b,c,91,1", "l1", "l1"),
+        (" l1 ,a,b,c,1", "l1", None),
+        ('l1,"a,b,c,1,1', "l1", None),
+        ('"l1","a"b,b,c,1,1', "l1", None),
+        ('"l1,a,b,c,1,1', None, None),
+        ('"l"1,a,b,c,1,1', None, None),
+        ("l1", None, None),
+        (",a,b,c,1,1", "", ""),
+        ("l\udce9,a,b,c,1,1", None, None),
+        ("l\0,a,b,c,1,1", None, None),
+        ("l1," + "a" * files.LONGEST_LINE + ",b,c,1,1", "l1", None),
+    ],
+)
+def test_a_rejected_row_says_whose_it_is_or_that_nobody_can_tell(
+    line: str, key: str | None, last: str | None
+) -> None:
+    """A wrong key would mark as left whom the file has. Where the key is not the first column, a record that
+    cannot be split does not say it."""
+    (found,) = read(f"{HEAD}{line}\n")[1]
+    assert found.key == key
+    assert len(found.raw) <= LONGEST_RAW
+    first, *others = line.split(",")
+    moved = HEAD.strip().replace("location_id,", "") + ",location_id\n"
+    (found,) = read(f"{moved}{','.join([*others, first])}\n")[1]
+    assert found.key == last
+
+
+def test_a_batch_of_long_rows_is_short() -> None:
+    """What is held at once does not depend on how long rows are."""
+    lines = [HEAD, *(f"l{it},{'x' * 100_000},,,,\n" for it in range(100))]
+    sizes = [len(each.rows) for each in files.batches("locations", "f.csv", lines, Format())]
+    assert sum(sizes) == 100
+    assert max(sizes) * 100_000 < files.LARGEST_BATCH + files.LONGEST_LINE
 
 
 def test_a_line_break_outside_quotes_is_rejected() -> None:

@@ -1,11 +1,12 @@
 locals {
-  # Empty where it writes to PostgreSQL.
+  # Empty where it writes elsewhere.
+  bucket  = startswith(var.place, "gs://") ? split("/", var.place)[2] : ""
   dataset = startswith(var.place, "bigquery:") ? trimprefix(var.place, "bigquery:") : ""
   roles   = concat(["roles/datastore.viewer"], local.dataset != "" ? ["roles/bigquery.jobUser"] : [])
 
-  # SECRET:VERSION of PostgreSQL's address. BigQuery has none.
+  # SECRET:VERSION of PostgreSQL's address. BigQuery and a bucket have none.
   secrets     = toset(compact([var.secret]))
-  has_address = (local.dataset == "") == (var.secret != "")
+  has_address = startswith(var.place, "postgres") == (var.secret != "")
 
   environment = merge(
     {

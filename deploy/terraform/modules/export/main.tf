@@ -43,6 +43,15 @@ resource "google_bigquery_dataset" "export" {
   }
 }
 
+# The bucket has to be there.
+resource "google_storage_bucket_iam_member" "export" {
+  count = local.bucket != "" ? 1 : 0
+
+  bucket = local.bucket
+  role   = "roles/storage.objectUser"
+  member = "serviceAccount:${google_service_account.export.email}"
+}
+
 resource "google_secret_manager_secret_iam_member" "export" {
   for_each = local.secrets
 
@@ -101,11 +110,11 @@ resource "google_cloud_run_v2_job" "export" {
   lifecycle {
     precondition {
       condition     = local.has_address
-      error_message = "export_secret: PostgreSQL's address is a secret, SECRET:VERSION, and BigQuery has none."
+      error_message = "export_secret: PostgreSQL's address is a secret, SECRET:VERSION, and BigQuery and a bucket have none."
     }
   }
 
-  depends_on = [google_project_iam_member.export, google_secret_manager_secret_iam_member.export]
+  depends_on = [google_project_iam_member.export, google_secret_manager_secret_iam_member.export, google_storage_bucket_iam_member.export]
 }
 
 resource "google_cloud_run_v2_job_iam_member" "caller" {
