@@ -10,7 +10,14 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["tests.faults.killed_ledger", "tests.faults.killed_worker"])
+_FORKS.set_forkserver_preload(
+    [
+        "tests.emulator.killed_archive",
+        "tests.emulator.killed_recompute",
+        "tests.faults.killed_ledger",
+        "tests.faults.killed_worker",
+    ]
+)
 
 
 class Ended(NamedTuple):
