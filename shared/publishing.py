@@ -225,6 +225,8 @@ class Publisher:
                     await self._send(topic, [parcel])
                 return
             error = failure
+        except Exception as failure:  # noqa: BLE001 - its senders would wait for ever, and who comes behind them
+            error = PublishError(f"{topic}: {type(failure).__name__}")
         for parcel in group:
             parcel.answer(error)
 

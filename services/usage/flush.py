@@ -138,6 +138,8 @@ class Flush:
                     booking.take(read(places[key], field, raw, now=now, metrics=self._metrics))
                 if booking.taken >= self._batch:
                     booking.begin()
+        if booking.taken >= self._batch:  # a page may hold nothing but what cannot be read
+            booking.begin()
 
 
 def _say(result: Result) -> None:

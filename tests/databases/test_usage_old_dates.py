@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from services.usage.books import Aside, Books
-from shared.parts import Name, Part
+from shared.parts import Hour, Name, Part
 from shared.postgres import Postgres
 from tests.support.usage import LATE
 
@@ -51,6 +51,29 @@ def test_what_is_deleted_is_on_no_bill_and_never_billed_by_a_flush(postgres: Pos
     assert books.verify() == []
     assert books.join([part(OLD, 6)]) == (0, 0, 1)
     assert books.aside() == [Aside(LATE, 1, 6)]
+
+
+@pytest.mark.parametrize("block", ["DELETE FROM usage_part WHERE", "DROP TABLE usage_part_2026_12"])
+def test_what_was_late_is_not_admitted_again_when_its_row_is_gone(
+    postgres: Postgres, books: Books, block: str
+) -> None:
+    """What is due of a late part is what its row lacks, so the row's value must not become due."""
+    if "DROP" in block:
+        postgres.transaction(lambda it: it.execute("DELETE FROM usage_part WHERE date = '2026-12-01'"))
+        statements(postgres, "ATTACH PARTITION")
+        books.join([part(NEW, 7)])
+    hour = OLD if "DELETE" in block else NEW
+    sealed = "UPDATE usage_state SET sealed_through = '2026-12-01 13:00Z'"  # `seal` minds the server's clock
+    postgres.transaction(lambda it: it.execute(sealed))
+    books.join([part(hour, 9)])
+    now = datetime(2026, 12, 2, 12, tzinfo=UTC)
+    assert books.admit(Hour(now, now.date())) in {9 - 5, 9 - 7}
+    statements(postgres, block)
+    assert books.admit(Hour(now, now.date())) == 0
+    books.join([part(hour, 9)])
+    assert books.admit(Hour(now, now.date())) == 0
+    books.join([part(hour, 10)])
+    assert books.admit(Hour(now, now.date())) == 1
 
 
 def test_a_partitioned_table_takes_parts_as_before(postgres: Postgres, books: Books) -> None:

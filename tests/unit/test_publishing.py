@@ -183,6 +183,34 @@ def test_a_failed_call_is_told_to_each_of_its_senders() -> None:
     asyncio.run(run())
 
 
+def test_a_call_that_breaks_is_told_to_its_senders_and_those_who_wait_are_published() -> None:
+    """gRPC gives None for an answer that it cannot read. Else all would wait until their requests end."""
+
+    class Broken(Slow):
+        async def call(self, topic: str, messages: Sequence[bytes]) -> None:
+            await self.go.wait()
+            if any(decoded(each).attributes["id"] == "broken" for each in messages):
+                raise AttributeError("an answer that says what the messages hold")
+            await super().call(topic, messages)
+
+    async def run() -> None:
+        topic = Broken()
+        publisher = Publisher(topic.call, "p")
+        first = asyncio.create_task(publisher.publish("t", messages("broken")))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        second = asyncio.create_task(publisher.publish("t", messages("waiting")))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        topic.go.set()
+        with pytest.raises(PublishError, match=r"^t: AttributeError$"):
+            await first
+        await second
+        assert published(topic) == messages("waiting")
+
+    asyncio.run(asyncio.wait_for(run(), 60))
+
+
 def test_one_senders_messages_are_no_other_senders_fault() -> None:
     """A call that is refused for its messages is made again for each sender alone."""
 

@@ -1,8 +1,8 @@
 """A flush reads on while a batch is booked: one batch at a time, and an error ends the run."""
 
 import threading
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
@@ -35,7 +35,7 @@ class Counters(MemoryCounters):
             yield from super().read([key])
 
 
-def run(counters: Counters, books: MemoryBooks, batch: int) -> Result:
+def run(counters: MemoryCounters, books: MemoryBooks, batch: int) -> Result:
     """A flush, long after the hour."""
     return Flush(counters, books, close_after=timedelta(hours=1), batch=batch).run(
         now=NOON + timedelta(hours=9)
@@ -76,3 +76,26 @@ def test_a_batch_that_is_not_booked_ends_the_run_and_nothing_is_sealed(failing: 
         run(Counters(), books, 1)
     assert books.through is None
     assert books.recorded == []
+
+
+@pytest.mark.parametrize("flaw", ["usage-parts:old:{}", "usage-parts:{{m{}}}:2026-11-25:2026-11-25T12:00Z"])
+def test_what_cannot_be_read_is_set_aside_in_batches_however_much_it_is(flaw: str) -> None:
+    """Also where Redis holds nothing else: keys of another format, or keys that are no hashes."""
+
+    class Flawed(MemoryCounters):
+        def scan(self, merchant: str | None = None, day: date | None = None) -> Iterator[list[bytes]]:
+            for page in super().scan(merchant, day):
+                yield from ([key] for key in page)
+
+    class Watched(MemoryBooks):
+        most = 0
+
+        def set_aside(self, rows: Iterable[Unreadable]) -> None:
+            rows = list(rows)
+            self.most = max(self.most, len(rows))
+            super().set_aside(rows)
+
+    counters, books = Flawed(), Watched()
+    counters.strange |= {flaw.format(n) for n in range(30)}
+    assert run(counters, books, 10).errors == 30
+    assert books.most == 10
