@@ -8,6 +8,10 @@ from google.auth.exceptions import GoogleAuthError
 
 from services.ingestion.errors import PartError, Unavailable
 
+BUSY = {"rateLimitExceeded", "quotaExceeded", "jobRateLimitExceeded", "jobBackendError", "jobInternalError"}
+"""Reasons that BigQuery gives with 403 or 400, and which pass without anybody's doing
+(https://cloud.google.com/bigquery/docs/error-messages, 2026-11)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
@@ -49,10 +53,11 @@ def check(where: Dataset, answer: requests.Response) -> None:
     """Raises PartError where BigQuery refuses."""
     if not answer.ok:
         try:
-            message = str(answer.json()["error"]["message"])
-        except (ValueError, KeyError, TypeError):
-            message = answer.reason
-        raise _of(where, answer.status_code, message)
+            error = answer.json()["error"]
+            message, reasons = str(error["message"]), {it.get("reason") for it in error.get("errors", ())}
+        except (ValueError, KeyError, TypeError, AttributeError):
+            message, reasons = answer.reason, set()
+        raise _of(where, 429 if reasons & BUSY else answer.status_code, message)
 
 
 def _of(where: Dataset, status: int, message: str) -> PartError:

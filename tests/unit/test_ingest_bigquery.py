@@ -1,5 +1,6 @@
 """What BigQuery may answer, and the code and advice that it becomes."""
 
+import json
 import threading
 from collections.abc import Iterator
 from datetime import date
@@ -22,10 +23,11 @@ PART = Part("page_view", date(2026, 1, 5))
 class Http:
     """Answers every request with one answer, or one error."""
 
-    def __init__(self, status: int, message: str, error: Exception | None = None) -> None:
+    def __init__(self, status: int, message: str, error: Exception | None = None, reason: str = "") -> None:
         self.answer = requests.Response()
         self.answer.status_code = status
-        self.answer._content = b'{"error": {"message": "%s"}}' % message.encode()
+        said = {"error": {"message": message, "errors": [{"reason": reason}] if reason else []}}
+        self.answer._content = json.dumps(said).encode()
         self.error = error
 
     def post(self, address: str, json: object, timeout: float) -> requests.Response:
@@ -47,6 +49,10 @@ class Http:
         (Http(401, "Invalid Credentials"), "credentials", "rotate the tenant's secret"),
         (Http(0, "", DefaultCredentialsError("no")), "credentials", "rotate the tenant's secret"),  # type: ignore[no-untyped-call]
         (Http(403, "Access Denied"), "permission", "grant roles/bigquery.dataViewer"),
+        (Http(403, "no", reason="accessDenied"), "permission", "grant roles/bigquery.dataViewer"),
+        (Http(403, "Project shop: many", reason="rateLimitExceeded"), "unavailable", "start again later"),
+        (Http(403, "Project shop: quota", reason="quotaExceeded"), "unavailable", "start again later"),
+        (Http(400, "Project shop: many", reason="jobRateLimitExceeded"), "unavailable", "start again later"),
         (Http(404, "Not found: Project shop"), "wrong_project", "mend the tenant's project"),
         (
             Http(400, "The project shop has not enabled BigQuery."),
