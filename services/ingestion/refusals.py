@@ -70,10 +70,10 @@ def _of(where: Dataset, status: int, message: str) -> PartError:
             " roles/bigquery.jobUser on the project"
         )
         return PartError("permission", f"{said}: grant {roles}")
-    if "project" in message.lower() and status in {400, 404}:
+    if "project" in message.replace(where.project, "").lower() and status in {400, 404}:
         return PartError("wrong_project", f"{said}: mend the tenant's project")
     if status == 404:
-        return PartError("missing_table", f"{said}: the table went while it was read; start again")
+        return Unavailable("missing_table", f"{said}: the table went while it was read; start again")
     if status == 429 or status >= 500:
         return Unavailable("unavailable", f"{said}: start again later")
     return PartError("refused", said)

@@ -191,6 +191,16 @@ def test_rows_that_were_read_are_as_many_as_bigquery_counts(
     assert found.value.code == "sums"
 
 
+def test_a_table_that_goes_while_it_is_read_is_looked_for_again() -> None:
+    """GA4 removes the day's intraday table once the whole one is there. A project may be called my-project."""
+    bigquery = BigQuery(None, storage="127.0.0.1:1")
+    bigquery._http.close()
+    bigquery._http = Http(404, "Not found: Table my-project:analytics_1.events_intraday_20260105")  # type: ignore[assignment]
+    with pytest.raises(Unavailable, match="the table went while it was read") as found:
+        bigquery.count(Dataset("my-project", "analytics_1"), "events_intraday_20260105")
+    assert found.value.code == "missing_table"
+
+
 def test_a_count_that_bigquery_has_not_ended_is_none() -> None:
     """An answer without rows is no table without rows."""
     bigquery = BigQuery(None, storage="127.0.0.1:1")
