@@ -192,7 +192,7 @@ def test_rows_that_were_read_are_as_many_as_bigquery_counts(
 
 
 def test_a_table_that_goes_while_it_is_read_is_looked_for_again() -> None:
-    """GA4 removes the day's intraday table once the whole one is there. A project may be called my-project."""
+    """GA4 removes the intraday table once the whole one is there. A project may be called my-project."""
     bigquery = BigQuery(None, storage="127.0.0.1:1")
     bigquery._http.close()
     bigquery._http = Http(404, "Not found: Table my-project:analytics_1.events_intraday_20260105")  # type: ignore[assignment]
