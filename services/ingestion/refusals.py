@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import requests
 from google.api_core import exceptions as api
-from google.auth.exceptions import GoogleAuthError
+from google.auth.exceptions import GoogleAuthError, TransportError
 
 from services.ingestion.errors import PartError, Unavailable
 
@@ -38,7 +38,7 @@ class translated:  # noqa: N801 - used as a function
         """Raise ours in its place."""
         if isinstance(error, api.GoogleAPICallError):
             raise _of(self._where, error.code or 0, str(error.message)) from error
-        if isinstance(error, (api.RetryError, requests.RequestException)):
+        if isinstance(error, (api.RetryError, requests.RequestException)) or _unanswered(error):
             raise Unavailable(
                 "network", f"BigQuery does not answer for {self._where}: look at the network, and start again"
             ) from error
@@ -47,6 +47,13 @@ class translated:  # noqa: N801 - used as a function
                 "credentials",
                 f"the credentials for BigQuery {self._where} are not taken: rotate the tenant's secret",
             ) from error
+
+
+def _unanswered(error: BaseException | None) -> bool:
+    """Whether nobody answered who gives out access tokens: that says nothing of the credentials."""
+    return isinstance(error, GoogleAuthError) and (
+        error.retryable or any(isinstance(it, TransportError) for it in (error, *error.args))
+    )
 
 
 def check(where: Dataset, answer: requests.Response) -> None:

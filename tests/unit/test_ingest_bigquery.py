@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import requests
 from google.api_core import exceptions as api
-from google.auth.exceptions import DefaultCredentialsError
+from google.auth.exceptions import DefaultCredentialsError, RefreshError, TransportError
 
 from services.ingestion.bigquery import BigQuery, EventReading, Events
 from services.ingestion.errors import PartError, Unavailable
@@ -64,6 +64,10 @@ class Http:
         (Http(429, "quota"), "unavailable", "start again later"),
         (Http(400, "odd"), "refused", "BigQuery says of shop.analytics_1: odd"),
         (Http(0, "", requests.ConnectTimeout()), "network", "look at the network"),
+        (Http(0, "", TransportError("no route")), "network", "look at the network"),  # type: ignore[no-untyped-call]
+        (Http(0, "", RefreshError(TransportError("no route"))), "network", "look at the network"),  # type: ignore[no-untyped-call]
+        (Http(0, "", RefreshError("busy", retryable=True)), "network", "look at the network"),  # type: ignore[no-untyped-call]
+        (Http(0, "", RefreshError("invalid_grant")), "credentials", "rotate the tenant's secret"),  # type: ignore[no-untyped-call]
     ],
 )
 def test_each_refusal_has_its_code_and_says_what_to_do(http: Http, code: str, advice: str) -> None:
