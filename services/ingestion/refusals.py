@@ -38,7 +38,7 @@ class translated:  # noqa: N801 - used as a function
         """Raise ours in its place."""
         if isinstance(error, api.GoogleAPICallError):
             raise _of(self._where, error.code or 0, str(error.message)) from error
-        if isinstance(error, (api.RetryError, requests.RequestException)) or _unanswered(error):
+        if isinstance(error, (api.RetryError, requests.RequestException)) or unanswered(error):
             raise Unavailable(
                 "network", f"BigQuery does not answer for {self._where}: look at the network, and start again"
             ) from error
@@ -49,7 +49,7 @@ class translated:  # noqa: N801 - used as a function
             ) from error
 
 
-def _unanswered(error: BaseException | None) -> bool:
+def unanswered(error: BaseException | None) -> bool:
     """Whether nobody answered who gives out access tokens: that says nothing of the credentials."""
     return isinstance(error, GoogleAuthError) and (
         error.retryable or any(isinstance(it, TransportError) for it in (error, *error.args))
