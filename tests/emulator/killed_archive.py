@@ -1,8 +1,7 @@
-"""An archive in a process of its own that kills itself: PROJECT HOST FOLDER STEP LEASE_SECONDS."""
+"""An archive in a process of its own that kills itself."""
 
 import os
 import signal
-import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -13,14 +12,14 @@ from shared.store.client import FirestoreStore
 from tests.support.recomputing import QUICK
 
 
-def main(project: str, host: str, folder: str, deadly: str, seconds: str) -> None:
+def main(project: str, host: str, folder: str, deadly: str, seconds: float) -> None:
     """Archive in pages of two, and die at the step, in the second page where the step is one of a page's.
 
     At a step of failing, the archive fails first. The clock jumps ahead once, so that the lease is renewed.
     """
     settings = replace(QUICK, project=project, emulator_host=host)
     pages.PAGE_ENTRIES = 2
-    lease, ahead, seen = timedelta(seconds=float(seconds)), timedelta(0), 0
+    lease, ahead, seen = timedelta(seconds=seconds), timedelta(0), 0
 
     def step(reported: str) -> None:
         nonlocal ahead, seen
@@ -41,7 +40,3 @@ def main(project: str, host: str, folder: str, deadly: str, seconds: str) -> Non
         step=step,
         lease=lease,
     ).run(datetime.now(UTC))
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

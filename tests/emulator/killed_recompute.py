@@ -1,8 +1,7 @@
-"""A recompute in a process of its own that kills itself: PROJECT HOST STEP LEASE_SECONDS."""
+"""A recompute in a process of its own that kills itself."""
 
 import os
 import signal
-import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -13,13 +12,13 @@ from shared.store.client import FirestoreStore
 from tests.support.recomputing import QUICK
 
 
-def main(project: str, host: str, deadly: str, seconds: str) -> None:
+def main(project: str, host: str, deadly: str, seconds: float) -> None:
     """Run, and die at the step: at one of failing, the run fails first, between seal and correction.
 
     The clock jumps ahead once, so that the lease is renewed on the way.
     """
     settings = replace(QUICK, project=project, emulator_host=host)
-    lease, ahead = timedelta(seconds=float(seconds)), timedelta(0)
+    lease, ahead = timedelta(seconds=seconds), timedelta(0)
 
     def step(reported: str) -> None:
         nonlocal ahead
@@ -39,7 +38,3 @@ def main(project: str, host: str, deadly: str, seconds: str) -> None:
         step=step,
         lease=lease,
     ).run("scan")
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -18,6 +18,8 @@ from shared.errors import LeaseHeld
 from shared.ledger import Ledger
 from shared.recompute import Recompute, Report, under_way
 from shared.store import Create, GeoPoint, Merge, Query, Reference
+from tests.emulator import killed_archive
+from tests.support.forked import forked
 from tests.support.kitchen import SERVED, Kitchen
 from tests.support.recomputing import next_second, totals
 
@@ -119,12 +121,9 @@ def test_law_retain_survives_kill_9_at_every_step(quick: Kitchen, tmp_path: Path
     assert shown(quick) == before
 
 
-def _killed_at(kitchen: Kitchen, folder: Path, step: str) -> int:
-    script = str(Path(__file__).with_name("killed_archive.py"))
-    arguments = [kitchen.settings.project, kitchen.settings.emulator_host, folder, step, "1"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, script, *map(str, arguments)]
-    return subprocess.run(command, env=environment, check=False, timeout=60).returncode
+def _killed_at(kitchen: Kitchen, folder: Path, step: str) -> int | None:
+    where = (kitchen.settings.project, kitchen.settings.emulator_host, str(folder))
+    return forked(killed_archive.main, *where, step, 1, seconds=60).status
 
 
 def _archive_when_free(kitchen: Kitchen, folder: Path, seconds: float = 60) -> ArchiveReport:

@@ -3,10 +3,7 @@
 Over 300 lines because a law is held at every step, with the process that is killed there.
 """
 
-import os
 import random
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -23,10 +19,11 @@ from shared.errors import LeaseHeld, LeaseLost, Transient
 from shared.ledger import Ledger
 from shared.recompute import STEPS, Recompute, Report, under_way
 from shared.store import Create, Delete, Merge, Query
+from tests.emulator import killed_recompute
+from tests.support.forked import forked
 from tests.support.kitchen import SERVED, Kitchen
 from tests.support.recomputing import converged, exact_at, fence_holds, next_second, totals
 
-ROOT = Path(__file__).parents[2]
 CATEGORY = "aggregates_categories/Kettle Chips"
 LEASE = timedelta(seconds=3)
 
@@ -280,12 +277,9 @@ def test_law_survive_kill_9_at_every_step(quick: Kitchen, step: str) -> None:
     converged(quick.store, quick.source)
 
 
-def _killed_at(kitchen: Kitchen, step: str) -> int:
-    script = str(Path(__file__).with_name("killed_recompute.py"))
-    arguments = [kitchen.settings.project, kitchen.settings.emulator_host, step, "1.5"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, script, *map(str, arguments)]
-    return subprocess.run(command, env=environment, check=False, timeout=60).returncode
+def _killed_at(kitchen: Kitchen, step: str) -> int | None:
+    where = (kitchen.settings.project, kitchen.settings.emulator_host)
+    return forked(killed_recompute.main, *where, step, 1.5, seconds=60).status
 
 
 # --- failures of others ---------------------------------------------------------------------------

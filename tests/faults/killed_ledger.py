@@ -1,14 +1,13 @@
-"""A trigger in a process of its own that kills itself at a call to Firestore: PROJECT HOST POINT.
+"""A trigger in a process of its own that kills itself at a call to Firestore (`run`).
 
 It applies a fixed list of events, one after the other, and says on its output which it acknowledged.
 """
 
 import os
 import signal
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from shared.aggregation import Cell, Entry, Version, change
@@ -118,9 +117,8 @@ def counted(store: Store) -> dict[str, object]:
     }
 
 
-def main(arguments: Sequence[str]) -> None:
+def run(project: str, host: str, now: datetime, deadly: str) -> None:
     """Apply the events until the deadly point."""
-    project, host, now, deadly = arguments
     store = FirestoreStore.connect(replace(SETTINGS, project=project, emulator_host=host))
 
     def tell(point: str) -> None:
@@ -130,8 +128,4 @@ def main(arguments: Sequence[str]) -> None:
     def stated(entry: Entry) -> None:
         print(entry.path, flush=True)
 
-    apply_all(Watched(store, tell), store.root, datetime.fromisoformat(now).astimezone(UTC), stated)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
+    apply_all(Watched(store, tell), store.root, now, stated)

@@ -68,13 +68,10 @@ def watched(calls: Calls, *, early: bool = False) -> type[Door]:
     return Watching
 
 
-def run(arguments: Sequence[str], environment: Mapping[str, str], log: str) -> None:
-    """Run the worker until the deadly point, in a process that was forked for it. ``log``: a file's name."""
+def run(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Run the worker until the deadly point."""
     *how, deadly = arguments
     os.environ.update(environment)
-    into = os.open(log, os.O_WRONLY | os.O_APPEND)
-    for each in (1, 2):
-        os.dup2(into, each)
 
     def tell(point: str) -> None:
         if point == deadly:

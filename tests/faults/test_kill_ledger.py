@@ -4,12 +4,8 @@ The points are not written down but recorded from a run: a call that is added to
 matrix by itself. The recompute's matrix, from its own step names, is `tests/emulator/test_laws_recompute.py`.
 """
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -17,10 +13,10 @@ from local.emulator import Emulator
 from shared.settings import Settings
 from shared.store import Query
 from shared.store.client import FirestoreStore
-from tests.faults.killed_ledger import AGES, Watched, apply_all, counted, events, prepare, rice
+from tests.faults.killed_ledger import AGES, Watched, apply_all, counted, events, prepare, rice, run
+from tests.support.forked import forked
 from tests.support.memory_store import MemoryStore
 
-ROOT = Path(__file__).parents[2]
 TEN = timedelta(minutes=10)
 PAST = timedelta(minutes=5)
 """How far the ledger's clock is past a boundary of a bucket: so every run makes the same calls."""
@@ -66,12 +62,9 @@ def test_law_survive_kill_9_of_a_trigger(
     emulator: Emulator, project: str, store: FirestoreStore, now: datetime, point: str
 ) -> None:
     """What it acknowledged is counted, what it did not is counted by the redelivery, and nothing twice."""
-    script = Path(__file__).with_name("killed_ledger.py")
-    command = [sys.executable, str(script), project, emulator.address, now.isoformat(), point]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    died = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
-    assert died.returncode == -9, died.stderr
-    acknowledged = len(died.stdout.split())
+    died = forked(run, project, emulator.address, now, point, seconds=60)
+    assert died.status == -9, died.err
+    acknowledged = len(died.out.split())
     adds = [rice(entry, now) for entry in events(store.root, now)]
     shown = counted(store).get("aggregates_categories/Rice", 0)
     assert shown in {sum(adds[:acknowledged]), sum(adds[: acknowledged + 1])}

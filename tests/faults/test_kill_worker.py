@@ -5,8 +5,6 @@ The points are not written down but recorded from a run, so a call that is added
 
 import asyncio
 import json
-import multiprocessing
-import tempfile
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,14 +20,11 @@ from shared.intake import Intake
 from shared.schemas import self_written
 from shared.settings import Settings
 from tests.faults.killed_worker import Calls, run, watched
+from tests.support.forked import forked
 from tests.support.memory_store import MemoryStore
 from tests.support.queue import EventQueue, event
 from tests.unit.test_worker_door import Delivery
 
-FORKED = multiprocessing.get_context("forkserver")
-FORKED.set_forkserver_preload(["tests.faults.killed_worker"])
-"""Each worker is forked from a process that has imported everything and opened nothing: its imports were most
-of the CPU that it took."""
 EVENTS: list[object] = [event("a"), event("a"), event("b"), b"nonsense", event("a", event_type="buy")]
 """Two of one event, another one, one that can never be counted, and another event with a known id."""
 AT_ONCE = 6
@@ -77,14 +72,8 @@ def killed(emulator: Emulator, pubsub: PubSub, events: list[object], *point: str
         "FIRESTORE_EMULATOR_HOST": emulator.address,
         "PUBSUB_EMULATOR_HOST": pubsub.address,
     }
-    with tempfile.NamedTemporaryFile("r") as log:
-        died = FORKED.Process(target=run, args=(point, environment, log.name))
-        died.start()
-        died.join(SECONDS)
-        if died.is_alive():
-            died.kill()
-            raise TimeoutError(f"the worker of {point} did not kill itself: {log.read()}")
-        return Died(queue, died.exitcode, log.read())
+    died = forked(run, point, environment, seconds=SECONDS)
+    return Died(queue, died.status, died.out + died.err)
 
 
 @pytest.fixture(scope="module")

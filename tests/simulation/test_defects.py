@@ -6,6 +6,8 @@ from tests.simulation.defects import DEFECTS
 from tests.simulation.run import violation
 from tests.simulation.schedule import draw
 
+pytestmark = pytest.mark.no_cover  # it doubles the time, and other tests reach every branch
+
 WITHIN = 5_000
 """Schedules in which a defect must be found. Most are found within ten, the rarest so far in 269."""
 

@@ -6,6 +6,8 @@ from tests.simulation.intake_defects import DEFECTS
 from tests.simulation.intake_story import draw
 from tests.simulation.intakes import Doors, Simulation, told, violation
 
+pytestmark = pytest.mark.no_cover  # it doubles the time, and other tests reach every branch
+
 STORIES = 1_500
 WITHIN = 3_000
 """Stories in which a defect must be found. The rarest so far was found in story 113."""

@@ -11,6 +11,8 @@ from tests.simulation.defects import DEFECTS
 from tests.simulation.run import Simulation, many, story, violation
 from tests.simulation.schedule import draw, shrink
 
+pytestmark = pytest.mark.no_cover  # it doubles the time, and other tests reach every branch
+
 ROOT = Path(__file__).parents[2]
 SCHEDULES = os.environ.get("LIBRA_SIMULATE_SCHEDULES", "10000")
 

@@ -10,6 +10,8 @@ from tests.simulation.usage import Story, violation
 from tests.simulation.usage_defects import DEFECTS
 from tests.simulation.usage_ways import CAUSES, WAYS, ours_wrong, wrong
 
+pytestmark = pytest.mark.no_cover  # it doubles the time, and other tests reach every branch
+
 HISTORIES = 10_000
 WITHIN = 2_000
 """Histories in which a defect must be found. The rarest so far was found in history 743."""

@@ -1,7 +1,7 @@
 """A Cloud Storage of a test's own: what the client asks of its JSON API, answered as the service does.
 
-https://cloud.google.com/storage/docs/json_api/v1 (2026-11). The fake servers in the registries ignore
-``ifGenerationMatch``, on which the archive relies.
+https://cloud.google.com/storage/docs/json_api/v1 (2026-11). It loses replies and fails when it is
+told to, which fake-gcs-server does not.
 """
 
 import base64
