@@ -25,8 +25,9 @@ JOB = "libra-ingestion"
 POSTGRES = "LIBRA_INGESTION_POSTGRES_SECRET"
 SECRETS = {"LIBRA_POSTGRES_URL": POSTGRES, "LIBRA_INGESTION_KEY": "LIBRA_INGESTION_KEY_SECRET"}
 """What the worker finds in Secret Manager, and the parameter that says in which secret."""
-SESSIONS = "roles/bigquery.readSessionUser"
-"""To read by the Storage Read API takes a role in the tenant's project. What it reads is one dataset."""
+SESSIONS, COUNTS = "roles/bigquery.readSessionUser", "roles/bigquery.jobUser"
+"""In the tenant's project: to read by the Storage Read API, and to have BigQuery count what is read, by a
+query. Both reach no data but those of the datasets."""
 VIEWER = "roles/bigquery.dataViewer"
 PROCESS = "worker"
 """What the image calls the worker (`stage.INGESTION`)."""
@@ -151,11 +152,12 @@ class Ingestion(Service):
         member, granting = self.deployment.member(JOB), verb == "GRANT"
         named = [it.split(".") for it in self.deployment.values["LIBRA_INGESTION_DATASETS"].split(",") if it]
         for project in dict.fromkeys(project for project, _ in named):
-            there = (SESSIONS, member) in self.deployment.bindings("projects", "get-iam-policy", project)
-            if there != granting:
-                words = f"{'add' if granting else 'remove'}-iam-policy-binding"
-                grant = (f"--member={member}", f"--role={SESSIONS}", "--condition=None")
-                yield gcloud("projects", words, project, *grant, patient=granting)
+            there = self.deployment.bindings("projects", "get-iam-policy", project)
+            for role in (SESSIONS, COUNTS):
+                if ((role, member) in there) != granting:
+                    words = f"{'add' if granting else 'remove'}-iam-policy-binding"
+                    grant = (f"--member={member}", f"--role={role}", "--condition=None")
+                    yield gcloud("projects", words, project, *grant, patient=granting)
         for project, dataset in named:
             if self._views(project, dataset) != granting:
                 where = "TO" if granting else "FROM"

@@ -9,7 +9,7 @@ from shared.errors import SettingError
 from shared.exports.tables import What
 from shared.settings import Settings
 
-PLACES = ("bigquery", "gs", "postgres")
+PLACES = ("bigquery:", "gs://", "postgres:")
 """Where a job may write. A folder would go with its disk."""
 
 
@@ -41,7 +41,7 @@ class ExportSettings:
         """
         books = Settings.from_environment(environment)
         place = environment.get("LIBRA_EXPORT", "").strip()
-        if place.partition(":")[0] not in PLACES:
+        if not f"{place}:".startswith(PLACES):
             raise SettingError(
                 "LIBRA_EXPORT", place, "bigquery:DATASET, gs://BUCKET[/FOLDER], postgres or postgres:SCHEMA"
             )

@@ -10,12 +10,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import google.auth
+import requests
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from google.auth.exceptions import GoogleAuthError
 from google.auth.transport.requests import AuthorizedSession
 
-from services.ingestion.errors import PartError
+from services.ingestion.errors import PartError, Unavailable
+from services.ingestion.refusals import unanswered
 from shared.errors import SettingError
 
 VARIABLE = "LIBRA_INGESTION_KEY"
@@ -88,7 +90,15 @@ def of_secret_manager(reference: str) -> str:
             url = f"https://secretmanager.googleapis.com/v1/{reference}:access"
             answer = session.get(url, timeout=_SECONDS)
     except (GoogleAuthError, OSError) as error:
-        raise PartError("credentials", f"Secret Manager cannot be asked for {reference}") from error
+        said = f"Secret Manager cannot be asked for {reference}"
+        if isinstance(error, requests.RequestException) or unanswered(error):
+            raise Unavailable("network", f"{said}: look at the network, and start again") from error
+        raise PartError("credentials", said) from error
+    if answer.status_code == 429 or answer.status_code >= 500:
+        raise Unavailable(
+            "unavailable",
+            f"Secret Manager answers {answer.status_code} for {reference}: start again later",
+        )
     if not answer.ok:
         raise PartError(
             "credentials",

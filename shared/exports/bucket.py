@@ -33,6 +33,7 @@ from shared.exports.manifest import Held, Manifest, unpacked
 from shared.exports.places import GS
 from shared.exports.snapshot import Snapshot, Tally
 from shared.exports.tables import Row, Table, What
+from shared.log import logger
 
 CHUNK = 8 << 20
 """Bytes that are in memory while an object is uploaded."""
@@ -79,7 +80,10 @@ class Bucket:
             snapshot.step("published half")
             now = self._publish(latest(manifest.source, manifest.what), text)
             snapshot.step("published")
+        try:
             self._clear(manifest, now - UNTOUCHED)
+        except (*_FAILURES, ExportError) as error:  # readers have the snapshot: the export has not failed
+            logger.warning(f"{self.place}: old snapshots were not removed: {type(error).__name__}: {error}")
         return manifest
 
     def manifest(self, source: str, what: What) -> Manifest | None:

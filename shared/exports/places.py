@@ -28,7 +28,7 @@ def opened(
     """Open a destination.
 
     Args:
-        place: `PLACES` says what it may be. A folder may be called ./bigquery:x too.
+        place: `PLACES` says what it may be. A folder may be called ./bigquery:x or ./gs:x too.
         environment: where `LIBRA_POSTGRES_URL` and `BIGQUERY_EMULATOR_HOST` are.
         project: of BigQuery, where the place names none.
         form: the format of files.
@@ -66,7 +66,7 @@ def opened(
                 f"{place} needs the package google-cloud-storage (make .venv/.all brings it): {error}"
             ) from error
         yield Bucket.connect(place, project, form, keep)
-    elif "://" in place:
+    elif "://" in place or place.startswith("gs:"):
         raise ExportError(f"{place!r} is no place for an export: expected {PLACES}")
     else:
         yield Folder(place, form, keep)

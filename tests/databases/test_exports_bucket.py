@@ -9,11 +9,14 @@ from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 from uuid import uuid4
 
 import duckdb
 import httpx
 import pytest
+from google.api_core.exceptions import Forbidden
+from google.cloud.storage import Bucket as StorageBucket
 from google.cloud.storage import Client
 
 from local.process import free_port, wait_until
@@ -21,6 +24,7 @@ from services.export.__main__ import exported
 from services.export.settings import Wanted
 from shared.errors import ExportError
 from shared.exports import FORMATS, Manifest, Target, bucket, compare, opened
+from shared.log import logger
 from shared.settings import Settings
 from tests.support.exporting import LARGE, ODD, advance, column, enlarge, rows, snapshot, world
 from tests.support.polling import check, poll
@@ -159,6 +163,19 @@ def test_old_snapshots_and_what_was_killed_are_removed_once_nobody_can_be_at_the
     third = saved(name, made, keep=2)
     left = {each.partition("/")[0] for each in objects(client, name)}
     assert left == {"libra-totals.json", "libra-totals-mine", second.snapshot, third.snapshot}
+
+
+def test_an_export_that_cannot_remove_old_ones_is_complete_all_the_same(
+    name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Readers have it already: a job that said it had failed would do it again, and wake somebody."""
+    listed = Mock(side_effect=Forbidden("storage.objects.list"))  # type: ignore[no-untyped-call]  # as it comes
+    monkeypatch.setattr(StorageBucket, "list_blobs", listed)
+    monkeypatch.setattr(logger, "propagate", True)
+    made = saved(name, world(odd=False))
+    assert target(name).manifest("libra", "totals") == made
+    assert listed.called
+    assert f"gs://{name}/some/folder: old snapshots were not removed: Forbidden: " in caplog.text
 
 
 def test_the_nightly_job_writes_parquet(client: Client, name: str) -> None:

@@ -17,7 +17,7 @@ from deploy.steps import ingestion as module
 from deploy.steps.accounts import ACCESSOR, INVOKER
 from deploy.steps.base import Deployment
 from deploy.steps.images import image_of
-from deploy.steps.ingestion import JOB, PROCESS, SERVICE, SESSIONS, VIEWER, Ingestion
+from deploy.steps.ingestion import COUNTS, JOB, PROCESS, SERVICE, SESSIONS, VIEWER, Ingestion
 from deploy.steps.project import Services
 from services.ingestion.settings import IngestionSettings
 from tests.support.answering import Answering, assert_known, flags
@@ -78,7 +78,7 @@ def everything() -> dict[str, str]:
         "secrets get-iam-policy books": f"{ACCESSOR}\t{API}\n{ACCESSOR}\t{WORKER}",
         "secrets get-iam-policy key": f"{ACCESSOR}\t{WORKER}",
         "secrets get-iam-policy acme-sftp": f"{ACCESSOR}\t{WORKER}",
-        "projects get-iam-policy acme-analytics": f"{SESSIONS}\t{WORKER}",
+        "projects get-iam-policy acme-analytics": f"{SESSIONS}\t{WORKER}\n{COUNTS}\t{WORKER}",
         "projects describe": "1234567890",
         "artifacts repositories describe": JOB,
         "artifacts tags list": image.rpartition(":")[2],
@@ -118,7 +118,7 @@ def test_where_all_is_there_nothing_is_made() -> None:
         ("secrets get-iam-policy books", ["secrets add-iam-policy-binding books"] * 2),
         ("secrets get-iam-policy key", ["secrets add-iam-policy-binding key"]),
         ("secrets get-iam-policy acme-sftp", ["secrets add-iam-policy-binding acme-sftp"]),
-        ("projects get-iam-policy acme-analytics", ["projects add-iam-policy-binding acme-analytics"]),
+        ("projects get-iam-policy acme-analytics", ["projects add-iam-policy-binding acme-analytics"] * 2),
         ("artifacts repositories describe", [f"artifacts repositories create {JOB}"]),
         ("artifacts tags list", ["builds submit build/ingestion"]),
         (f"run services describe {SERVICE}", [f"run deploy {SERVICE}"]),
@@ -205,6 +205,7 @@ def test_each_account_has_as_little_as_it_can_do_its_work_with() -> None:
         (*secret, "key", ACCESSOR, WORKER),
         (*secret, "acme-sftp", ACCESSOR, WORKER),
         ("projects", "add-iam-policy-binding", "acme-analytics", SESSIONS, WORKER),
+        ("projects", "add-iam-policy-binding", "acme-analytics", COUNTS, WORKER),
         ("run", "jobs", "add-iam-policy-binding", JOB, INVOKER, f"serviceAccount:{SCHEDULER}"),
     ]
 
@@ -228,6 +229,7 @@ def test_who_wants_it_no_more_loses_all_of_it() -> None:
         "secrets remove-iam-policy-binding acme-sftp",
         "secrets remove-iam-policy-binding books",
         "secrets remove-iam-policy-binding key",
+        "projects remove-iam-policy-binding acme-analytics",
         "projects remove-iam-policy-binding acme-analytics",
         f'REVOKE `{VIEWER}` ON SCHEMA `acme-analytics`.`analytics_1` FROM "{WORKER}"',
         f"iam service-accounts delete {API.partition(':')[2]}",

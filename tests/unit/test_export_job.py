@@ -48,6 +48,7 @@ def test_it_exports_the_totals_of_libra_unless_it_is_told() -> None:
             "LIBRA_EXPORT='': bigquery:DATASET, gs://BUCKET[/FOLDER], postgres or postgres:SCHEMA",
         ),
         ({"LIBRA_EXPORT": "/tmp/books"}, "LIBRA_EXPORT='/tmp/books'"),  # noqa: S108 - a container's disk
+        ({"LIBRA_EXPORT": "gs:/b/books"}, "LIBRA_EXPORT='gs:/b/books'"),
         ({"LIBRA_EXPORT_WHAT": "libra"}, "LIBRA_EXPORT_WHAT='libra': of libra-totals, libra-entries, "),
         ({"LIBRA_EXPORT_WHAT": "libra-totals,"}, "LIBRA_EXPORT_WHAT=''"),
     ],
@@ -57,6 +58,19 @@ def test_a_wrong_setting_stops_the_start(given: dict[str, str], says: str) -> No
     with pytest.raises(SettingError) as caught:
         ExportSettings.from_environment(ENVIRONMENT | given)
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("place", ["gs:books", "gs:/books/daily", "s3://books"])
+def test_a_mistyped_bucket_is_no_folder(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be written to this machine's disk, and nobody would look for it there."""
+    monkeypatch.chdir(tmp_path)
+    with (
+        pytest.raises(ExportError, match=r"is no place for an export: .*gs://BUCKET"),
+        opened(place, {}, None),
+    ):
+        pass
+    with opened(f"./{place.replace('//', '/')}", {}, None) as target:
+        assert target.place == str(tmp_path / place.replace("//", "/"))
 
 
 def test_a_snapshot_that_fails_is_told_and_the_next_one_is_made(tmp_path: Path, logged: io.StringIO) -> None:

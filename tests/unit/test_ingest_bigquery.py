@@ -1,5 +1,6 @@
 """What BigQuery may answer, and the code and advice that it becomes."""
 
+import json
 import threading
 from collections.abc import Iterator
 from datetime import date
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 import requests
 from google.api_core import exceptions as api
-from google.auth.exceptions import DefaultCredentialsError
+from google.auth.exceptions import DefaultCredentialsError, RefreshError, TransportError
 
 from services.ingestion.bigquery import BigQuery, EventReading, Events
 from services.ingestion.errors import PartError, Unavailable
@@ -22,10 +23,11 @@ PART = Part("page_view", date(2026, 1, 5))
 class Http:
     """Answers every request with one answer, or one error."""
 
-    def __init__(self, status: int, message: str, error: Exception | None = None) -> None:
+    def __init__(self, status: int, message: str, error: Exception | None = None, reason: str = "") -> None:
         self.answer = requests.Response()
         self.answer.status_code = status
-        self.answer._content = b'{"error": {"message": "%s"}}' % message.encode()
+        said = {"error": {"message": message, "errors": [{"reason": reason}] if reason else []}}
+        self.answer._content = json.dumps(said).encode()
         self.error = error
 
     def post(self, address: str, json: object, timeout: float) -> requests.Response:
@@ -47,6 +49,10 @@ class Http:
         (Http(401, "Invalid Credentials"), "credentials", "rotate the tenant's secret"),
         (Http(0, "", DefaultCredentialsError("no")), "credentials", "rotate the tenant's secret"),  # type: ignore[no-untyped-call]
         (Http(403, "Access Denied"), "permission", "grant roles/bigquery.dataViewer"),
+        (Http(403, "no", reason="accessDenied"), "permission", "grant roles/bigquery.dataViewer"),
+        (Http(403, "Project shop: many", reason="rateLimitExceeded"), "unavailable", "start again later"),
+        (Http(403, "Project shop: quota", reason="quotaExceeded"), "unavailable", "start again later"),
+        (Http(400, "Project shop: many", reason="jobRateLimitExceeded"), "unavailable", "start again later"),
         (Http(404, "Not found: Project shop"), "wrong_project", "mend the tenant's project"),
         (
             Http(400, "The project shop has not enabled BigQuery."),
@@ -58,6 +64,10 @@ class Http:
         (Http(429, "quota"), "unavailable", "start again later"),
         (Http(400, "odd"), "refused", "BigQuery says of shop.analytics_1: odd"),
         (Http(0, "", requests.ConnectTimeout()), "network", "look at the network"),
+        (Http(0, "", TransportError("no route")), "network", "look at the network"),  # type: ignore[no-untyped-call]
+        (Http(0, "", RefreshError(TransportError("no route"))), "network", "look at the network"),  # type: ignore[no-untyped-call]
+        (Http(0, "", RefreshError("busy", retryable=True)), "network", "look at the network"),  # type: ignore[no-untyped-call]
+        (Http(0, "", RefreshError("invalid_grant")), "credentials", "rotate the tenant's secret"),  # type: ignore[no-untyped-call]
     ],
 )
 def test_each_refusal_has_its_code_and_says_what_to_do(http: Http, code: str, advice: str) -> None:
@@ -183,6 +193,16 @@ def test_rows_that_were_read_are_as_many_as_bigquery_counts(
     with pytest.raises(PartError, match=f"events_20260105 has {after} rows, {read} were read") as found:
         reading.check(read)
     assert found.value.code == "sums"
+
+
+def test_a_table_that_goes_while_it_is_read_is_looked_for_again() -> None:
+    """GA4 removes the intraday table once the whole one is there. A project may be called my-project."""
+    bigquery = BigQuery(None, storage="127.0.0.1:1")
+    bigquery._http.close()
+    bigquery._http = Http(404, "Not found: Table my-project:analytics_1.events_intraday_20260105")  # type: ignore[assignment]
+    with pytest.raises(Unavailable, match="the table went while it was read") as found:
+        bigquery.count(Dataset("my-project", "analytics_1"), "events_intraday_20260105")
+    assert found.value.code == "missing_table"
 
 
 def test_a_count_that_bigquery_has_not_ended_is_none() -> None:

@@ -14,6 +14,14 @@ locals {
     dataset => { project = split(".", dataset)[0], dataset = split(".", dataset)[1] }
   }
 
+  # The roles in their projects.
+  reader = {
+    for it in setproduct(
+      toset([for dataset in local.datasets : dataset.project]),
+      ["roles/bigquery.readSessionUser", "roles/bigquery.jobUser"],
+    ) : "${it[0]} ${it[1]}" => { project = it[0], role = it[1] }
+  }
+
   plain = merge(var.runtime, {
     LIBRA_INGESTION_PARALLEL      = var.parallel
     LIBRA_INGESTION_REJECTED_DAYS = var.rejected_days

@@ -39,12 +39,13 @@ resource "google_secret_manager_secret_iam_member" "reader" {
   member    = "serviceAccount:${google_service_account.worker.email}"
 }
 
-# The Storage Read API takes a role in the tenant's project. What is read is one dataset.
-resource "google_project_iam_member" "sessions" {
-  for_each = toset([for dataset in local.datasets : dataset.project])
+# In the tenant's project: to read by the Storage Read API, and to have BigQuery count what is read, by a query.
+# Both reach no data but those of the datasets.
+resource "google_project_iam_member" "reader" {
+  for_each = local.reader
 
-  project = each.value
-  role    = "roles/bigquery.readSessionUser"
+  project = each.value.project
+  role    = each.value.role
   member  = "serviceAccount:${google_service_account.worker.email}"
 }
 
