@@ -20,9 +20,9 @@ def postgres(postgres_server: PostgresServer) -> Iterator[Postgres]:
         yield found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def tables(postgres_server: PostgresServer) -> Iterator[tuple[str, Books]]:
-    """A database with the tables, and its address."""
+    """A database with the tables, and its address; each file has its own, and connections of its own."""
     with fresh_url(postgres_server) as url, Postgres.connect(url, most=8) as postgres:
         books = Books(postgres)
         books.migrate()
