@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal, InvalidOperation
-from typing import LiteralString
+from typing import LiteralString, NamedTuple
 
 from services.ingestion.errors import PartError
 from services.ingestion.rows import LONGEST_RAW, Batch, Rejected, Target
@@ -136,7 +136,7 @@ def batches(kind: str, source: str, lines: Iterable[str], form: Format) -> Gener
         reason, raw = record.reason, record.raw[:LONGEST_RAW]
         if not reason:
             try:
-                rows.append((*header.row(record.fields), record.line, raw))
+                rows.append((*header.row(record), record.line, raw))
             except ValueError as error:
                 reason = str(error)
         if reason:
@@ -154,8 +154,7 @@ def batches(kind: str, source: str, lines: Iterable[str], form: Format) -> Gener
     return others + records.blank
 
 
-@dataclass(frozen=True, slots=True)
-class _Record:
+class _Record(NamedTuple):
     line: int
     raw: str
     fields: Sequence[str] = ()
@@ -172,6 +171,7 @@ class _Records:
         self.blank = 0
 
     def __iter__(self) -> Iterator[_Record]:
+        delimiter = self._delimiter
         waiting: list[tuple[int, str]] = []
         source = (
             (number, raw.removeprefix("\ufeff") if number == 1 else raw)
@@ -183,14 +183,17 @@ class _Records:
 
         while found := line():
             number, raw = found
+            if plain := plain_fields(raw, delimiter):
+                yield _Record(number, raw, plain)
+                continue
             if not raw.strip("\r\n"):
                 self.blank += 1
                 continue
             taken = [found]
-            fields, reason = _fields(raw, self._delimiter)
+            fields, reason = csv_fields(raw, delimiter)
             while fields is None and not reason and len(taken) < MOST_LINES and (more := line()):
                 taken.append(more)
-                fields, reason = _fields("".join(each for _, each in taken), self._delimiter)
+                fields, reason = csv_fields("".join(each for _, each in taken), delimiter)
             if fields is None:
                 waiting[:0] = taken[1:]
                 yield _Record(number, raw, reason=reason or "a quote is opened and never closed")
@@ -198,7 +201,17 @@ class _Records:
                 yield _Record(number, "".join(each for _, each in taken), fields, lines=len(taken))
 
 
-def _fields(raw: str, delimiter: str) -> tuple[list[str] | None, str]:
+def plain_fields(raw: str, delimiter: str) -> list[str] | None:
+    """The fields of one line without quotes, at a tenth of the time; None: `csv_fields` has to tell."""
+    line = raw[: -2 if raw.endswith("\r\n") else -1]
+    if not line or raw[-1] != "\n" or len(line) > csv.field_size_limit():
+        return None
+    if '"' in line or "\r" in line or "\n" in line:
+        return None
+    return line.split(delimiter)
+
+
+def csv_fields(raw: str, delimiter: str) -> tuple[list[str] | None, str]:
     """The fields; None and no reason where a quote is still open."""
     if len(raw) > LONGEST_LINE:
         return None, f"it has more than {LONGEST_LINE:,} characters"
@@ -242,15 +255,15 @@ class _Header:
         known = {place for place, *_ in self._columns}
         self._others = [(place, name) for place, name in enumerate(names) if place not in known]
 
-    def row(self, fields: Sequence[str]) -> tuple[object, ...]:
+    def row(self, record: _Record) -> tuple[object, ...]:
         """The table's row. Raises ValueError with a reason."""
+        fields = record.fields
         if len(fields) != self._width:
             raise ValueError(f"it has {len(fields)} fields, allowed are {self._width}")
-        for each in fields:
-            if "\0" in each:
-                raise ValueError("a NUL character, which PostgreSQL cannot hold")
-            if not _is_text(each):
-                raise ValueError(f"bytes that are not {self._encoding}: declare the file's encoding")
+        if "\0" in record.raw:
+            raise ValueError("a NUL character, which PostgreSQL cannot hold")
+        if not _is_text(record.raw):
+            raise ValueError(f"bytes that are not {self._encoding}: declare the file's encoding")
         values = []
         for place, name, read in self._columns:
             value = fields[place].strip()
@@ -262,8 +275,11 @@ class _Header:
             raise ValueError(f"{self._columns[0][1]}: there is none, and every row needs one")
         if len(str(values[0])) > LONGEST_KEY:
             raise ValueError(f"{self._columns[0][1]}: it has more than {LONGEST_KEY} characters")
-        other = {name: fields[place] for place, name in self._others}
-        return (*values, json.dumps(other, ensure_ascii=False))
+        values.append(self._other(fields) if self._others else "{}")
+        return tuple(values)
+
+    def _other(self, fields: Sequence[str]) -> str:
+        return json.dumps({name: fields[place] for place, name in self._others}, ensure_ascii=False)
 
     def key(self, record: _Record) -> str | None:
         """The key of a row that is rejected; empty: it has none; None: nobody can tell whose it is."""
@@ -283,7 +299,11 @@ class _Header:
 
 def _is_text(value: str) -> bool:
     """Whether every byte was a character of the file's encoding."""
-    return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _shown(raw: str) -> str:

@@ -1,5 +1,7 @@
 """CSV files of users and locations, record by record."""
 
+import csv
+import itertools
 from datetime import date
 from decimal import Decimal
 
@@ -143,3 +145,18 @@ def test_a_byte_order_mark_is_no_part_of_the_first_column() -> None:
     quoted = ",".join(f'"{each}"' for each in HEAD.strip().split(","))
     for head in (HEAD.strip(), quoted):
         assert [row[0] for row in read(f"\ufeff{head}\nl1,,,,,\n")[0]] == ["l1"]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";"])
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r", ""])
+def test_a_line_without_quotes_has_the_fields_that_csv_finds(delimiter: str, ending: str) -> None:
+    """Every line of up to four of these characters: what is read the quick way is what `csv` reads."""
+    for length in range(5):
+        for each in itertools.product(' ,;"\r\n\0é\udc80\u2028', repeat=length):
+            raw = "".join(each) + ending
+            plain = files.plain_fields(raw, delimiter)
+            assert plain is None or (plain, "") == files.csv_fields(raw, delimiter), raw
+    assert files.plain_fields(f"a{delimiter} b{delimiter}{ending}", delimiter) == (
+        ["a", " b", ""] if ending.endswith("\n") else None
+    )
+    assert files.plain_fields("a" * (csv.field_size_limit() + 1) + ending, delimiter) is None
