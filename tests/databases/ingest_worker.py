@@ -1,7 +1,8 @@
 """Workers in processes of their own, each of which kills itself before its n-th exchange with PostgreSQL.
 
-Run as a script with a database's address. It reads lines with n and the first number of the source's rows,
-forks a worker for each, waits for its end and prints its exit status and how many exchanges there were.
+Run as a script with a database's address, and port and host key of an SFTP server if there is one. It reads
+lines with n and the first number of the source's rows, forks a worker for each, waits for its end and prints
+its exit status and how many exchanges there were.
 """
 
 import os
@@ -17,6 +18,7 @@ from services.ingestion.books import Books
 from services.ingestion.worker import Worker
 from shared.postgres import Postgres
 from tests.support.ingesting import Shelf, week
+from tests.support.user_files import Server, Source
 
 seen = 0
 
@@ -34,24 +36,26 @@ def counted(most: int, exchange: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def work(url: str, most: int, first: int) -> None:
+def work(url: str, sftp: Server | None, most: int, first: int) -> None:
     """Claim a job and work on it."""
     with Postgres.connect(url) as postgres:
         psycopg.Cursor.execute = counted(most, psycopg.Cursor.execute)  # type: ignore[method-assign]
         psycopg.Copy.write_row = counted(most, psycopg.Copy.write_row)  # type: ignore[method-assign]
         psycopg.Connection.commit = counted(most, psycopg.Connection.commit)  # type: ignore[method-assign]
-        shelf = Shelf(week(days=2, rows=3, first=first)[1], size=2)
+        books = Books(postgres)
+        source = Source(books, sftp) if sftp else Shelf(week(days=2, rows=3, first=first)[1], size=2)
         length = timedelta(minutes=10)
-        Worker(Books(postgres), lambda _: shelf, name="killed", parallel=1, length=length).once()
+        Worker(books, lambda _: source, name="killed", parallel=1, length=length).once()
 
 
-def main(url: str) -> None:
+def main(url: str, *sftp: str) -> None:
     """One worker for each line."""
+    server = Server(int(sftp[0]), sftp[1]) if sftp else None
     for line in sys.stdin:
         most, first = map(int, line.split())
         child = os.fork()
         if not child:
-            work(url, most, first)
+            work(url, server, most, first)
             print(0, seen, flush=True)
             os._exit(0)
         _, status = os.waitpid(child, 0)
@@ -60,4 +64,4 @@ def main(url: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from datetime import date
+from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -13,13 +13,16 @@ import psycopg
 import pytest
 
 from local.process import wait_until
+from local.sftp import SftpServer
 from services.ingestion import parts
 from services.ingestion.books import Books
 from services.ingestion.errors import Fenced, PartError
 from services.ingestion.jobs import Jobs
 from services.ingestion.leases import MOST_ATTEMPTS, Lease, claim
-from services.ingestion.requests import Part
+from services.ingestion.requests import Part, Request
+from services.ingestion.worker import Worker
 from tests.support.ingesting import DAY, LONG, PAST, Shelf, expire, held, rows, week, worker
+from tests.support.user_files import Source, users, write
 
 
 def claimed(books: Books) -> Lease:
@@ -209,11 +212,45 @@ def test_a_worker_killed_at_any_step_is_replaced_and_nothing_doubles(
     assert number > 50
 
 
-def killings(url: str) -> Iterator[Callable[[int], int]]:
+def test_a_worker_killed_at_any_step_of_a_file_is_replaced_and_nothing_is_half(
+    tables: tuple[str, Books], books: Books, sftp: SftpServer
+) -> None:
+    """SIGKILL before each statement, row and commit: users are as the file before left them or as this one
+    does, with who left and who is new, and the next worker loads it once."""
+    url, _ = tables
+    before: dict[str, tuple[str, date | None]] = {}
+    for number, exchanges in enumerate(killings(url, str(sftp.port), sftp.host_key)):
+        day = date(2025, 1, 1) + timedelta(number)
+        write(sftp, f"users_{day}.csv", users(number + 4, start=number).replace("Name", f"Name {number}:"))
+        after: dict[str, tuple[str, date | None]] = {
+            user: (name, left or day) for user, (name, left) in before.items()
+        }
+        after |= {f"u{user}": (f"Name {number}: {user}", None) for user in range(number, number + 4)}
+        job, _ = Jobs(books).start("acme", Request(("users",), None, None))
+        status = exchanges(0)
+        assert named(books) in (before, after), number
+        if status:
+            assert status == -9
+            expire(books)
+            Worker(books, lambda _: Source(books, sftp), name="w").once()
+        ended = Jobs(books).find("acme", job.job_id)
+        assert (ended.state, named(books)) == ("completed", after), number
+        assert ended.records == {"users": {"rows": 4, "loaded": 4, "rejected": 0, "parts": 1}}
+        before = after
+    assert number > 30
+
+
+def named(books: Books) -> dict[str, tuple[str, date | None]]:
+    """The users, what each is called and when each left."""
+    found = rows(books, "acme", "SELECT user_id, name, left_on FROM ingest_user")
+    return {user: (name, left) for user, name, left in found}
+
+
+def killings(*places: str) -> Iterator[Callable[[int], int]]:
     """For each exchange of a job with the database: work that is killed before it. The last is not."""
     script, root = Path(__file__).with_name("ingest_worker.py"), Path(__file__).resolve().parents[2]
     with subprocess.Popen(
-        [sys.executable, str(script), url],
+        [sys.executable, str(script), *places],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -2,7 +2,7 @@
 
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from local.sftp import PASSWORD, USER, SftpServer
 from services.ingestion import files
@@ -11,7 +11,8 @@ from services.ingestion.files import Format
 from services.ingestion.jobs import Job, Jobs
 from services.ingestion.requests import Part, Request
 from services.ingestion.rows import Ceilings, Target
-from services.ingestion.sftp import Files, Server
+from services.ingestion.sftp import Files
+from services.ingestion.sftp import Server as Known
 from services.ingestion.worker import Worker
 from tests.support.ingesting import rows
 
@@ -33,15 +34,28 @@ def write(sftp: SftpServer, name: str, text: str, encoding: str = "utf-8") -> Pa
     return path
 
 
+class Server(NamedTuple):
+    """An SFTP server of another process."""
+
+    port: int
+    host_key: str
+
+
 class Source:
     """The files alone."""
 
     ceilings = Ceilings()
 
-    def __init__(self, books: Books, sftp: SftpServer, form: Format = Format(), **changed: Any) -> None:  # noqa: B008
+    def __init__(
+        self,
+        books: Books,
+        sftp: SftpServer | Server,
+        form: Format = Format(),  # noqa: B008
+        **changed: Any,
+    ) -> None:
         where: dict[str, Any] = {"host": "127.0.0.1", "port": sftp.port, "user": USER, "password": PASSWORD}
         stall = changed.pop("stall", 30)
-        server = Server(**(where | {"host_key": sftp.host_key} | changed))
+        server = Known(**(where | {"host_key": sftp.host_key} | changed))
         self.files = Files(
             server,
             form,
