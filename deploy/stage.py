@@ -24,9 +24,10 @@ from deploy.closure import Closure, closure, finder
 from deploy.parameters import PARAMETERS
 
 ROOT = Path(__file__).resolve().parent.parent
-STAGED = ROOT / "build" / "functions"
-CONFIG = ROOT / "build" / "config"
-VENV = ROOT / "build" / "venv"
+BUILD = ROOT / "build"
+STAGED = BUILD / "functions"
+CONFIG = BUILD / "config"
+VENV = BUILD / "venv"
 PACKAGES = ("shared", "services", "pipelines")
 """The project's own packages that an artefact may carry; the others are tools."""
 DATE = 946_684_800  # 2000-01-01: archives of the same sources are the same bytes
@@ -214,9 +215,9 @@ def fingerprint(artefact: Artefact = FUNCTIONS) -> str:
     return digest.hexdigest()
 
 
-def stage(artefact: Artefact = FUNCTIONS) -> None:
+def stage(artefact: Artefact = FUNCTIONS, into: Path = BUILD) -> None:
     """Write the artefact's folder anew."""
-    folder = ROOT / "build" / artefact.name
+    folder = into / artefact.name
     shutil.rmtree(folder, ignore_errors=True)
     for path, content in sources(artefact):
         file = folder / path
@@ -227,12 +228,13 @@ def stage(artefact: Artefact = FUNCTIONS) -> None:
         os.utime(staged, (DATE, DATE))
 
 
-def configure(values: Mapping[str, str]) -> None:
+def configure(values: Mapping[str, str], into: Path | None = None) -> None:
     """Write the parameters as Firebase reads them, beside the folder and never in it.
 
     `.env` holds what was decided. `.env.local` is for the emulator alone, which needs a region too.
     """
-    CONFIG.mkdir(parents=True, exist_ok=True)
+    into = into or CONFIG
+    into.mkdir(parents=True, exist_ok=True)
     firebase = _declared(r"^  - { name: (\w+),")
     decided = [
         f"{it.variable}={json.dumps(it.for_firebase(values[it.variable]))}"
@@ -240,8 +242,8 @@ def configure(values: Mapping[str, str]) -> None:
         if it.variable in firebase and values[it.variable]
     ]
     local = [f'{name}="{EMULATOR_REGION}"' for name in ("LIBRA_REGION", "LIBRA_LOCATION") if not values[name]]
-    (CONFIG / ".env").write_text("\n".join(decided) + "\n", encoding="utf-8")
-    (CONFIG / ".env.local").write_text("\n".join(local) + "\n", encoding="utf-8")
+    (into / ".env").write_text("\n".join(decided) + "\n", encoding="utf-8")
+    (into / ".env.local").write_text("\n".join(local) + "\n", encoding="utf-8")
 
 
 def make_venv(artefact: Artefact = FUNCTIONS) -> Path:
@@ -268,13 +270,13 @@ def make_venv(artefact: Artefact = FUNCTIONS) -> Path:
     return python
 
 
-def check(python: Path, artefact: Artefact = FUNCTIONS) -> None:
+def check(python: Path, artefact: Artefact = FUNCTIONS, into: Path = BUILD) -> None:
     """Import every entry point as the platform would: only the folder, only its requirements.
 
     Raises:
         StageError: one cannot be imported or is not there.
     """
-    folder, names = STAGED.with_name(artefact.name), list(artefact.served) or entry_points()
+    folder, names = into / artefact.name, list(artefact.served) or entry_points()
     told = (str(folder), json.dumps(artefact.entries), json.dumps(names))
     _run("env", *artefact.variables, str(python), "-I", "-B", "-c", IMPORT, *told)
 

@@ -6,7 +6,6 @@ a watermark that trails the clock by ten seconds: so that there is something to 
 
 import os
 import signal
-import subprocess
 import sys
 import time
 
@@ -46,7 +45,6 @@ def show() -> None:
     """
     outside = dict(os.environ) | SOON
     _say("Starting … (about half a minute)")
-    subprocess.run([ROOT / "deploy.sh", "stage"], env=outside, check=True, stdout=subprocess.DEVNULL)
     WORK.mkdir(parents=True, exist_ok=True)
     ports, log, written = Ports.usual(), WORK / "suite.txt", WORK / "entries.txt"
     log.write_bytes(b"")

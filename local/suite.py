@@ -23,6 +23,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from deploy import stage
+from deploy.arguments import options_of
+from deploy.closure import ClosureError
+from deploy.parameters import ParameterError
 from deploy.stage import EMULATOR_REGION, ROOT, STAGED, VENV
 from local.errors import StackError
 from local.jar import FIRESTORE, find_jar
@@ -91,10 +95,11 @@ def _firebase_json() -> dict[str, Any]:
     return dict(json.loads((ROOT / "firebase.json").read_text(encoding="utf-8")))
 
 
-def write_config(ports: Ports) -> Path:
+def write_config(ports: Ports, build: Path | None = None) -> Path:
     """A `firebase.json` with those ports, beside the original: its paths are relative to the folder.
 
     The board may connect to the emulators it uses, where the original allows Google's addresses alone.
+    ``build``: the folder in which the functions are staged, if not the original's.
 
     Returns:
         the file, which is the caller's to remove.
@@ -103,6 +108,9 @@ def write_config(ports: Ports) -> Path:
     for name, port in ports.by_name.items():
         emulator, _, kind = name.partition(".")
         config["emulators"][emulator][kind or "port"] = port
+    if build:
+        inside = build.relative_to(ROOT).as_posix()
+        config["functions"][0] |= {"source": f"{inside}/functions", "configDir": f"{inside}/config"}
     addresses = " ".join(f"http://{ports.address(name)}" for name in BOARD_USES)
     for header in (header for group in config["hosting"]["headers"] for header in group["headers"]):
         header["value"] = header["value"].replace("connect-src 'self'", f"connect-src 'self' {addresses}")
@@ -170,8 +178,8 @@ def namespace() -> Sequence[str]:
     return ()
 
 
-def command(config: Path, project: str) -> list[str]:
-    """What starts the suite; the staged folder must be there.
+def command(config: Path, project: str, functions: Path) -> list[str]:
+    """What starts the suite; the staged folder, ``functions``, must be there.
 
     Raises:
         StackError: the tools are not installed, or the board is not built.
@@ -180,7 +188,7 @@ def command(config: Path, project: str) -> list[str]:
         raise StackError("the Firebase tools are not installed: npm ci")
     if not BOARD.exists():
         raise StackError("the board is not built: npm run board")
-    link_interpreter()
+    link_interpreter(functions)
     own = namespace()
     if not own:
         _say(
@@ -193,19 +201,23 @@ def command(config: Path, project: str) -> list[str]:
 
 @contextmanager
 def running(ports: Ports, outside: Mapping[str, str], log: Path) -> Iterator[Child]:
-    """The suite from the staged folder, up inside and gone after.
+    """The suite, up inside and gone after, from a staged folder of its own.
+
+    The usual one is written anew whenever somebody stages, and the suite would reload what is half there.
 
     Args:
         ports: where its emulators listen.
-        outside: the variables that its processes are given.
+        outside: the variables that its processes are given, with the functions' parameters.
         log: what it says is appended to this file.
 
     Raises:
         StackError: it did not start.
     """
-    config = write_config(ports)
+    build = WORK / str(ports.by_name["hub"])
+    config = write_config(ports, build)
     try:
-        words = command(config, PROJECT)
+        stage_functions(outside, build)
+        words = command(config, PROJECT, build / "functions")
         child = Child("the Firebase suite", [*_leash(words), *words], log, environment(outside, PROJECT))
         try:
             child.wait_healthy(lambda: READY in log.read_text(encoding="utf-8"), seconds=START_SECONDS)
@@ -214,6 +226,21 @@ def running(ports: Ports, outside: Mapping[str, str], log: Path) -> Iterator[Chi
             _stop(child, words)
     finally:
         config.unlink()
+        shutil.rmtree(build, ignore_errors=True)
+
+
+def stage_functions(outside: Mapping[str, str], build: Path) -> None:
+    """Stage the functions and their parameters in a folder.
+
+    Raises:
+        StackError: what is staged would not start.
+    """
+    try:
+        stage.configure(options_of(("stage",), outside).values, build / "config")
+        stage.stage(stage.FUNCTIONS, build)
+        stage.check(stage.make_venv(), stage.FUNCTIONS, build)
+    except (ParameterError, ClosureError, stage.StageError) as error:
+        raise StackError(f"staging failed: {error}") from error
 
 
 def _leash(words: Sequence[str]) -> Sequence[str]:
@@ -243,9 +270,9 @@ def recompute_url(ports: Ports, generation: int = 0) -> str:
     return f"http://{ports.address('functions')}/functions/projects/{PROJECT}/triggers/{trigger}"
 
 
-def link_interpreter() -> None:
+def link_interpreter(functions: Path) -> None:
     """The suite looks for the functions' interpreter inside the folder; nothing uploads it."""
-    link = STAGED / "venv"
+    link = functions / "venv"
     link.unlink(missing_ok=True)
     link.symlink_to(VENV, target_is_directory=True)
 
@@ -261,7 +288,7 @@ def main() -> None:
     config = write_config(ports)
     status: int | str
     try:
-        status = _run(command(config, project), environment(os.environ, project), ports, project)
+        status = _run(command(config, project, STAGED), environment(os.environ, project), ports, project)
     except StackError as error:
         status = f"make emulate: {error}"
     except KeyboardInterrupt:

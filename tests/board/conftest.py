@@ -144,7 +144,7 @@ def fresh(suite: Suite) -> Suite:
     wanted = store.count(markers) + len(living)
     if living:
         store.commit([Delete(entry.path) for entry in living], timeout=30)
-        wait_until(lambda: store.count(markers) >= wanted, seconds=PATIENCE, what="the deletions counted")
+        suite.wait(lambda: store.count(markers) >= wanted, what="the deletions counted")
     address = suite.ports.address("firestore")
     documents = f"http://{address}/emulator/v1/projects/{PROJECT}/databases/(default)/documents"
     httpx.delete(documents, headers=OWNER, timeout=30).raise_for_status()

@@ -8,12 +8,11 @@ from playwright.sync_api import expect
 
 from cli.generator import Plan, generate
 from deploy.stage import ROOT
-from local.process import wait_until
 from shared.settings import UTC
 from shared.store import Create, Query, Store
 from tests.board.conftest import OPERATOR, Board, store_of
 from tests.board.test_board import recompute_past
-from tests.firebase.conftest import PATIENCE, Suite
+from tests.firebase.conftest import Suite
 
 FOLDER = os.environ.get("LIBRA_SCREENSHOTS", "")
 
@@ -36,8 +35,7 @@ def count(store: Store, suite: Suite, entries: list[Create]) -> datetime:
     markers = Query("aggregates_seen")
     wanted = store.count(markers) + len(entries)
     commits = [store.commit(entries[at : at + GROUP], timeout=30) for at in range(0, len(entries), GROUP)]
-    what = f"{wanted} entries counted by the suite, whose log is {suite.log}"
-    wait_until(lambda: store.count(markers) >= wanted, seconds=PATIENCE, what=what)
+    suite.wait(lambda: store.count(markers) >= wanted, what=f"{wanted} entries counted")
     return commits[-1]
 
 

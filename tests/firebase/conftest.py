@@ -2,9 +2,8 @@
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,7 +11,8 @@ import pytest
 
 from deploy.stage import ROOT
 from local import suite
-from local.process import wait_until
+from local.errors import StackError
+from local.process import Child, wait_until
 
 Json = dict[str, Any]
 
@@ -30,12 +30,12 @@ class Suite:
 
     Attributes:
         ports: where its emulators listen.
-        log: what it says.
+        process: it, with its log.
         generation: how often its triggers were registered anew; their names end with it.
     """
 
     ports: suite.Ports
-    log: Path
+    process: Child
     generation: int = 0
 
     @property
@@ -86,13 +86,16 @@ class Suite:
         httpx.put(f"http://{self.ports.address('hub')}/functions/{what}", timeout=PATIENCE).raise_for_status()
         self.generation += on
 
+    def wait(self, condition: Callable[[], bool], *, what: str) -> None:
+        """Wait for a condition; if it does not come, the error shows what the suite said last."""
+        try:
+            wait_until(condition, seconds=PATIENCE, what=what)
+        except StackError as error:
+            raise StackError(f"{error}; the suite said last:\n{self.process.tail(40)}") from None
+
     def wait_for(self, totals: dict[str, int]) -> None:
         """Wait until each total is there."""
-        wait_until(
-            lambda: all(self.count(path) == count for path, count in totals.items()),
-            seconds=PATIENCE,
-            what=f"{totals} in the suite, whose log is {self.log}",
-        )
+        self.wait(lambda: all(self.count(path) == count for path, count in totals.items()), what=f"{totals}")
 
 
 @pytest.fixture(scope="session")
@@ -100,8 +103,7 @@ def firebase(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
     """The suite, started with free ports and a watermark that trails the clock by a second."""
     folder = tmp_path_factory.mktemp("suite")
     outside = dict(os.environ) | QUICK
-    subprocess.run([ROOT / "deploy.sh", "stage"], env=outside, check=True, timeout=170)
     subprocess.run(["npm", "run", "--silent", "board"], cwd=ROOT, check=True, timeout=60)
     ports, log = suite.Ports.free(), folder / "suite.txt"
-    with suite.running(ports, outside, log):
-        yield Suite(ports, log)
+    with suite.running(ports, outside, log) as process:
+        yield Suite(ports, process)

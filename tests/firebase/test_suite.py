@@ -9,6 +9,7 @@ from datetime import datetime
 import httpx
 import pytest
 
+from deploy import stage
 from local import suite
 from local.process import wait_until
 from tests.firebase.conftest import PATIENCE, QUICK, Json, Suite
@@ -77,7 +78,7 @@ def test_every_write_moves_the_totals(counted: Suite) -> None:
 def test_the_schedule_proves_the_totals(counted: Suite) -> None:
     """The scheduled function answers its report: nothing to repair on a good night."""
     last = committed(counted.create("libra", entry("Guacamole", "Heartbeat")))
-    counted.wait_for({"aggregates_categories/Guacamole": 1})
+    counted.wait_for({"aggregates_categories/Staged": 1})
     reports = tick_past(counted, last)
     assert [report["drift"] for report in reports] == [0] * len(reports)
     run = counted.get(f"aggregates_runs/{reports[-1]['run_id']}")
@@ -167,3 +168,12 @@ def test_no_event_is_sent_over_a_connection_that_may_close() -> None:
         check=True,
     )
     assert said.stdout.strip() == "false"
+
+
+def test_who_stages_meanwhile_disturbs_no_event(firebase: Suite) -> None:
+    """`./deploy.sh` writes `build/functions` anew; the suite, which reloads what changes, has its own."""
+    path = "aggregates_categories/Staged"
+    for count in range(1, 4):
+        stage.stage()
+        firebase.create("libra", entry("Staged"))
+        firebase.wait_for({path: count})
