@@ -11,6 +11,7 @@ import shutil
 import tempfile
 import urllib.error
 import urllib.request
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from pathlib import Path
 from local.errors import StackError
 
 CHUNK_BYTES = 1 << 20
+LINE = 70  # a manifest's lines hold 72 bytes at most; a continued one begins with a space
 
 
 @dataclass(frozen=True)
@@ -187,3 +189,14 @@ def _fetch(url: str, part: Path) -> tuple[int, str]:
             digest.update(chunk)
             file.write(chunk)
     return size, digest.hexdigest()
+
+
+def manifest_jar(wanted: Jar, found: Path, folder: Path) -> Path:
+    """A jar in `folder` that runs another one, and can be started with `java -jar` where that one cannot."""
+    lines = [f"Main-Class: {wanted.main}", f"Class-Path: {found.resolve().as_uri()}"]
+    folded = ["\r\n ".join(line[at : at + LINE] for at in range(0, len(line), LINE)) for line in lines]
+    folder.mkdir(parents=True, exist_ok=True)
+    jar = folder / "firestore-emulator.jar"
+    with zipfile.ZipFile(jar, "w") as archive:
+        archive.writestr("META-INF/MANIFEST.MF", "\r\n".join(["Manifest-Version: 1.0", *folded, "", ""]))
+    return jar

@@ -5,6 +5,7 @@ message after the most deliveries, pauses before it delivers again, and seeks (s
 applies no filters and no IAM.
 """
 
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -111,3 +112,13 @@ class PubSub(Emulated):
             raise StackError(
                 f"{kind}/{name}: the emulator answered {answer.status_code}: {answer.text[:500]}"
             )
+
+
+def find_launcher(outside: Mapping[str, str]) -> Path | None:
+    """gcloud's Pub/Sub emulator as the Firebase tools start it; None: they fetch their own."""
+    if named := outside.get("PUBSUB_EMULATOR_BINARY_PATH"):
+        return Path(named)
+    gcloud = shutil.which("gcloud", path=outside.get("PATH", ""))
+    root = Path(gcloud).resolve().parent.parent if gcloud else Path(outside.get("CLOUDSDK_ROOT_DIR", "/"))
+    found = root / "platform" / "pubsub-emulator" / "bin" / "cloud-pubsub-emulator"
+    return found if found.is_file() else None

@@ -16,7 +16,6 @@ import signal
 import socket
 import subprocess
 import sys
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -29,9 +28,10 @@ from deploy.closure import ClosureError
 from deploy.parameters import ParameterError
 from deploy.stage import EMULATOR_REGION, ROOT, STAGED, VENV
 from local.errors import StackError
-from local.jar import FIRESTORE, find_jar
+from local.jar import FIRESTORE, find_jar, manifest_jar
 from local.java import find_java
 from local.process import Child
+from local.pubsub import find_launcher
 
 FIREBASE = ROOT / "node_modules" / ".bin" / "firebase"
 BOARD = ROOT / "build" / "board" / "index.html"
@@ -47,7 +47,6 @@ READY = "All emulators ready"  # what the suite says when it is
 START_SECONDS = 120
 STOP_SECONDS = 60
 NAMESPACE = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
-LINE = 70  # a manifest's lines hold 72 bytes at most; a continued one begins with a space
 
 
 @dataclass(frozen=True)
@@ -119,17 +118,6 @@ def write_config(ports: Ports, build: Path | None = None) -> Path:
     return file
 
 
-def manifest_jar(emulator: Path, folder: Path) -> Path:
-    """A jar that can be started with `java -jar` and runs the Firestore emulator."""
-    lines = [f"Main-Class: {FIRESTORE.main}", f"Class-Path: {emulator.resolve().as_uri()}"]
-    folded = ["\r\n ".join(line[at : at + LINE] for at in range(0, len(line), LINE)) for line in lines]
-    folder.mkdir(parents=True, exist_ok=True)
-    jar = folder / "firestore-emulator.jar"
-    with zipfile.ZipFile(jar, "w") as archive:
-        archive.writestr("META-INF/MANIFEST.MF", "\r\n".join(["Manifest-Version: 1.0", *folded, "", ""]))
-    return jar
-
-
 def environment(outside: Mapping[str, str], project: str) -> dict[str, str]:
     """What the tools are to see.
 
@@ -137,7 +125,7 @@ def environment(outside: Mapping[str, str], project: str) -> dict[str, str]:
         StackError: the emulator or a Java for it is missing.
     """
     java = find_java(outside, OLDEST_JAVA)
-    jar = manifest_jar(find_jar(outside, say=_say), WORK)
+    jar = manifest_jar(FIRESTORE, find_jar(outside, say=_say), WORK)
     inside = {name: value for name, value in outside.items() if not name.startswith("FIRESTORE_EMULATOR_")}
     inside |= {
         "PATH": os.pathsep.join((str(java.parent), outside.get("PATH", os.defpath))),
@@ -148,23 +136,13 @@ def environment(outside: Mapping[str, str], project: str) -> dict[str, str]:
         "NODE_OPTIONS": f"{outside.get('NODE_OPTIONS', '')} --require {json.dumps(str(NO_KEEP_ALIVE))}",
         "PYTHONDONTWRITEBYTECODE": "1",  # a new file in the staged folder would reload the functions
     }
-    if pubsub := _pubsub(outside):
+    if pubsub := find_launcher(outside):
         inside["PUBSUB_EMULATOR_BINARY_PATH"] = str(pubsub)
     return inside
 
 
 def _say(text: str) -> None:
     sys.stderr.write(f"{text}\n")
-
-
-def _pubsub(outside: Mapping[str, str]) -> Path | None:
-    """gcloud's Pub/Sub emulator; None: firebase-tools fetches its own."""
-    if named := outside.get("PUBSUB_EMULATOR_BINARY_PATH"):
-        return Path(named)
-    gcloud = shutil.which("gcloud", path=outside.get("PATH", ""))
-    root = Path(gcloud).resolve().parent.parent if gcloud else Path(outside.get("CLOUDSDK_ROOT_DIR", "/"))
-    found = root / "platform" / "pubsub-emulator" / "bin" / "cloud-pubsub-emulator"
-    return found if found.is_file() else None
 
 
 def namespace() -> Sequence[str]:
