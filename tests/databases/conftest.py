@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from local.databases import PostgresServer
+from local.databases import PostgresServer, ValkeyServer
 from local.sftp import SftpServer
 from services.ingestion.books import Books
+from services.usage.counters import Counters
 from shared.postgres import Cursor, Postgres
 from tests.support.databases import fresh, fresh_url
 from tests.support.ingesting import add_tenant
@@ -18,6 +19,25 @@ def postgres(postgres_server: PostgresServer) -> Iterator[Postgres]:
     """An empty database of the test's own."""
     with fresh(postgres_server) as found:
         yield found
+
+
+@pytest.fixture
+def redis(valkey_server: ValkeyServer) -> Iterator[Counters]:
+    """The counters of usage in an empty Redis."""
+    found = Counters.connect(valkey_server.url)
+    found._client.flushall()
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def environment(
+    redis: Counters, postgres_server: PostgresServer, valkey_server: ValkeyServer
+) -> Iterator[dict[str, str]]:
+    """Where usage finds Redis and PostgreSQL, both empty."""
+    assert redis
+    with fresh_url(postgres_server) as url:
+        yield {"LIBRA_REDIS_URL": valkey_server.url, "LIBRA_POSTGRES_URL": url}
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli.main import main
-from local.databases import PostgresServer, ValkeyServer
+from local.databases import ValkeyServer
 from services.api.application import application
 from services.api.settings import ApiSettings
 from services.usage.booking import Result as Flushed
@@ -27,19 +26,8 @@ from services.usage.settings import UsageSettings
 from shared.errors import SettingError, Transient
 from shared.parts import hour_of
 from tests.support.api import ENVIRONMENT, PROJECT, Api
-from tests.support.databases import fresh_url
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture
-def environment(postgres_server: PostgresServer, valkey_server: ValkeyServer) -> Iterator[dict[str, str]]:
-    """Where both are, empty."""
-    redis = Counters.connect(valkey_server.url)
-    redis._client.flushall()
-    with fresh_url(postgres_server) as url:
-        yield {"LIBRA_REDIS_URL": valkey_server.url, "LIBRA_POSTGRES_URL": url}
-    redis.close()
 
 
 def libra(environment: dict[str, str], *arguments: str) -> Result:

@@ -1,25 +1,13 @@
 """What Redis is asked on behalf of usage metering: no command keeps others waiting."""
 
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime
-
-import pytest
 
 from local.databases import ValkeyServer
 from services.usage.counters import FIELDS, PAGE, Counters, Raise
 from services.usage.tracker import UsageTracker
 from shared.parts import Unreadable, hour_of
 from shared.settings import UTC as ZONE
-
-
-@pytest.fixture
-def redis(valkey_server: ValkeyServer) -> Iterator[Counters]:
-    """An empty Redis."""
-    found = Counters.connect(valkey_server.url)
-    found._client.flushall()
-    yield found
-    found.close()
 
 
 def test_no_command_keeps_redis_from_others_for_long(redis: Counters) -> None:

@@ -2,13 +2,13 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import cast
 
 import pytest
 
-from local.databases import PostgresServer, ValkeyServer
+from local.databases import PostgresServer
 from services.usage.books import Books, Drift
 from services.usage.counters import Counters, Raise
 from services.usage.flush import Asked, Flush
@@ -17,7 +17,6 @@ from shared.parts import MOST, Hour, Name, Part, hour_of, parts_key
 from shared.postgres import Postgres
 from shared.retry import Retry
 from shared.settings import UTC as ZONE
-from tests.support.databases import fresh
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 AT_NOON = hour_of(NOON, ZONE)
@@ -31,22 +30,6 @@ def wait_until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
-
-
-@pytest.fixture
-def redis(valkey_server: ValkeyServer) -> Iterator[Counters]:
-    """An empty Redis."""
-    found = Counters.connect(valkey_server.url)
-    found._client.flushall()
-    yield found
-    found.close()
-
-
-@pytest.fixture
-def postgres(postgres_server: PostgresServer) -> Iterator[Postgres]:
-    """An empty database."""
-    with fresh(postgres_server) as found:
-        yield found
 
 
 @pytest.fixture

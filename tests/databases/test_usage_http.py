@@ -13,7 +13,6 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
-from local.databases import PostgresServer, ValkeyServer
 from local.process import wait_until
 from services.usage.application import Open, application, tokens
 from services.usage.counters import Counters
@@ -21,7 +20,6 @@ from services.usage.running import Opened, opened
 from services.usage.settings import UsageSettings
 from services.usage.tracker import UsageTracker
 from shared.errors import Denied, LibraError, MigrationError, SettingError, Transient
-from tests.support.databases import fresh_url
 from tests.support.signing import Signer
 
 TAKEN = {
@@ -59,16 +57,6 @@ def signer(monkeypatch: pytest.MonkeyPatch) -> Signer:
     """Google's keys."""
     monkeypatch.delenv("FIREBASE_AUTH_EMULATOR_HOST", raising=False)
     return Signer(monkeypatch)
-
-
-@pytest.fixture
-def environment(postgres_server: PostgresServer, valkey_server: ValkeyServer) -> Iterator[dict[str, str]]:
-    """Where both are, empty."""
-    redis = Counters.connect(valkey_server.url)
-    redis._client.flushall()
-    with fresh_url(postgres_server) as url:
-        yield {"LIBRA_REDIS_URL": valkey_server.url, "LIBRA_POSTGRES_URL": url}
-    redis.close()
 
 
 @pytest.fixture

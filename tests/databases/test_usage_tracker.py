@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from typing import Any
 import pytest
 
 from local.databases import ValkeyServer
-from local.process import free_port
+from local.process import free_port, wait_until
 from services.usage.counters import Counters
 from services.usage.tracker import UsageTracker
 from shared.errors import Invalid, Overloaded, SettingError, Transient
@@ -25,23 +24,6 @@ from shared.parts import MOST, Unreadable
 
 ROOT = Path(__file__).resolve().parents[2]
 OFTEN = timedelta(seconds=0.02)
-
-
-@pytest.fixture
-def redis(valkey_server: ValkeyServer) -> Iterator[Counters]:
-    """An empty Redis."""
-    found = Counters.connect(valkey_server.url)
-    found._client.flushall()
-    yield found
-    found.close()
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    """Wait for a condition."""
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
 
 
 def parts(redis: Counters) -> list[tuple[str, int]]:
@@ -145,16 +127,16 @@ def test_while_redis_is_down_the_process_counts_on_and_says_so(
     with ValkeyServer(tmp_path) as server:
         tracker = UsageTracker(server.url, interval=OFTEN, most=3)
         tracker.track("acme", "requests", 5)
-        until(lambda: tracker.unconfirmed == 0, "sent")
+        wait_until(lambda: tracker.unconfirmed == 0, seconds=60, what="sent")
         server.kill()
         for merchant in ("acme", "b", "c", "b"):
             tracker.track(merchant, "requests")
         with pytest.raises(Overloaded, match="3 counts wait for Redis"):
             tracker.track("d", "requests")
-        until(lambda: "counts on" in caplog.text, "said so")
+        wait_until(lambda: "counts on" in caplog.text, seconds=60, what="said so")
         assert tracker.unconfirmed == 4
         server.start()
-        until(lambda: "takes counts again" in caplog.text, "said so")
+        wait_until(lambda: "takes counts again" in caplog.text, seconds=60, what="said so")
         assert tracker.close()
         redis = Counters.connect(server.url)
         assert total(redis) in {4, 9}  # the lost 5 were sent again, unless memory was full and forgot them
@@ -164,16 +146,16 @@ def test_what_redis_lost_is_sent_again(redis: Counters, valkey_server: ValkeySer
     """An idle part too: once a reply shows a loss, and from time to time without one."""
     with UsageTracker(valkey_server.url, interval=OFTEN, again=timedelta(seconds=0.2)) as tracker:
         tracker.track("idle", "requests", 5)
-        until(lambda: tracker.unconfirmed == 0, "sent")
+        wait_until(lambda: tracker.unconfirmed == 0, seconds=60, what="sent")
         redis._client.flushall()
-        until(lambda: total(redis) == 5, "sent again")
+        wait_until(lambda: total(redis) == 5, seconds=60, what="sent again")
     tracker = UsageTracker(valkey_server.url, interval=OFTEN)
     tracker.track("idle", "requests", 5)
     tracker.track("busy", "requests", 1)
-    until(lambda: tracker.unconfirmed == 0, "sent")
+    wait_until(lambda: tracker.unconfirmed == 0, seconds=60, what="sent")
     redis._client.flushall()
     tracker.track("busy", "requests", 1)
-    until(lambda: total(redis) == 7, "noticed")
+    wait_until(lambda: total(redis) == 7, seconds=60, what="noticed")
     tracker.close()
 
 
@@ -183,17 +165,17 @@ def test_a_key_of_the_wrong_type_holds_up_no_other(
     """Its counts stay unconfirmed, and arrive once somebody has mended it. It is named once."""
     tracker = UsageTracker(valkey_server.url, interval=OFTEN)
     tracker.track("acme", "requests", 3)
-    until(lambda: tracker.unconfirmed == 0, "sent")
+    wait_until(lambda: tracker.unconfirmed == 0, seconds=60, what="sent")
     (key,) = [it for page in redis.scan() for it in page]
     redis._client.set(key, "no hash")
     tracker.track("acme", "requests")
     tracker.track("b", "requests", 10)
-    until(lambda: tracker.unconfirmed == 1, "the other one is confirmed")
+    wait_until(lambda: tracker.unconfirmed == 1, seconds=60, what="the other one is confirmed")
     assert not tracker.flush(timeout=0.2)
     begun = time.monotonic()
     for _ in range(40):
         tracker.track("b", "requests")
-        until(lambda: tracker.unconfirmed == 1, "the other one is confirmed")
+        wait_until(lambda: tracker.unconfirmed == 1, seconds=60, what="the other one is confirmed")
     assert time.monotonic() - begun < 40 * 0.5, "others waited as they wait for a Redis that is down"
     (said,) = [it.__dict__["error"] for it in caplog.records if "counts on" in it.getMessage()]
     assert f"{key.decode()}: WRONGTYPE" in said
@@ -223,7 +205,11 @@ def test_a_cluster_takes_the_keys_of_a_merchant_together(tmp_path: Path) -> None
     with ValkeyServer(tmp_path, "--cluster-enabled", "yes", *bus) as server:
         alone = Counters.connect(server.url)
         alone._client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16_383)
-        until(lambda: "'ok'" in str(alone._client.execute_command("CLUSTER INFO")), "the cluster is up")
+        wait_until(
+            lambda: "'ok'" in str(alone._client.execute_command("CLUSTER INFO")),
+            seconds=60,
+            what="the cluster is up",
+        )
         url = server.url.replace("redis://", "redis+cluster://")
         odd = ("acme", "a}b{c", "}", "{}", "x:y", "é" * 256)
         cluster = Counters.connect(url)
