@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from random import SystemRandom
 
 from local.errors import StackError
 
@@ -17,17 +18,22 @@ POLL_SECONDS = 0.05
 END_WITH_PARENT = Path(__file__).with_name("end_with_parent.py")
 
 
+OURS = range(10_000, 32_768)
+"""Ports that no system gives to a connection: one that is free now stays so until it is used."""
+
+
 def free_port(usual: int = 0) -> int:
-    """A TCP port on 127.0.0.1 that is free now: the usual one if it is."""
-    if usual:
+    """A TCP port on 127.0.0.1 that is free now: the usual one if it is.
+
+    Raises:
+        StackError: there is none.
+    """
+    for port in ([usual] if usual else []) + SystemRandom().sample(OURS, 100):
         with suppress(OSError), socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", usual))
-            return usual
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise StackError("no TCP port on 127.0.0.1 is free")
 
 
 def wait_until(condition: Callable[[], bool], *, seconds: float, what: str) -> None:

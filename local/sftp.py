@@ -42,10 +42,10 @@ class SftpServer:
         self.cut = False
         self._key = asyncssh.generate_private_key("ssh-ed25519")
         self.host_key = self._key.export_public_key().decode().strip()
-        self._loop = asyncio.new_event_loop()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._over: asyncio.Event | None = None
         self._ready: Future[int] = Future()
-        self._thread = threading.Thread(target=lambda: self._loop.run_until_complete(self._serve()))
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
 
     def __enter__(self) -> Self:
         """Start it."""
@@ -57,13 +57,12 @@ class SftpServer:
     def __exit__(self, *_: object) -> None:
         """Stop it."""
         self.stalled = False
-        if self._over:
+        if self._over and self._loop:
             self._loop.call_soon_threadsafe(self._over.set)
         self._thread.join(60)
-        self._loop.close()
 
     async def _serve(self) -> None:
-        outer, self._over = self, asyncio.Event()
+        outer, self._loop, self._over = self, asyncio.get_running_loop(), asyncio.Event()
 
         class Served(asyncssh.SFTPServer):
             def __init__(self, channel: asyncssh.SSHServerChannel[Any]) -> None:

@@ -30,7 +30,7 @@ from deploy.stage import EMULATOR_REGION, ROOT, STAGED, VENV
 from local.errors import StackError
 from local.jar import FIRESTORE, find_jar, manifest_jar
 from local.java import find_java
-from local.process import Child
+from local.process import Child, free_port
 from local.pubsub import find_launcher
 
 FIREBASE = ROOT / "node_modules" / ".bin" / "firebase"
@@ -79,11 +79,10 @@ class Ports:
     @classmethod
     def free(cls) -> "Ports":
         """Free ports, all different."""
-        with ExitStack() as held:
-            sockets = {name: held.enter_context(socket.socket()) for name in cls.configured().by_name}
-            for it in sockets.values():
-                it.bind(("127.0.0.1", 0))
-            return cls({name: it.getsockname()[1] for name, it in sockets.items()})
+        names, ports = list(cls.configured().by_name), set[int]()
+        while len(ports) < len(names):
+            ports.add(free_port())
+        return cls(dict(zip(names, ports, strict=True)))
 
     def address(self, name: str) -> str:
         """`host:port` of an emulator."""

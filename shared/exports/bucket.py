@@ -208,11 +208,18 @@ class _Upload(io.BufferedIOBase):
         return self._digest.hexdigest()
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self._out.close()
-        else:
-            with suppress(*_FAILURES):  # an upload that nobody ends is forgotten after a week
-                self._out.terminate()
+        try:
+            if kind is None:
+                self._out.close()
+            else:
+                with suppress(*_FAILURES):  # an upload that nobody ends is forgotten after a week
+                    self._out.terminate()
+        finally:  # where it failed, Python would close it again when it collects it, in whatever thread: it
+            self._out.close = _nothing  # would try for two minutes to upload the rest
+
+
+def _nothing() -> None:
+    """What is left to do."""
 
 
 _FAILURES = (GoogleAPIError, GoogleAuthError, RequestException, DataCorruption, InvalidResponse)

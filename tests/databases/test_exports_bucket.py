@@ -1,5 +1,6 @@
 """Exports to a bucket: the law of a folder, on a real server of Cloud Storage's API (fake-gcs-server)."""
 
+import gc
 import json
 import os
 import subprocess
@@ -16,6 +17,7 @@ import duckdb
 import httpx
 import pytest
 from google.api_core.exceptions import Forbidden
+from google.auth.transport.requests import AuthorizedSession
 from google.cloud.storage import Bucket as StorageBucket
 from google.cloud.storage import Client
 
@@ -227,6 +229,27 @@ def test_a_request_that_arrives_late_changes_nothing(name: str) -> None:
     answers = [send(*request, **more) for request, more in sent if "uploadType=multipart" in str(request)]
     assert [each.status_code for each in answers] == [412, 412]
     assert target(name).manifest("libra", "totals") == last
+
+
+def test_an_upload_that_failed_is_not_tried_again_by_whoever_collects_garbage(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The request of an API that did would wait two minutes for a server that is gone."""
+    sent: list[str] = []
+    send = AuthorizedSession.request
+
+    def request(session: AuthorizedSession, method: str, *more: Any, **options: Any) -> Any:
+        sent.append(method)
+        return send(session, method, *more, **options)  # type: ignore[no-untyped-call]  # as it comes
+
+    assert client
+    monkeypatch.setattr(AuthorizedSession, "request", request)
+    with pytest.raises(ExportError, match="404") as raised:
+        target("absent").save(snapshot(world(odd=False)))
+    before = len(sent)
+    del raised  # which holds what was open
+    gc.collect()
+    assert (before > 0, sent[before:]) == (True, [])
 
 
 def test_what_cannot_be_written_is_named(client: Client) -> None:
