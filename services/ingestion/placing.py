@@ -1,7 +1,7 @@
 """From the staged rows into the table: a day is replaced, a file is merged. Both compare what the table holds
 afterwards with what was read."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import LiteralString, cast
 
@@ -61,7 +61,6 @@ def merge_file(
         PartError: this one lacks more than the share ``most``.
     """
     key, own = target.key, {"tenant": tenant, "day": reading.day}
-    columns: LiteralString = ", ".join(target.columns)
     cursor.execute(
         f"SELECT count(*), count(*) FILTER (WHERE staged.{key} IS NULL),"
         f" count(*) FILTER (WHERE staged.{key} IS NULL AND bad.key IS NULL)"
@@ -77,13 +76,7 @@ def merge_file(
             f"{reading.source} lacks {leaving} of {present} rows that the file before it had, and"
             f" {most:.0%} may leave at once: have it sent again, or raise ceilings.left for one load",
         )
-    cursor.execute(
-        f"INSERT INTO {target.table} (tenant, {columns}, file_day)"
-        f" SELECT %(tenant)s, {columns}, %(day)s FROM staged"
-        f" ON CONFLICT (tenant, {key}) DO UPDATE SET ({columns}, file_day, left_on) ="
-        f" ({', '.join(f'excluded.{name}' for name in target.columns)}, excluded.file_day, NULL)",
-        own,
-    )
+    _upsert(cursor, target, own)
     marked = 0
     if not tally.unknown:
         cursor.execute(
@@ -96,6 +89,28 @@ def merge_file(
         marked = leaving
     cursor.execute(f"SELECT count(*) FROM {target.table} WHERE tenant = %(tenant)s AND left_on IS NULL", own)
     _compare(target, reading, cursor.fetchone(), (tally.loaded + missing - marked,))
+
+
+def _upsert(cursor: Cursor, target: Target, own: Mapping[str, object]) -> None:
+    """Write the rows that are new, that changed, or that are back; a row that is as it was is not written."""
+    columns: LiteralString = ", ".join(target.columns)
+    theirs: LiteralString = ", ".join(f"staged.{name}" for name in target.columns)
+    ours: LiteralString = ", ".join(f"own.{name}" for name in target.columns)
+    same: LiteralString = f"own.tenant = %(tenant)s AND own.{target.key} = staged.{target.key}"
+    becomes: LiteralString = f"SET ({columns}, file_day, left_on) ="
+    cursor.execute(
+        f"UPDATE {target.table} AS own {becomes} ({theirs}, %(day)s, NULL) FROM staged"
+        f" WHERE {same} AND (own.left_on IS NOT NULL OR ({ours}) IS DISTINCT FROM ({theirs}))",
+        own,
+    )
+    excluded: LiteralString = ", ".join(f"excluded.{name}" for name in target.columns)
+    cursor.execute(
+        f"INSERT INTO {target.table} (tenant, {columns}, file_day)"
+        f" SELECT %(tenant)s, {columns}, %(day)s FROM staged"
+        f" WHERE NOT EXISTS (SELECT 1 FROM {target.table} AS own WHERE {same})"
+        f" ON CONFLICT (tenant, {target.key}) DO UPDATE {becomes} ({excluded}, excluded.file_day, NULL)",
+        own,
+    )
 
 
 def _compare(target: Target, reading: Reading, found: object, expected: object) -> None:

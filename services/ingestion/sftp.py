@@ -10,7 +10,7 @@ import hashlib
 import io
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import IO, Literal, TypeVar
@@ -128,7 +128,8 @@ class Files:
             try:
                 digest, modified = await self._copy(client, in_time, name, copy)
             except BaseException:
-                copy.close()
+                with suppress(OSError):  # of a full disk, once more
+                    copy.close()
                 raise
         if loaded == (day, digest):
             copy.close()
@@ -170,12 +171,27 @@ class Files:
         while data := await in_time(remote.read(CHUNK)):
             assert isinstance(data, bytes)  # noqa: S101 - opened so
             digest.update(data)
-            into.write(data)
+            _write(into, data, name, before.size or 0)
+        _write(into, b"", name, before.size or 0)
         await in_time(remote.close())
         after = await in_time(client.stat(path))
         if (before.size, before.mtime) != (after.size, after.mtime) or into.tell() != after.size:
             raise Unavailable("uploading", f"{name} is being written: start again when it is whole")
         return digest.hexdigest(), datetime.fromtimestamp(after.mtime or 0, UTC)
+
+
+def _write(into: IO[bytes], data: bytes, name: str, size: int) -> None:
+    """Add to the copy, or write out what is still in memory where there is nothing to add."""
+    try:
+        into.write(data)
+        if not data:
+            into.flush()
+    except OSError as error:
+        raise Unavailable(
+            "disk_full",
+            f"{name} has {size:,} bytes, and its copy cannot be written to {tempfile.gettempdir()}"
+            f" ({error.strerror}): give the worker more room there",
+        ) from error
 
 
 @dataclass(slots=True)

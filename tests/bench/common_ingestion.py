@@ -33,20 +33,38 @@ def events(url: str, bigquery: str, day: date) -> int:
         return _insert(connection, (*columns, "number"), numbered, "(number) DO NOTHING")
 
 
-def users(url: str, server: Server, day: date) -> int:
-    """Load a file of users."""
+def users(url: str, server: Server, day: date, *, again: bool) -> int:
+    """Load a file of users; ``again``: into the table that the last one went to."""
     columns = files.target("users").columns
     with asyncio.run(_fetched(server, day)) as file:
         named = csv.DictReader(io.TextIOWrapper(file, newline=""))
         rows = (("acme", day, *(each.get(name, "{}") for name in columns)) for each in named)
         changed = ", ".join(f"{name} = excluded.{name}" for name in columns)
-        with _table(url, "ingest_user", ", PRIMARY KEY (tenant, user_id)") as connection:
+        with _table(url, "ingest_user", ", PRIMARY KEY (tenant, user_id)", again=again) as connection:
             return _insert(
                 connection,
                 ("tenant", "file_day", *columns),
                 rows,
                 f"(tenant, user_id) DO UPDATE SET {changed}",
             )
+
+
+def copied(url: str, server: Server, day: date) -> int:
+    """Hand a file of users to PostgreSQL as it is, into a new table with a key: nobody looks at a row."""
+    with (
+        asyncio.run(_fetched(server, day)) as file,
+        _table(url, "ingest_user", ", PRIMARY KEY (tenant, user_id)") as connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute(
+            "ALTER TABLE common ALTER tenant SET DEFAULT 'acme', ALTER other SET DEFAULT '{}',"
+            " ALTER file_day SET DEFAULT current_date"
+        )
+        columns = "user_id, email, name, location_id, created_on"
+        with cursor.copy(f"COPY common ({columns}) FROM STDIN (FORMAT csv, HEADER)") as copy:
+            while data := file.read(1 << 18):
+                copy.write(data)
+        return cursor.rowcount
 
 
 async def _fetched(server: Server, day: date) -> IO[bytes]:
@@ -61,10 +79,13 @@ async def _fetched(server: Server, day: date) -> IO[bytes]:
 
 
 @contextmanager
-def _table(url: str, like: LiteralString, key: LiteralString) -> Iterator["psycopg.Connection[Any]"]:
+def _table(
+    url: str, like: LiteralString, key: LiteralString, *, again: bool = False
+) -> Iterator["psycopg.Connection[Any]"]:
     with psycopg.connect(url) as connection:
-        connection.execute("DROP TABLE IF EXISTS common")
-        connection.execute(f"CREATE TABLE common (LIKE {like} INCLUDING GENERATED{key})")
+        if not again:
+            connection.execute("DROP TABLE IF EXISTS common")
+            connection.execute(f"CREATE TABLE common (LIKE {like} INCLUDING GENERATED{key})")
         yield connection
 
 

@@ -1,10 +1,12 @@
 """Files over SFTP into PostgreSQL: the newest, whole, from the pinned server; else nothing changes."""
 
 import os
+import tempfile
 import threading
 from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import asyncssh
@@ -205,3 +207,40 @@ def test_a_merge_compares_no_row_with_every_row(books: Books) -> None:
 
     books.of("acme", merge)
     assert len(plans) > 8
+
+
+def test_a_row_that_is_as_it_was_is_not_written_again(books: Books, sftp: SftpServer) -> None:
+    """A nightly file of a million users changes a few of them; the others keep the day they came with."""
+
+    def written() -> dict[str, tuple[str, date]]:
+        found = rows(books, "acme", "SELECT user_id, xmin::text, file_day FROM ingest_user")
+        return {user: (by, day) for user, by, day in found}
+
+    write(sftp, "users_2026-01-01.csv", users(9))
+    run(books, Source(books, sftp))
+    before = written()
+    write(sftp, "users_2026-01-02.csv", users(10).replace("Name 3,", "Other,").replace("u7,", "v7,"))
+    assert run(books, Source(books, sftp)).records["users"]["loaded"] == 10
+    after = written()
+    assert {user for user in after if after[user] != before.get(user)} == {"u3", "u7", "v7", "u9"}
+    assert {after[user][1] for user in ("u3", "v7", "u9")} == {date(2026, 1, 2)}
+    write(sftp, "users_2026-01-03.csv", users(10).replace("Name 3,", "Other,"))
+    run(books, Source(books, sftp))
+    back = written()
+    assert {user for user in back if back[user] != after[user]} == {"u7", "v7"}
+    assert held(books) == {f"u{it}": None for it in range(10)} | {"v7": date(2026, 1, 3)}
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
+@pytest.mark.parametrize("count", [3, 30_000])
+def test_a_full_disk_is_told_as_such(
+    books: Books, sftp: SftpServer, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """A small file's bytes are in memory until its end. Nothing changes."""
+    write(sftp, "users_2026-01-01.csv", users(count))
+    full = partial(open, "/dev/full", "w+b", buffering=1 << 16)
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    ended = run(books, Source(books, sftp))
+    assert (ended.error_code, held(books)) == ("disk_full", {})
+    assert "users_2026-01-01.csv has " in str(ended.error_message)
+    assert "No space left on device" in str(ended.error_message)
