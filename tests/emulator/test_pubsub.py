@@ -1,16 +1,22 @@
 """The Pub/Sub emulator of the local stack: what it promises, and what the platform does beyond it."""
 
+import itertools
 import os
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
 import pytest
 
-from local.emulator import QUICK
+from local.emulator import QUICK, Emulator
 from local.errors import StackError
 from local.process import wait_until
 from local.pubsub import PubSub
+from shared.recompute import Recompute
+from shared.store import Delete, Query
 from shared.topics import Topics
+from tests.support.queue import EventQueue, event
 
 NAMES = Topics("user_events")
 
@@ -87,6 +93,44 @@ def test_a_restart_forgets_everything(project: str, tmp_path: Path) -> None:
         assert "topics" not in httpx.get(f"{own.url}/v1/projects/{project}/topics").json()
         own.create(project, ["user_events"])
         assert pull(own, project, NAMES.subscription) == []
+
+
+def test_a_day_that_is_redone_counts_nothing_twice(emulator: Emulator, pubsub: PubSub, project: str) -> None:
+    """The subscription is set back. What is stored changes nothing. What somebody deleted comes back; after a
+    recompute it is counted once, without one twice, until the next."""
+    with EventQueue(pubsub, project, emulator.address) as queue:
+        begun = datetime.now(UTC)
+        queue.publish([event(f"e{number}") for number in (*range(40), *range(10))])
+
+        def redo() -> None:
+            """Each message again."""
+            queue.call("subscriptions", NAMES.subscription, "seek", time=begun.isoformat())
+            settle_all()
+
+        def settle_all() -> None:
+            settled = itertools.accumulate(iter(queue.settle, None))
+            wait_until(lambda: next(settled) >= 50, seconds=60, what="every message settled")
+
+        def delete() -> None:
+            entries = list(queue.store.query(Query(queue.books.home.entries)))
+            queue.store.commit([Delete(each.path) for each in entries[:3]], timeout=30)
+
+        settle_all()
+        redo()
+        assert (queue.counts(), queue.exact()) == ({"view": 40}, True)
+        delete()
+        settings = replace(queue.settings, lag=timedelta(0))
+        books = queue.books
+        recompute = Recompute(queue.store, books.source, books.home, settings, workers=1)
+        assert recompute.run().drift > 0
+        assert queue.counts() == {"view": 37}
+        redo()
+        assert (queue.counts(), queue.exact()) == ({"view": 40}, True)
+        delete()
+        redo()
+        assert (queue.counts(), queue.exact()) == ({"view": 43}, False)
+        recompute.run()
+        assert (queue.counts(), queue.exact()) == ({"view": 40}, True)
 
 
 def test_a_refusal_names_what_was_asked_for(pubsub: PubSub, project: str) -> None:
