@@ -1,28 +1,22 @@
 """CSV files of users and locations: which one is taken, and its rows, each loadable or with a reason. Pure.
 
-A file is read record by record. A record that cannot be read is rejected alone: a quote that is never closed
-takes no other record with it.
+A record that cannot be read is rejected alone (`records`).
 """
 
-import csv
-import io
 import json
 import re
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal, InvalidOperation
-from typing import LiteralString, NamedTuple
+from typing import LiteralString
 
 from services.ingestion.errors import PartError
+from services.ingestion.records import LONGEST_LINE, Record, Records
 from services.ingestion.rows import LONGEST_RAW, Batch, Rejected, Target
 
 ENCODINGS = ("utf-8", "latin-1", "cp1252", "utf-16")
 DELIMITERS = (",", ";", "\t", "|")
-MOST_LINES = 20
-"""Lines that a record may have, with line breaks inside quotes."""
-LONGEST_LINE = 2**20
-"""Characters of a line; of a record, where it has several."""
 LONGEST_KEY = 500
 """Characters of a key: PostgreSQL's index takes 2,704 bytes."""
 BATCH = 5_000
@@ -119,7 +113,7 @@ def batches(kind: str, source: str, lines: Iterable[str], form: Format) -> Gener
     Raises:
         PartError: it is no file of this kind, or it ends before its end.
     """
-    records = _Records(lines, form.delimiter)
+    records = Records(lines, form.delimiter)
     each = iter(records)
     first = next(each, None)
     if first is None:
@@ -154,83 +148,10 @@ def batches(kind: str, source: str, lines: Iterable[str], form: Format) -> Gener
     return others + records.blank
 
 
-class _Record(NamedTuple):
-    line: int
-    raw: str
-    fields: Sequence[str] = ()
-    reason: str = ""
-    lines: int = 1
-
-
-class _Records:
-    """Records with the number of their first line, and how many lines were blank: those are none."""
-
-    def __init__(self, lines: Iterable[str], delimiter: str) -> None:
-        self._lines = lines
-        self._delimiter = delimiter
-        self.blank = 0
-
-    def __iter__(self) -> Iterator[_Record]:
-        delimiter = self._delimiter
-        waiting: list[tuple[int, str]] = []
-        source = (
-            (number, raw.removeprefix("\ufeff") if number == 1 else raw)
-            for number, raw in enumerate(self._lines, 1)
-        )
-
-        def line() -> tuple[int, str] | None:
-            return waiting.pop(0) if waiting else next(source, None)
-
-        while found := line():
-            number, raw = found
-            if plain := plain_fields(raw, delimiter):
-                yield _Record(number, raw, plain)
-                continue
-            if not raw.strip("\r\n"):
-                self.blank += 1
-                continue
-            taken = [found]
-            fields, reason = csv_fields(raw, delimiter)
-            while fields is None and not reason and len(taken) < MOST_LINES and (more := line()):
-                taken.append(more)
-                fields, reason = csv_fields("".join(each for _, each in taken), delimiter)
-            if fields is None:
-                waiting[:0] = taken[1:]
-                yield _Record(number, raw, reason=reason or "a quote is opened and never closed")
-            else:
-                yield _Record(number, "".join(each for _, each in taken), fields, lines=len(taken))
-
-
-def plain_fields(raw: str, delimiter: str) -> list[str] | None:
-    """The fields of one line without quotes, at a tenth of the time; None: `csv_fields` has to tell."""
-    line = raw[: -2 if raw.endswith("\r\n") else -1]
-    if not line or raw[-1] != "\n" or len(line) > csv.field_size_limit():
-        return None
-    if '"' in line or "\r" in line or "\n" in line:
-        return None
-    return line.split(delimiter)
-
-
-def csv_fields(raw: str, delimiter: str) -> tuple[list[str] | None, str]:
-    """The fields; None and no reason where a quote is still open."""
-    if len(raw) > LONGEST_LINE:
-        return None, f"it has more than {LONGEST_LINE:,} characters"
-    try:
-        (fields,) = csv.reader(io.StringIO(raw, newline=""), delimiter=delimiter, strict=True)
-    except csv.Error as error:
-        if "field limit" in str(error):
-            return None, f"a field has more than {csv.field_size_limit()} characters"
-        opened = "unexpected end of data" in str(error)
-        return None, "" if opened else "a quote inside a field has to be written twice"
-    except ValueError:
-        return None, "a line break stands outside quotes"
-    return fields, ""
-
-
 class _Header:
     """Which field is which column."""
 
-    def __init__(self, kind: str, source: str, record: _Record, form: Format) -> None:
+    def __init__(self, kind: str, source: str, record: Record, form: Format) -> None:
         names = [each.strip() for each in record.fields]
         if not all(map(_is_text, names)):
             raise PartError(
@@ -255,7 +176,7 @@ class _Header:
         known = {place for place, *_ in self._columns}
         self._others = [(place, name) for place, name in enumerate(names) if place not in known]
 
-    def row(self, record: _Record) -> tuple[object, ...]:
+    def row(self, record: Record) -> tuple[object, ...]:
         """The table's row. Raises ValueError with a reason."""
         fields = record.fields
         if len(fields) != self._width:
@@ -281,7 +202,7 @@ class _Header:
     def _other(self, fields: Sequence[str]) -> str:
         return json.dumps({name: fields[place] for place, name in self._others}, ensure_ascii=False)
 
-    def key(self, record: _Record) -> str | None:
+    def key(self, record: Record) -> str | None:
         """The key of a row that is rejected; empty: it has none; None: nobody can tell whose it is."""
         place = self._columns[0][0]
         if len(record.fields) == self._width:

@@ -17,7 +17,7 @@ from typing import IO, Literal, TypeVar
 
 import asyncssh
 
-from services.ingestion import files
+from services.ingestion import files, records
 from services.ingestion.errors import PartError, Unavailable
 from services.ingestion.files import Format
 from services.ingestion.requests import Part
@@ -229,7 +229,7 @@ class FileReading:
 
 def _lines(text: io.TextIOWrapper) -> Iterator[str]:
     """The lines. Of one that is too long no more than its start is held."""
-    most, head, halved = files.LONGEST_LINE + 1, "", False
+    most, head, halved = records.LONGEST_LINE + 1, "", False
     try:
         while piece := text.readline(most):
             if halved and piece == "\n":  # its first half was the last to fit

@@ -22,7 +22,7 @@ from services.ingestion.leases import MOST_ATTEMPTS, Lease, claim
 from services.ingestion.requests import Part, Request
 from services.ingestion.worker import Worker
 from tests.support.ingesting import DAY, LONG, PAST, Shelf, expire, held, rows, week, worker
-from tests.support.user_files import Source, users, write
+from tests.support.user_files import Source, named, users, write
 
 
 def claimed(books: Books) -> Lease:
@@ -238,12 +238,6 @@ def test_a_worker_killed_at_any_step_of_a_file_is_replaced_and_nothing_is_half(
         assert ended.records == {"users": {"rows": 4, "loaded": 4, "rejected": 0, "parts": 1}}
         before = after
     assert number > 30
-
-
-def named(books: Books) -> dict[str, tuple[str, date | None]]:
-    """The users, what each is called and when each left."""
-    found = rows(books, "acme", "SELECT user_id, name, left_on FROM ingest_user")
-    return {user: (name, left) for user, name, left in found}
 
 
 def killings(*places: str) -> Iterator[Callable[[int], int]]:

@@ -9,7 +9,8 @@ import pytest
 from local.sftp import SftpServer
 from services.ingestion.books import Books
 from services.ingestion.errors import PartError
-from services.ingestion.files import LONGEST_LINE, Format
+from services.ingestion.files import Format
+from services.ingestion.records import LONGEST_LINE
 from services.ingestion.requests import Part
 from services.ingestion.rows import LONGEST_RAW
 from services.ingestion.sftp import _lines

@@ -100,5 +100,11 @@ def held(books: Books) -> dict[str, date | None]:
     return dict(rows(books, "acme", "SELECT user_id, left_on FROM ingest_user"))
 
 
+def named(books: Books) -> dict[str, tuple[str, date | None]]:
+    """The users, what each is called and when each left."""
+    found = rows(books, "acme", "SELECT user_id, name, left_on FROM ingest_user")
+    return {user: (name, left) for user, name, left in found}
+
+
 GOOD = users(200)
 BAD_QUOTE = GOOD.replace("Name 7,", '"Na"me 7,').replace("Name 9,", '"Name 9,')

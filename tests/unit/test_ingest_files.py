@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from services.ingestion import files
+from services.ingestion import files, records
 from services.ingestion.errors import PartError
 from services.ingestion.files import Format
 from services.ingestion.rows import LONGEST_RAW, Rejected
@@ -69,7 +69,7 @@ def test_a_record_that_cannot_be_read_is_rejected_alone(line: str, reason: str) 
         (",a,b,c,1,1", "", ""),
         ("l\udce9,a,b,c,1,1", None, None),
         ("l\0,a,b,c,1,1", None, None),
-        ("l1," + "a" * files.LONGEST_LINE + ",b,c,1,1", "l1", None),
+        ("l1," + "a" * records.LONGEST_LINE + ",b,c,1,1", "l1", None),
     ],
 )
 def test_a_rejected_row_says_whose_it_is_or_that_nobody_can_tell(
@@ -91,7 +91,7 @@ def test_a_batch_of_long_rows_is_short() -> None:
     lines = [HEAD, *(f"l{it},{'x' * 100_000},,,,\n" for it in range(100))]
     sizes = [len(each.rows) for each in files.batches("locations", "f.csv", lines, Format())]
     assert sum(sizes) == 100
-    assert max(sizes) * 100_000 < files.LARGEST_BATCH + files.LONGEST_LINE
+    assert max(sizes) * 100_000 < files.LARGEST_BATCH + records.LONGEST_LINE
 
 
 def test_a_line_break_outside_quotes_is_rejected() -> None:
@@ -154,9 +154,9 @@ def test_a_line_without_quotes_has_the_fields_that_csv_finds(delimiter: str, end
     for length in range(5):
         for each in itertools.product(' ,;"\r\n\0é\udc80\u2028', repeat=length):
             raw = "".join(each) + ending
-            plain = files.plain_fields(raw, delimiter)
-            assert plain is None or (plain, "") == files.csv_fields(raw, delimiter), raw
-    assert files.plain_fields(f"a{delimiter} b{delimiter}{ending}", delimiter) == (
+            plain = records.plain_fields(raw, delimiter)
+            assert plain is None or (plain, "") == records.csv_fields(raw, delimiter), raw
+    assert records.plain_fields(f"a{delimiter} b{delimiter}{ending}", delimiter) == (
         ["a", " b", ""] if ending.endswith("\n") else None
     )
-    assert files.plain_fields("a" * (csv.field_size_limit() + 1) + ending, delimiter) is None
+    assert records.plain_fields("a" * (csv.field_size_limit() + 1) + ending, delimiter) is None
