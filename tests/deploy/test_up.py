@@ -322,6 +322,8 @@ def test_status_says_what_is_deployed(deploy: Deploy, apis: GoogleApis) -> None:
 
 def test_down_removes_what_up_made_and_no_data(deploy: Deploy, apis: GoogleApis) -> None:
     """The functions, the schedule, the accounts and their roles go; the database and its settings stay."""
+    made = deploy("up", *WHERE, "--only=backup", "--backup=daily")
+    assert made.returncode == 0, made.stderr
     done = deploy("down", *WHERE)
     assert done.returncode == 0, done.stderr
     gone = [path for path in apis.resources if re.match(r"cloudfunctions|cloudscheduler|iam/", path)]
