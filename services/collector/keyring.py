@@ -26,6 +26,8 @@ Look = Callable[[str], ApiKey | None]
 class _Read:
     until: float
     found: "asyncio.Task[ApiKey | LibraError | None]"
+    known: bool
+    """Whether the read before it found a key."""
 
 
 class Keyring:
@@ -58,10 +60,11 @@ class Keyring:
         now, read = self._clock(), self._reads.get(found_id)
         if read and now < read.until and not _failed(read.found):
             return read.found
-        if read is None or not _known(read.found):
+        known = read is not None and _known(read)
+        if not known:
             self._allow_stranger()
         task = asyncio.create_task(self._looked(found_id))
-        self._reads[found_id] = _Read(now + KEPT_SECONDS, task)
+        self._reads[found_id] = _Read(now + KEPT_SECONDS, task, known)
         self._reads.move_to_end(found_id)
         if len(self._reads) > REMEMBERED:
             self._reads.popitem(last=False)
@@ -85,5 +88,8 @@ def _failed(task: "asyncio.Task[ApiKey | LibraError | None]") -> bool:
     return broken or (task.done() and isinstance(task.result(), LibraError))
 
 
-def _known(task: "asyncio.Task[ApiKey | LibraError | None]") -> bool:
-    return task.done() and not _failed(task) and task.result() is not None
+def _known(read: _Read) -> bool:
+    """Whether a key is known by what was read last: a read that failed, or is not over, says nothing."""
+    if not read.found.done() or _failed(read.found):
+        return read.known
+    return read.found.result() is not None

@@ -144,6 +144,25 @@ def test_guesses_are_bounded_and_known_keys_are_not(keys: Keys, clock: Clock) ->
     assert keys.reads == 3 + 2 * STRANGERS_AT_ONCE
 
 
+def test_a_known_key_stays_known_where_it_cannot_be_read(keys: Keys, clock: Clock) -> None:
+    """Firestore fails once during a flood of guesses: whoever sent before is no guess because of that."""
+    ring, key = Keyring(keys.look, clock), keys.make()
+
+    async def run() -> None:
+        assert await ring.find(key)
+        clock.now += KEPT_SECONDS
+        for number in range(STRANGERS_AT_ONCE):
+            assert await ring.find(f"lk_{number:012x}_{'0' * 64}") is None
+        keys.failing = Transient("no answer")
+        for _ in range(2):
+            with pytest.raises(Transient):
+                await ring.find(key)
+        keys.failing = None
+        assert await ring.find(key)
+
+    asyncio.run(run())
+
+
 def test_memory_is_bounded(keys: Keys, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither keys nor buckets are kept for ever."""
     monkeypatch.setattr(keyring, "REMEMBERED", 5)
