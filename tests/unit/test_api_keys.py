@@ -6,8 +6,9 @@ from hashlib import sha256
 import pytest
 
 from shared import api_keys
-from shared.errors import NotFound, StateError, Unanswerable
-from shared.store import Create, Query
+from shared.errors import Contention, NotFound, StateError, Unanswerable
+from shared.store import Create, Delete, Query
+from tests.support.memory_seams import Call, Seams
 from tests.support.memory_store import MemoryStore
 
 KNOWN = ("user_events", "signals")
@@ -65,6 +66,19 @@ def test_a_revoked_key_stays_revoked(store: MemoryStore) -> None:
     first = api_keys.revoke(store, made.id)
     assert first.revoked_at is not None
     assert api_keys.revoke(store, made.id) == first
+
+
+def test_a_key_that_is_deleted_as_it_is_revoked_leaves_nothing(store: MemoryStore) -> None:
+    """Half a document would be no key, and hide all the others from who lists them."""
+    made, _ = api_keys.create(store, "a", ["signals"], KNOWN)
+
+    def delete(call: Call) -> None:
+        if call.method == "commit":
+            store.commit([Delete(f"{api_keys.COLLECTION}/{made.id}")], timeout=10)
+
+    with pytest.raises(Contention):
+        api_keys.revoke(Seams(store, delete), made.id)
+    assert api_keys.listed(store) == []
 
 
 @pytest.mark.parametrize("found_id", ["", "0123456789ab", "../libra", "0123456789AB", "a/b"])
