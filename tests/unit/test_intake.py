@@ -14,6 +14,7 @@ from shared.catalog import LIBRA_HOME, libra, sources
 from shared.drift import compare
 from shared.errors import DeclarationError, Invalid, Overloaded, Transient
 from shared.events import EventSource
+from shared.events.plain import stored_bytes
 from shared.grouping.queue import MAX_WAIT
 from shared.intake import Intake, Outcome, Verdict
 from shared.ledger import COMMIT_TIMEOUT, Ledger
@@ -131,6 +132,29 @@ def test_two_that_differ_do_not_share_a_refusal(desk: Desk) -> None:
     assert isinstance(other, Transient)
     assert "another event of this id was refused: deliver it again" in str(other)
     assert intake.admit(click(1, n=8)).outcome is Outcome.COUNTED
+
+
+def test_a_commit_of_large_entries_keeps_within_its_bytes(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Five hundred of the largest signals have 8 MB, and Firestore refuses a commit that large each time."""
+    monkeypatch.setattr("shared.grouping.queue.MAX_BYTES", 50_000)
+    sizes: list[int] = []
+
+    def weigh(call: Call) -> None:
+        if call.method == "commit":
+            created = [write for write in call.about if isinstance(write, Create)]
+            sizes.append(sum(stored_bytes(write.fields) for write in created))
+
+    intake = desk.intake(Seams(desk.store, weigh))
+    events = [click(number, more={"text": "x" * 10_000}) for number in range(12)]
+
+    async def together() -> Sequence[Verdict]:
+        return await asyncio.gather(*map(intake.admit_async, events))
+
+    assert {each.outcome for each in asyncio.run(together())} == {Outcome.COUNTED}
+    assert sum(sizes) > 120_000
+    assert max(sizes) <= 50_000
 
 
 def test_who_waited_too_long_is_told_to_come_again(desk: Desk) -> None:
