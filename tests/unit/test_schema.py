@@ -221,6 +221,7 @@ def test_no_event_makes_a_schema_fail(event: object) -> None:
 @example("__x__")
 @example("order-7\n")
 @example("Mac/Cheese")
+@example("Mac%2FCheese")
 def test_any_id_becomes_a_document_id(event_id: str) -> None:
     """Within Firestore's bound, without a slash; two ids never share one."""
     found = admitted(EVENT | {"id": event_id})
