@@ -8,8 +8,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from shared.aggregation import Contribution, contribution
-from shared.events import Admitted, EventSource, Violation
+from shared.aggregation import (
+    Aggregation,
+    Bounded,
+    Contribution,
+    Count,
+    Exists,
+    FieldKey,
+    KeyPart,
+    TimeKey,
+    contribution,
+)
+from shared.events import Admitted, EventSource, Kind, Schema, Text, Timestamp, Violation
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +56,32 @@ def judge(source: EventSource, event: object, accepted: datetime) -> Accepted | 
     if counted.rejections:
         return Refused(tuple(_violations(counted)), read.id)
     return Accepted(read, counted)
+
+
+def schema_suffices(source: EventSource) -> bool:
+    """Whether every aggregation counts whatever the schema admits: then `judge` refuses nothing besides.
+
+    It reads the declarations alone, and says no where they leave it open.
+    """
+    return all(_counts_all(each, source.schema) for each in source.aggregations)
+
+
+def _counts_all(aggregation: Aggregation, schema: Schema) -> bool:
+    there = {
+        field.name: field.kind
+        for field in schema.fields
+        if "." not in field.name and (field.required or aggregation.where == Exists(field.name))
+    }
+    return aggregation.measures == (Count(),) and all(
+        _reads(part, there.get(part.field)) for part in aggregation.parts
+    )
+
+
+def _reads(part: KeyPart, kind: Kind | None) -> bool:
+    key = part.key if isinstance(part, Bounded) else part
+    if isinstance(key, FieldKey):
+        return key.kind is str and isinstance(kind, Text)
+    return isinstance(key, TimeKey) and isinstance(kind, Timestamp)
 
 
 def _violations(counted: Contribution) -> Iterator[Violation]:

@@ -154,7 +154,7 @@ def _doors(settings: CollectorSettings, store: Callable[[], Store]) -> dict[str,
     doors: dict[str, Door] = {}
     for name, (source, home) in self_written(settings.books).items():
         if settings.mode == "queue":
-            doors[name] = Queue(name, source.schema, publisher, lambda: datetime.now(UTC))
+            doors[name] = Queue(source, publisher, lambda: datetime.now(UTC))
         else:
             make = partial(_intake, store, source, home, settings.books)
             doors[name] = Direct(source.schema, Once(make))

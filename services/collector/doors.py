@@ -11,8 +11,9 @@ from pydantic_core import to_json
 
 from services.collector.body import Unreadable
 from shared.errors import LibraError, PublishError, StateError, StoreError
-from shared.events import Admitted, Schema, Violation
+from shared.events import Admitted, EventSource, Schema, Violation
 from shared.intake import Intake, Outcome
+from shared.judgement import Accepted, judge, schema_suffices
 from shared.log import logger
 from shared.publishing import Alike, Publisher
 from shared.topics import ACCEPTED, Topics
@@ -48,28 +49,28 @@ class Queue:
 
     def __init__(
         self,
-        source: str,
-        schema: Schema,
+        source: EventSource,
         publisher: Callable[[], Publisher],
         clock: Callable[[], datetime],
     ) -> None:
         self._source = source
-        self._schema = schema
+        self._schema = source.schema
+        self._schema_suffices = schema_suffices(source)
         self._publisher = publisher
         self._clock = clock
-        self._topic = Topics(source).topic
+        self._topic = Topics(source.name).topic
 
     async def take(self, events: Sequence[object]) -> list[Verdict]:
         """See `Door.take`."""
         now = self._clock()
         # When it was accepted rides along: the worker judges its time as of then, however late it comes.
-        alike = Alike("id", {"source": self._source, ACCEPTED: now.isoformat()})
+        alike = Alike("id", {"source": self._source.name, ACCEPTED: now.isoformat()})
         first: dict[str, Admitted] = {}
         verdicts: list[Verdict] = []
         taken: list[Verdict] = []
         messages: list[bytes] = []
         for event in events:
-            read = _admitted(self._schema, event, now)
+            read = self._admitted(event, now)
             if isinstance(read, Verdict):
                 verdict = read
             elif earlier := first.get(read.id):
@@ -85,6 +86,21 @@ class Queue:
             for verdict in taken:
                 verdict.became = "unavailable"
         return verdicts
+
+    def _admitted(self, event: object, now: datetime) -> Admitted | Verdict:
+        """The event, if the worker will count it. The declarations are asked where they may refuse it: that
+        takes longer than everything else here."""
+        if isinstance(event, Unreadable):
+            return _unreadable(event)
+        read: Admitted | Sequence[Violation]
+        if self._schema_suffices:
+            read = self._schema.admit(event, now)
+        else:
+            judged = judge(self._source, event, now)
+            read = judged.event if isinstance(judged, Accepted) else judged.reasons
+        if isinstance(read, Admitted):
+            return read
+        return Verdict("invalid", _named(self._schema, event), read)
 
     async def _published(self, messages: Sequence[bytes]) -> bool:
         try:
@@ -134,15 +150,6 @@ class Direct:
             case Outcome.DUPLICATE:
                 return _duplicate(self._schema, verdict.id, differs=verdict.differs)
         return Verdict("invalid", verdict.id or _named(self._schema, event), verdict.reasons)
-
-
-def _admitted(schema: Schema, event: object, now: datetime) -> Admitted | Verdict:
-    if isinstance(event, Unreadable):
-        return _unreadable(event)
-    read = schema.admit(event, now)
-    if isinstance(read, Admitted):
-        return read
-    return Verdict("invalid", _named(schema, event), read)
 
 
 def _duplicate(schema: Schema, event_id: str | None, *, differs: bool) -> Verdict:

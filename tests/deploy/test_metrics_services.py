@@ -119,7 +119,7 @@ def queue(*, failing: bool = False) -> Door:
     """To Pub/Sub, which may not acknowledge."""
     topic = Topic()
     topic.failing = PublishError("no acknowledgement") if failing else None
-    return Queue(SOURCE.name, SOURCE.schema, lambda: Publisher(topic.call, collector.PROJECT), now)
+    return Queue(SOURCE, lambda: Publisher(topic.call, collector.PROJECT), now)
 
 
 def taken(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,8 @@ from services.collector.doors import Door, Queue
 from services.collector.settings import CollectorSettings
 from shared.log import logger
 from shared.publishing import Publisher
-from shared.schemas import SCHEMAS
+from shared.schemas import self_written
+from shared.settings import Settings
 from tests.support.api import Api
 from tests.support.collector import ENVIRONMENT, PROJECT, Clock, Keys, Topic
 
@@ -42,8 +43,8 @@ def collector(topic: Topic, monkeypatch: pytest.MonkeyPatch) -> Api:
     monkeypatch.setenv("FIREBASE_AUTH_EMULATOR_HOST", "127.0.0.1:9099")
     publisher = Publisher(topic.call, PROJECT)
     doors: dict[str, Door] = {}
-    for name, schema in SCHEMAS.items():
-        doors[name] = Queue(name, schema, lambda: publisher, lambda: datetime.now(UTC))
+    for name, (source, _) in self_written(Settings()).items():
+        doors[name] = Queue(source, lambda: publisher, lambda: datetime.now(UTC))
     return Api(application(CollectorSettings.from_environment(ENVIRONMENT), doors=doors), PROJECT)
 
 

@@ -12,12 +12,15 @@ import pytest
 
 from services.collector.application import application
 from services.collector.body import MAX_BYTES
-from services.collector.doors import Queue
+from services.collector.doors import Queue, Verdict
 from services.collector.settings import CollectorSettings
 from shared import log
+from shared.aggregation import Aggregation, FieldKey
 from shared.errors import PublishError
+from shared.events import EventSource
 from shared.publishing import Publisher
-from shared.schemas import SCHEMAS
+from shared.schemas import SCHEMAS, self_written
+from shared.settings import Settings
 from tests.support.api import Api, check_problem
 from tests.support.collector import ENVIRONMENT, PROJECT, Topic, outcomes, send, user_event
 
@@ -117,6 +120,27 @@ def test_an_id_that_comes_twice_in_a_body_is_published_once(collector: Api, topi
     (violation,) = answer["events"][3]["violations"]
     assert violation["field"] == "event_id"
     assert [json.loads(each.data)["event_id"] for each in topic.messages] == ["e1", "e2"]
+
+
+def test_what_a_declaration_cannot_count_is_not_accepted(topic: Topic) -> None:
+    """The schema lets a page be left out. An aggregation by page needs one: the worker would reject it."""
+    by_page = EventSource(
+        "user_events", (Aggregation("by_page", FieldKey("page")),), schema=SCHEMAS["user_events"]
+    )
+    publisher = Publisher(topic.call, PROJECT)
+
+    async def taken() -> list[Verdict]:
+        door = Queue(by_page, lambda: publisher, lambda: datetime.now(UTC))
+        return await door.take([user_event(1, page="/"), user_event(2), user_event(3, page="/")])
+
+    verdicts = asyncio.run(taken())
+    assert [(each.became, each.id) for each in verdicts] == [
+        ("accepted", "e1"),
+        ("invalid", "e2"),
+        ("accepted", "e3"),
+    ]
+    assert [each.field for each in verdicts[1].violations] == ["page"]
+    assert [each.attributes["id"] for each in topic.messages] == ["e1", "e3"]
 
 
 def test_what_is_not_acknowledged_is_told_verdict_by_verdict(
@@ -225,9 +249,9 @@ def test_a_request_that_takes_too_long_is_answered(monkeypatch: pytest.MonkeyPat
     async def never(_: str, __: Sequence[bytes]) -> None:
         await asyncio.sleep(60)
 
-    schema = SCHEMAS["user_events"]
+    source = self_written(Settings())["user_events"].source
     publisher = Publisher(never, PROJECT)
-    door = Queue("user_events", schema, lambda: publisher, lambda: datetime.now(UTC))
+    door = Queue(source, lambda: publisher, lambda: datetime.now(UTC))
     settings = CollectorSettings.from_environment(ENVIRONMENT | {"LIBRA_COLLECTOR_DEADLINE_SECONDS": "1"})
     slow = Api(application(settings, doors={"user_events": door}), PROJECT)
     assert "within 1 seconds" in check_problem(send(slow, user_event()), 504)["detail"]
