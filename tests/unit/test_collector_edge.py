@@ -202,8 +202,18 @@ def test_who_may_send_where(collector: Api, source: str, role: str | None, statu
 
 def test_the_body_of_somebody_who_may_not_send_is_not_read(collector: Api) -> None:
     """Nor unpacked, nor parsed."""
+    read = False
+
+    async def body() -> Any:
+        nonlocal read
+        read = True
+        yield b"no JSON"
+
     for role, status in ((None, 401), ("", 403)):
-        check_problem(send(collector, None, content=b"no JSON", role=role), status)
+        check_problem(send(collector, None, content=body(), role=role), status)
+        assert not read
+    check_problem(send(collector, None, content=body()), 400)
+    assert read
 
 
 @pytest.fixture
