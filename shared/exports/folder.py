@@ -13,11 +13,11 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from shared.errors import ExportError
-from shared.exports.formats import read, writer
+from shared.exports.formats import read, writing
 from shared.exports.manifest import Held, Manifest, unpacked
 from shared.exports.snapshot import Snapshot, Tally
 from shared.exports.tables import Row, Table, What
@@ -99,7 +99,7 @@ class Folder:
         snapshot.step("table begun")
         path, tally = own / f"{table.name}.{self._form}", Tally()
         with path.open("xb") as file:
-            with closing(writer(self._form, file, table)) as out:
+            with writing(self._form, file, table) as out:
                 for rows in snapshot.pages(table, tally):
                     out.write(rows)
             file.flush()
