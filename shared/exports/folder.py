@@ -21,6 +21,7 @@ from shared.exports.formats import read, writing
 from shared.exports.manifest import Held, Manifest, unpacked
 from shared.exports.snapshot import Snapshot, Tally
 from shared.exports.tables import Row, Table, What
+from shared.log import logger
 
 MANIFEST = "manifest.json"
 
@@ -57,8 +58,11 @@ class Folder:
             finally:
                 os.close(lock)
             snapshot.step("published")
+        try:
             with _locked(self._folder):  # else another export publishes what is about to be removed
                 self._prune(manifest)
+        except (OSError, ExportError) as error:  # readers have the snapshot: the export has not failed
+            logger.warning(f"{self.place}: old snapshots were not removed: {type(error).__name__}: {error}")
         return manifest
 
     def manifest(self, source: str, what: What) -> Manifest | None:
@@ -155,8 +159,10 @@ def _remove_unless_locked(snapshot: Path) -> None:
     """Remove a snapshot whose process is done with it, or dead."""
     with suppress(BlockingIOError):
         lock = _lock(snapshot)
-        _remove(snapshot)
-        os.close(lock)
+        try:
+            _remove(snapshot)
+        finally:
+            os.close(lock)
 
 
 def latest(source: str, what: What) -> str:

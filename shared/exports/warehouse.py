@@ -8,12 +8,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from shared.errors import ExportError
+from shared.errors import ExportError, Transient
 from shared.exports.formats import JsonWriter
 from shared.exports.manifest import Held, Manifest, unpacked
 from shared.exports.rest import BigQuery, quoted
 from shared.exports.snapshot import Snapshot, Tally
 from shared.exports.tables import Kind, Row, Table, Value, What
+from shared.log import logger
 
 MANIFESTS = "libra_exports"
 """The table of manifests: a row for each source and what was exported of it."""
@@ -62,7 +63,7 @@ class Warehouse:
             snapshot.step("published")
         finally:
             for name in beside.values():
-                self._bigquery.drop(name)
+                self._drop(name)
         return manifest
 
     def manifest(self, source: str, what: What) -> Manifest | None:
@@ -83,6 +84,13 @@ class Warehouse:
         kinds = [each.kind for each in held.table.columns]
         for row in self._bigquery.query(f"SELECT {columns} FROM {path} AS t ORDER BY t.id"):  # noqa: S608 - names
             yield tuple(_value(cell, kind) for cell, kind in zip(row, kinds, strict=True))
+
+    def _drop(self, name: str) -> None:
+        """Remove a table beside. One that stays makes no export fail, and hides no failure."""
+        try:
+            self._bigquery.drop(name)
+        except (ExportError, Transient) as error:
+            logger.warning(f"{self.place}.{name} was not removed: it expires in {EXPIRES_HOURS} h: {error}")
 
     def _load(self, snapshot: Snapshot, table: Table, beside: str) -> Held:
         snapshot.step("table begun")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import requests
 
-from shared.errors import ExportError
+from shared.errors import ExportError, Transient
 from shared.exports.folder import Folder
 from shared.exports.formats import JsonWriter
 from shared.exports.rest import BigQuery
@@ -96,3 +96,50 @@ def test_an_integer_is_loaded_as_text() -> None:
     columns = (Column("n", "integer"), Column("b", "boolean"), Column("none", "integer"))
     JsonWriter(file, Table("t", columns), as_text=True).write([(2**53 + 1, True, None)])
     assert file.getvalue() == b'{"n":"9007199254740993","b":true,"none":null}\n'
+
+
+class Stuck(BigQuery):
+    """Takes an export, or refuses its rows, and removes nothing."""
+
+    def __init__(self, refusal: str = "") -> None:
+        super().__init__(Session(), "http://bigquery", "p", "d", sleep=lambda _: None)
+        self._refusal = refusal
+        self.ran: list[str] = []
+
+    def ensure_dataset(self) -> None:
+        return
+
+    def table(self, name: str) -> None:
+        assert name
+
+    def create(self, name: str, fields: list[dict[str, Any]], **_: object) -> None:
+        assert name
+        assert fields
+
+    def load(self, name: str, fields: list[dict[str, Any]], file: Path) -> int:
+        if self._refusal:
+            raise ExportError(self._refusal)
+        assert name
+        assert fields
+        return file.read_text("utf-8").count("\n")
+
+    def run(self, sql: str) -> None:
+        self.ran.append(sql)
+
+    def drop(self, name: str) -> None:
+        raise Transient(f"{name}: 503: try later")
+
+
+def test_a_table_beside_that_stays_is_no_failed_export(caplog: pytest.LogCaptureFixture) -> None:
+    """Readers have the snapshot. BigQuery removes the table by itself, and the log says which."""
+    asked = Stuck()
+    made = world(odd=False)
+    assert Warehouse(asked).save(snapshot(made)).source == "libra"
+    assert len(asked.ran) == 1
+    assert "aggregates_categories_loading_" in caplog.text
+
+
+def test_why_an_export_failed_is_said_although_a_table_beside_stays() -> None:
+    """Not that it stays: nobody has to do anything about that."""
+    with pytest.raises(ExportError, match="the quota is used up"):
+        Warehouse(Stuck("the quota is used up")).save(snapshot(world(odd=False)))
