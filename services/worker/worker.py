@@ -74,10 +74,11 @@ class Worker:
             each.cancel()
         _, late = await asyncio.wait(ends.values(), timeout=DRAIN_SECONDS)
         self._log("The worker stops")
+        failure = None if stop.is_set() else _failure(ends)
         if late:
-            _end_at_once()
-        if not stop.is_set():
-            _raise_for(ends)
+            _end_at_once(failure)
+        if failure:
+            raise failure
 
     async def _report(self) -> None:
         seen: Mapping[str, int] = {}
@@ -93,19 +94,21 @@ class Worker:
         logger.info(message, extra={"events": figures})
 
 
-def _end_at_once() -> None:
+def _end_at_once(failure: PullError | None) -> None:
     """Leave what is under way to Pub/Sub: its threads wait for Firestore, and an ordinary end would wait for
     them."""
     logger.warning("Some events were still under way: Pub/Sub delivers them again")
+    if failure:
+        logger.error(str(failure))
     sys.stdout.flush()
-    os._exit(0)
+    os._exit(1 if failure else 0)
 
 
-def _raise_for(ends: Mapping[str, "asyncio.Future[object]"]) -> None:
+def _failure(ends: Mapping[str, "asyncio.Future[object]"]) -> PullError:
     for path, end in ends.items():
         if end.done() and not end.cancelled() and isinstance(error := end.exception(), GoogleAPICallError):
-            raise PullError(
+            return PullError(
                 f"the subscription {path} cannot be pulled: {error.message}; ./deploy.sh up --worker=on "
                 "makes it and grants what it needs, and `libra up --with doors` makes the emulator's"
-            ) from error
-    raise PullError(f"the pull of {', '.join(ends)} ended without a reason: start the worker again")
+            )
+    return PullError(f"the pull of {', '.join(ends)} ended without a reason: start the worker again")

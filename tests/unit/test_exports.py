@@ -13,7 +13,7 @@ from cli.against import compare_then_or_now
 from shared.aggregation import Cell, document_id, fold
 from shared.catalog import Books
 from shared.errors import ExportError
-from shared.exports import FORMATS, STEPS, compare, folder
+from shared.exports import FORMATS, STEPS, compare
 from shared.exports.folder import Folder
 from shared.exports.tables import totals_table
 from shared.store import Delete, Merge
@@ -137,29 +137,6 @@ def test_a_total_that_is_no_integer_of_64_bits_is_named(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=r"aggregates_categories/Kettle Chips: it holds 1\.000e"):
         Folder(str(tmp_path), "parquet").save(snapshot(made))
     assert list(tmp_path.iterdir()) == []
-
-
-def test_an_old_snapshot_that_stays_is_no_failed_export(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Readers have the new one. The log says what stays, and the next export may remove it."""
-    made = world(odd=False)
-    old = Folder(str(tmp_path), "csv").save(snapshot(made)).snapshot
-    advance(made)
-    remove = folder._remove
-
-    def refuse(snapshot: Path) -> None:
-        raise PermissionError(f"{snapshot}: not yours")
-
-    monkeypatch.setattr(folder, "_remove", refuse)
-    target = Folder(str(tmp_path), "csv", keep=1)
-    new = target.save(snapshot(made))
-    assert target.manifest("libra", "totals") == new
-    assert f"{old}: not yours" in caplog.text
-    monkeypatch.setattr(folder, "_remove", remove)
-    advance(made)
-    target.save(snapshot(made))
-    assert not (tmp_path / old).exists()
 
 
 def test_a_snapshot_replaces_no_other_and_old_ones_are_kept_as_asked(tmp_path: Path) -> None:
