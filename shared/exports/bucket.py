@@ -231,8 +231,8 @@ def _is_manifest(blob: Any) -> bool:
 
 @contextmanager
 def _named(place: str) -> Iterator[None]:
-    """An error of Cloud Storage, as one of Libra's that names the place."""
+    """An error of Cloud Storage, or of the disk, as one of Libra's that names the place."""
     try:
         yield
-    except _FAILURES as error:
+    except (*_FAILURES, OSError) as error:
         raise ExportError(f"{place}: {type(error).__name__}: {error}") from error

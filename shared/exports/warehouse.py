@@ -100,10 +100,16 @@ class Warehouse:
         self._bigquery.create(beside, fields, expirationTime=str(expires), labels=LABEL)
         with tempfile.TemporaryDirectory(prefix="libra-export-") as folder:
             path = Path(folder) / "rows.jsonl"
-            with path.open("wb") as file:
-                out = JsonWriter(file, table, as_text=True)
-                for rows in snapshot.pages(table, tally):
-                    out.write(rows)
+            try:
+                with path.open("wb") as file:
+                    out = JsonWriter(file, table, as_text=True)
+                    for rows in snapshot.pages(table, tally):
+                        out.write(rows)
+            except OSError as error:
+                raise ExportError(
+                    f"{self.place}.{table.name}: its rows cannot be written to {folder} ({error.strerror}): "
+                    "make more room there"
+                ) from error
             if tally.rows and (loaded := self._bigquery.load(beside, fields, path)) != tally.rows:
                 raise ExportError(f"{self.place}.{beside}: {loaded:,} rows were loaded of {tally.rows:,}")
         snapshot.step("table written")
