@@ -33,9 +33,14 @@ def gathered(pattern: str) -> Iterator[Iterator[str]]:
 def write_whole(name: str, lines: Iterable[str]) -> None:
     """Write a file under another name, and give it its own when it is whole."""
     beside = f"{name}.{uuid.uuid4().hex}"
-    with FileSystems.create(beside, mime_type="application/json") as file:
-        for line in lines:
-            file.write(f"{line}\n".encode())
-    with suppress(OSError):
-        FileSystems.delete([name])
-    FileSystems.rename([beside], [name])
+    try:
+        with FileSystems.create(beside, mime_type="application/json") as file:
+            for line in lines:
+                file.write(f"{line}\n".encode())
+        with suppress(OSError):
+            FileSystems.delete([name])
+        FileSystems.rename([beside], [name])
+    except BaseException:
+        with suppress(OSError):
+            FileSystems.delete([beside])
+        raise

@@ -7,7 +7,8 @@ remembers the first, and the views fold the rest.
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from typing import Any
 
 import apache_beam as beam
@@ -41,13 +42,18 @@ class Insert(beam.DoFn):
     up the others for ever. What else fails, fails the bundle, and the runner repeats it.
     """
 
-    def __init__(self, connect: Callable[[], InsertAll]) -> None:
-        """``connect`` is called where the rows are written."""
+    def __init__(self, connect: Callable[[], AbstractContextManager[InsertAll]]) -> None:
+        """``connect`` is called where the rows are written, and closed with the worker."""
         self._connect = connect
 
     def setup(self) -> None:
         """Open what lives as long as the worker."""
-        self._insert_all = self._connect()
+        self._open = ExitStack()
+        self._insert_all = self._open.enter_context(self._connect())
+
+    def teardown(self) -> None:
+        """Close it."""
+        self._open.close()
 
     def start_bundle(self) -> None:
         """Nothing waits from another bundle: a bundle that failed left some."""
@@ -111,7 +117,8 @@ class Connect:
     def __init__(self, project: str, dataset: str, *, emulator: bool = False) -> None:
         self._project, self._dataset, self._emulator = project, dataset, emulator
 
-    def __call__(self) -> InsertAll:
+    @contextmanager
+    def __call__(self) -> Iterator[InsertAll]:
         """A client, and what inserts with it."""
         # Late: the worker that writes opens them, and this module is read where neither is installed.
         from google.auth.credentials import AnonymousCredentials
@@ -127,4 +134,5 @@ class Connect:
             )
             return {it["index"]: "; ".join(str(each) for each in it["errors"]) for it in answer}
 
-        return insert_all
+        with closing(client):
+            yield insert_all

@@ -14,7 +14,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.transforms.window import TimestampedValue
-from google.api_core.exceptions import DeadlineExceeded, GoogleAPICallError, NotFound
+from google.api_core.exceptions import DeadlineExceeded, GoogleAPIError, NotFound
 from google.cloud.pubsub_v1 import SubscriberClient
 
 from pipelines.events import Rows
@@ -122,7 +122,7 @@ class Puller:
             raise PullError(
                 f"{path} is not there: `libra up --with bigquery` or deploy.sh up makes it"
             ) from None
-        except GoogleAPICallError as error:
+        except GoogleAPIError as error:  # of a call, or of all its tries together
             logger.error("Pub/Sub cannot be pulled", extra={"error": type(error).__name__})
             self._stop.wait(WAIT_SECONDS)
             return
@@ -152,7 +152,7 @@ class Puller:
     def _lease(self, path: str, ids: list[str], seconds: int) -> None:
         """Keep messages, or give them back. Where it fails, they come again after the subscription's time."""
         request = {"subscription": path, "ack_ids": ids, "ack_deadline_seconds": seconds}
-        with suppress(GoogleAPICallError):
+        with suppress(GoogleAPIError):
             self._client.modify_ack_deadline(request=request)
 
 

@@ -14,6 +14,10 @@
         └── Unavailable another try may go better
 """
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from shared.errors import LibraError
 
 
@@ -71,3 +75,16 @@ class PartError(IngestError):
 
 class Unavailable(PartError):  # noqa: N818 - says what it is
     """The source did not answer as it should; another try may go better."""
+
+
+@contextmanager
+def on_disk(copy: str) -> Iterator[None]:
+    """An error of this machine's disk, by its code. ``copy``: what cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        folder = tempfile.tempdir or "a folder of temporary files"  # none is known where none takes a byte
+        raise Unavailable(
+            "disk_full",
+            f"{copy} cannot be written to {folder} ({error.strerror}): give the worker more room there",
+        ) from error

@@ -18,7 +18,7 @@ from typing import IO, Literal, TypeVar
 import asyncssh
 
 from services.ingestion import files, records
-from services.ingestion.errors import PartError, Unavailable
+from services.ingestion.errors import PartError, Unavailable, on_disk
 from services.ingestion.files import Format
 from services.ingestion.requests import Part
 from services.ingestion.rows import Batch, same_rows
@@ -124,7 +124,8 @@ class Files:
             loaded = self._loaded(kind)
             if loaded and day < loaded[0]:
                 return "same"
-            copy = tempfile.TemporaryFile()  # noqa: SIM115 - whoever reads it closes it
+            with on_disk(f"the copy of {name}"):
+                copy = tempfile.TemporaryFile()  # noqa: SIM115 - whoever reads it closes it
             try:
                 digest, modified = await self._copy(client, in_time, name, copy)
             except BaseException:
@@ -182,16 +183,10 @@ class Files:
 
 def _write(into: IO[bytes], data: bytes, name: str, size: int) -> None:
     """Add to the copy, or write out what is still in memory where there is nothing to add."""
-    try:
+    with on_disk(f"{name} has {size:,} bytes, and its copy"):
         into.write(data)
         if not data:
             into.flush()
-    except OSError as error:
-        raise Unavailable(
-            "disk_full",
-            f"{name} has {size:,} bytes, and its copy cannot be written to {tempfile.gettempdir()}"
-            f" ({error.strerror}): give the worker more room there",
-        ) from error
 
 
 @dataclass(slots=True)

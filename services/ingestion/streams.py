@@ -3,10 +3,11 @@
 import queue
 import threading
 from collections.abc import Iterator
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import pyarrow as pa
 from google.cloud.bigquery_storage_v1 import BigQueryReadClient, types
+from google.cloud.bigquery_storage_v1.reader import ReadRowsStream
 
 from services.ingestion.errors import Unavailable
 
@@ -21,7 +22,7 @@ class Streams:
         self._session = session
         self._found: queue.Queue[_Found] = queue.Queue(maxsize=4)
         self._closed = threading.Event()
-        self._calls: list[Any] = []
+        self._streams: list[ReadRowsStream] = []
 
     def records(self, stall: float) -> Iterator[pa.RecordBatch]:
         """What the streams hold, to the end of each. Raises what a stream raises."""
@@ -46,14 +47,16 @@ class Streams:
     def close(self) -> None:
         """Let the threads end: nobody takes what they read."""
         self._closed.set()
-        for call in self._calls:
-            call.cancel()
+        for stream in self._streams:
+            stream.cancel()  # type: ignore[no-untyped-call]  # as it comes
 
     def _read(self, name: str) -> None:
         try:
             schema = pa.ipc.read_schema(pa.py_buffer(self._session.arrow_schema.serialized_schema))
             stream = self._reads.read_rows(name)  # type: ignore[no-untyped-call]  # as it comes
-            self._calls.append(stream._wrapped)
+            self._streams.append(stream)
+            if self._closed.is_set():  # before it was there to be cancelled
+                stream.cancel()
             for message in stream:
                 data = pa.py_buffer(message.arrow_record_batch.serialized_record_batch)
                 self._put(pa.ipc.read_record_batch(data, schema))

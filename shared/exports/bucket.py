@@ -15,7 +15,7 @@ import re
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
@@ -28,7 +28,7 @@ from requests.exceptions import RequestException
 
 from shared.errors import ExportError
 from shared.exports.folder import MANIFEST, digest, latest, snapshot_name
-from shared.exports.formats import read, writer
+from shared.exports.formats import read, writing
 from shared.exports.manifest import Held, Manifest, unpacked
 from shared.exports.places import GS
 from shared.exports.snapshot import Snapshot, Tally
@@ -121,7 +121,7 @@ class Bucket:
         name, tally = f"{table.name}.{self._form}", Tally()
         with (
             _Upload(self._blob(f"{snapshot.name}/{name}")) as file,
-            closing(writer(self._form, file, table)) as out,
+            writing(self._form, file, table) as out,
         ):
             for rows in snapshot.pages(table, tally):
                 out.write(rows)
@@ -231,8 +231,8 @@ def _is_manifest(blob: Any) -> bool:
 
 @contextmanager
 def _named(place: str) -> Iterator[None]:
-    """An error of Cloud Storage, as one of Libra's that names the place."""
+    """An error of Cloud Storage, or of the disk, as one of Libra's that names the place."""
     try:
         yield
-    except _FAILURES as error:
+    except (*_FAILURES, OSError) as error:
         raise ExportError(f"{place}: {type(error).__name__}: {error}") from error

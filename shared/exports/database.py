@@ -4,6 +4,7 @@ Every reader finds the rows of before until the commit, and all of the new ones 
 both versions meanwhile. So there is nothing to swap, and views, grants and indexes on the tables stay.
 """
 
+import hashlib
 import re
 from collections.abc import Iterator
 
@@ -22,6 +23,8 @@ NUL, WITHOUT = "\x00", "%00"
 """PostgreSQL's text holds no NUL. In an `id` a % is always followed by something else."""
 LOCK = 1_836_019_042
 """The advisory lock of exports, so that two do not delete each other's rows and wait for each other."""
+LONGEST = 63
+"""Bytes of a name (https://www.postgresql.org/docs/18/sql-syntax-lexical.html, 2026-11)."""
 READ_ROWS = 1_000
 """Rows that are in memory while an export is compared. The server sorts a table once, and keeps the rest."""
 
@@ -68,9 +71,7 @@ class Database:
     def rows(self, manifest: Manifest, held: Held) -> Iterator[Row]:  # noqa: ARG002 - a table is its last snapshot
         """See `Target.rows`."""
         columns = sql.SQL(", ").join(
-            sql.SQL("{}::text").format(sql.Identifier(each.name))
-            if each.kind == "json"
-            else sql.Identifier(each.name)
+            sql.SQL("{}::text").format(_column(each.name)) if each.kind == "json" else _column(each.name)
             for each in held.table.columns
         )
         query = sql.SQL("SELECT {} FROM {} WHERE %s::text IS NULL OR {} > %s ORDER BY {}").format(
@@ -93,9 +94,9 @@ class Database:
                 continue
             self._check(cursor, table, there)
             for column in table.columns:
-                if column.name not in there:
+                if _short(column.name) not in there:
                     add = sql.SQL("ALTER TABLE {} ADD COLUMN {} " + _TYPES[column.kind])
-                    cursor.execute(add.format(self._name(table.name), sql.Identifier(column.name)))
+                    cursor.execute(add.format(self._name(table.name), _column(column.name)))
 
     def _check(self, cursor: Cursor, table: Table, there: dict[str, str]) -> None:
         cursor.execute("SELECT obj_description(to_regclass(%s))", (self._name(table.name).as_string(cursor),))
@@ -106,7 +107,7 @@ class Database:
                 "name another schema, postgres:SCHEMA"
             )
         for column in table.columns:
-            if (other := there.get(column.name, _SPELT[column.kind])) != _SPELT[column.kind]:
+            if (other := there.get(_short(column.name), _SPELT[column.kind])) != _SPELT[column.kind]:
                 raise ExportError(
                     f"{self.place}.{table.name}: the column {column.name} is {other} and would be "
                     f"{_SPELT[column.kind]}: drop the table, and export again"
@@ -138,12 +139,12 @@ class Database:
         name, tally = self._name(table.name), Tally()
         if not self._columns(cursor, table.name):
             columns = sql.SQL(", ").join(
-                sql.SQL("{} " + _TYPES[each.kind]).format(sql.Identifier(each.name)) for each in table.columns
+                sql.SQL("{} " + _TYPES[each.kind]).format(_column(each.name)) for each in table.columns
             )
             cursor.execute(sql.SQL("CREATE TABLE {} ({})").format(name, columns))
             cursor.execute(sql.SQL("COMMENT ON TABLE {} IS {}").format(name, sql.Literal(MARK)))
         cursor.execute(sql.SQL("DELETE FROM {}").format(name))
-        names = sql.SQL(", ").join(map(sql.Identifier, table.names))
+        names = sql.SQL(", ").join(map(_column, table.names))
         with cursor.copy(sql.SQL("COPY {} ({}) FROM STDIN").format(name, names)) as copy:
             for rows in snapshot.pages(table, tally):
                 for row in rows:
@@ -156,12 +157,25 @@ class Database:
         cursor.execute(
             "SELECT column_name, data_type FROM information_schema.columns "
             "WHERE table_schema = %s AND table_name = %s",
-            (self._schema, table),
+            (self._schema, _short(table)),
         )
         return {str(name): str(kind) for name, kind in cursor.fetchall()}
 
     def _name(self, table: str) -> sql.Identifier:
-        return sql.Identifier(self._schema, table)
+        return sql.Identifier(self._schema, _short(table))
+
+
+def _short(name: str) -> str:
+    """The name of a table or a column as PostgreSQL keeps it. It would cut a longer one without an error, so
+    that the next export would not find it, and two of one beginning would be one."""
+    if len(name.encode()) <= LONGEST:
+        return name
+    begin, mark = name.encode()[:46].decode(errors="ignore"), hashlib.sha256(name.encode()).hexdigest()[:16]
+    return f"{begin}_{mark}"
+
+
+def _column(name: str) -> sql.Identifier:
+    return sql.Identifier(_short(name))
 
 
 _SPELT: dict[Kind, str] = _TYPES | {"time": "timestamp with time zone"}

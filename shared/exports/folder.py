@@ -13,14 +13,15 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from shared.errors import ExportError
-from shared.exports.formats import read, writer
+from shared.exports.formats import read, writing
 from shared.exports.manifest import Held, Manifest, unpacked
 from shared.exports.snapshot import Snapshot, Tally
 from shared.exports.tables import Row, Table, What
+from shared.log import logger
 
 MANIFEST = "manifest.json"
 
@@ -57,8 +58,11 @@ class Folder:
             finally:
                 os.close(lock)
             snapshot.step("published")
+        try:
             with _locked(self._folder):  # else another export publishes what is about to be removed
                 self._prune(manifest)
+        except (OSError, ExportError) as error:  # readers have the snapshot: the export has not failed
+            logger.warning(f"{self.place}: old snapshots were not removed: {type(error).__name__}: {error}")
         return manifest
 
     def manifest(self, source: str, what: What) -> Manifest | None:
@@ -99,7 +103,7 @@ class Folder:
         snapshot.step("table begun")
         path, tally = own / f"{table.name}.{self._form}", Tally()
         with path.open("xb") as file:
-            with closing(writer(self._form, file, table)) as out:
+            with writing(self._form, file, table) as out:
                 for rows in snapshot.pages(table, tally):
                     out.write(rows)
             file.flush()
@@ -155,8 +159,10 @@ def _remove_unless_locked(snapshot: Path) -> None:
     """Remove a snapshot whose process is done with it, or dead."""
     with suppress(BlockingIOError):
         lock = _lock(snapshot)
-        _remove(snapshot)
-        os.close(lock)
+        try:
+            _remove(snapshot)
+        finally:
+            os.close(lock)
 
 
 def latest(source: str, what: What) -> str:

@@ -4,6 +4,7 @@ import io
 import json
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
@@ -153,19 +154,43 @@ FORMATS = tuple(_FORMATS)
 """The names of the formats, which are the endings of their files too."""
 
 
-def writer(name: str, file: Sink, table: Table) -> Writer:
-    """What writes a table in a format.
+@contextmanager
+def writing(name: str, file: Sink, table: Table) -> Iterator[Writer]:
+    """What writes a table in a format. After an error it writes nothing more, not even what is left.
 
     Raises:
         ExportError: Parquet needs a package that is not installed.
     """
+    sink = _Until(file)
     try:
-        made: Writer = _FORMATS[name][0](file, table)
+        made: Writer = _FORMATS[name][0](sink, table)
     except ImportError as error:
         raise ExportError(
             f"Parquet needs the package pyarrow (make .venv/.all brings it): {error}"
         ) from error
-    return made
+    try:
+        yield made
+        made.close()
+    finally:
+        sink.over = True
+
+
+class _Until(io.BufferedIOBase):
+    """A file, until it is over: Parquet's writer still writes its end when Python collects it."""
+
+    def __init__(self, file: Sink) -> None:
+        self._file = file
+        self.over = False
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """Add bytes."""
+        if not self.over:
+            self._file.write(data)
+        return len(data)
 
 
 def read(path: Path, table: Table) -> Iterator[Row]:

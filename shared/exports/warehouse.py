@@ -8,12 +8,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from shared.errors import ExportError
+from shared.errors import ExportError, Transient
 from shared.exports.formats import JsonWriter
 from shared.exports.manifest import Held, Manifest, unpacked
 from shared.exports.rest import BigQuery, quoted
 from shared.exports.snapshot import Snapshot, Tally
 from shared.exports.tables import Kind, Row, Table, Value, What
+from shared.log import logger
 
 MANIFESTS = "libra_exports"
 """The table of manifests: a row for each source and what was exported of it."""
@@ -62,7 +63,7 @@ class Warehouse:
             snapshot.step("published")
         finally:
             for name in beside.values():
-                self._bigquery.drop(name)
+                self._drop(name)
         return manifest
 
     def manifest(self, source: str, what: What) -> Manifest | None:
@@ -84,6 +85,13 @@ class Warehouse:
         for row in self._bigquery.query(f"SELECT {columns} FROM {path} AS t ORDER BY t.id"):  # noqa: S608 - names
             yield tuple(_value(cell, kind) for cell, kind in zip(row, kinds, strict=True))
 
+    def _drop(self, name: str) -> None:
+        """Remove a table beside. One that stays makes no export fail, and hides no failure."""
+        try:
+            self._bigquery.drop(name)
+        except (ExportError, Transient) as error:
+            logger.warning(f"{self.place}.{name} was not removed: it expires in {EXPIRES_HOURS} h: {error}")
+
     def _load(self, snapshot: Snapshot, table: Table, beside: str) -> Held:
         snapshot.step("table begun")
         tally = Tally()
@@ -92,10 +100,16 @@ class Warehouse:
         self._bigquery.create(beside, fields, expirationTime=str(expires), labels=LABEL)
         with tempfile.TemporaryDirectory(prefix="libra-export-") as folder:
             path = Path(folder) / "rows.jsonl"
-            with path.open("wb") as file:
-                out = JsonWriter(file, table, as_text=True)
-                for rows in snapshot.pages(table, tally):
-                    out.write(rows)
+            try:
+                with path.open("wb") as file:
+                    out = JsonWriter(file, table, as_text=True)
+                    for rows in snapshot.pages(table, tally):
+                        out.write(rows)
+            except OSError as error:
+                raise ExportError(
+                    f"{self.place}.{table.name}: its rows cannot be written to {folder} ({error.strerror}): "
+                    "make more room there"
+                ) from error
             if tally.rows and (loaded := self._bigquery.load(beside, fields, path)) != tally.rows:
                 raise ExportError(f"{self.place}.{beside}: {loaded:,} rows were loaded of {tally.rows:,}")
         snapshot.step("table written")

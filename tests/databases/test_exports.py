@@ -7,8 +7,10 @@ import psycopg
 import pytest
 
 from local.databases import PostgresServer
+from shared.aggregation import Aggregation, Count, FieldKey, Source, Sum
+from shared.catalog import LIBRA_HOME
 from shared.errors import ExportError
-from shared.exports import Target, compare, database, opened
+from shared.exports import Snapshot, Target, compare, database, opened
 from shared.postgres import Postgres
 from tests.support.databases import fresh_url
 from tests.support.exporting import LARGE, ODD, advance, column, enlarge, rows, snapshot, world
@@ -172,3 +174,15 @@ def test_a_reader_never_finds_half_a_snapshot(url: str) -> None:
             return str(manifest["snapshot"])
 
     check(poll("postgres", {"LIBRA_POSTGRES_URL": url}, look), without=("published half",))
+
+
+def test_names_that_postgresql_would_cut_are_told_apart(target: Target) -> None:
+    """An export with such names can be made again and read, and two of one beginning differ."""
+    long = "n" * 70
+    measures = (Count(), Sum("weight", f"{long}_a"), Sum("weight", f"{long}_b"))
+    of_long = Source("libra", (Aggregation(long, FieldKey("ingredient"), measures=measures),))
+    made = world(odd=False)
+    for _ in range(2):
+        manifest = target.save(Snapshot(made.store, of_long, LIBRA_HOME, "totals", sleep=made.clock.sleep))
+    assert [each.table.name for each in manifest.tables] == [long]
+    assert rows(target, manifest) == {long: []}

@@ -1,5 +1,6 @@
 """Files over SFTP into PostgreSQL: the newest, whole, from the pinned server; else nothing changes."""
 
+import errno
 import os
 import tempfile
 import threading
@@ -244,3 +245,18 @@ def test_a_full_disk_is_told_as_such(
     assert (ended.error_code, held(books)) == ("disk_full", {})
     assert "users_2026-01-01.csv has " in str(ended.error_message)
     assert "No space left on device" in str(ended.error_message)
+
+
+def test_a_disk_on_which_no_copy_can_be_begun_is_told_as_such(
+    books: Books, sftp: SftpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python looks for a folder that takes a byte first, and finds none where the disk is full already."""
+
+    def full() -> None:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
+
+    write(sftp, "users_2026-01-01.csv", users(3))
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    ended = run(books, Source(books, sftp))
+    assert (ended.error_code, held(books)) == ("disk_full", {})
+    assert "No usable temporary directory found in ['/tmp']" in str(ended.error_message)

@@ -15,6 +15,7 @@ from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
 
 from pipelines import count as module
 from pipelines.count import Fold, Part, Work, count, main
+from pipelines.files import write_whole
 from pipelines.running import Running, options_of
 from shared.catalog import libra
 from shared.counting import Counted, Snapshot
@@ -118,6 +119,18 @@ def environment(kitchen: Kitchen) -> dict[str, str]:
         "GOOGLE_CLOUD_PROJECT": str(kitchen.settings.project),
         "FIRESTORE_EMULATOR_HOST": str(kitchen.settings.emulator_host),
     }
+
+
+def test_a_result_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
+    """Neither the result nor a part of it, which would stay in a bucket for ever."""
+
+    def lines() -> Iterator[str]:
+        yield "the first"
+        raise ConnectionError("a part cannot be read")
+
+    with pytest.raises(ConnectionError):
+        write_whole(str(tmp_path / "result"), lines())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_run_by_beam_corrects_what_a_run_by_scan_would(kitchen: Kitchen) -> None:

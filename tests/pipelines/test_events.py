@@ -1,7 +1,8 @@
 """Messages become rows: late ones, doubled ones, out of order, malformed ones; and rows that are refused."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from apache_beam.io.gcp.pubsub import PubsubMessage
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing import test_stream
 from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.transforms.window import TimestampedValue
@@ -112,7 +114,7 @@ class BigQuery:
 
 def insert(bigquery: BigQuery, rows: list[Row]) -> None:
     """One bundle."""
-    writer = Insert(lambda: bigquery)
+    writer = Insert(lambda: nullcontext(bigquery))
     writer.setup()
     writer.start_bundle()
     for row in rows:
@@ -131,10 +133,29 @@ def test_rows_go_in_calls_of_five_hundred() -> None:
     assert sorted(bigquery.rows) == sorted(("a" if n % 2 else "b", f"r{n}") for n in range(1_001))
 
 
+OPENED: list[str] = []
+
+
+@contextmanager
+def opened() -> Iterator[BigQuery]:
+    """BigQuery, which refuses to be written to."""
+    OPENED.append("opened")
+    yield BigQuery(failures=1)
+    OPENED.append("closed")
+
+
+def test_a_connection_is_closed_with_the_run_that_opened_it() -> None:
+    """The pipeline without a streaming runner opens one each second, for weeks. Also where the run fails."""
+    OPENED.clear()
+    with pytest.raises(Exception, match="the reply is lost"), beam.Pipeline(runner=FnApiRunner()) as pipeline:
+        _ = pipeline | beam.Create([row("r1")]) | beam.ParDo(Insert(opened))
+    assert OPENED == ["opened", "closed"]
+
+
 def test_a_large_row_does_not_wait() -> None:
     """A call stays far below BigQuery's ten megabytes."""
     bigquery = BigQuery()
-    writer = Insert(lambda: bigquery)
+    writer = Insert(lambda: nullcontext(bigquery))
     writer.setup()
     writer.start_bundle()
     writer.process(row("large", content=b"x" * 5_000_000))
@@ -216,7 +237,7 @@ def test_no_time_of_acceptance_stops_the_stream() -> None:
     options = PipelineOptions(flags=[], streaming=True)
     with beam.Pipeline(runner=BundleBasedDirectRunner(), options=options) as pipeline:
         rows = pipeline | stream | Rows("user_events", Settings())
-        _ = rows | beam.ParDo(Insert(lambda: within_ten_years))
+        _ = rows | beam.ParDo(Insert(lambda: nullcontext(within_ten_years)))
     events, letters = "user_events_rows", "dead_letters_rows"
     assert {name: table for name, (table, _) in WRITTEN.items()} == {
         **dict.fromkeys(("epoch", "old", "ahead"), letters),

@@ -8,7 +8,7 @@ from typing import Any
 
 import apache_beam as beam
 import pytest
-from google.api_core.exceptions import DeadlineExceeded, NotFound, ServiceUnavailable
+from google.api_core.exceptions import DeadlineExceeded, NotFound, RetryError, ServiceUnavailable
 
 from pipelines import events_to_bigquery, pulling
 from pipelines.events_to_bigquery import chosen, main
@@ -23,6 +23,7 @@ NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 DOWN: Any = ServiceUnavailable
 EMPTY: Any = DeadlineExceeded
 ABSENT: Any = NotFound
+TIRED: Any = RetryError
 """Google's errors have no types."""
 
 
@@ -37,6 +38,7 @@ class PubSub:
         self.waiting = list(ids)
         self.log: list[str] = []
         self.errors: list[Exception] = []
+        self.leases: list[Exception] = []
 
     def subscription_path(self, project: str, name: str) -> str:
         return f"projects/{project}/subscriptions/{name}"
@@ -63,6 +65,8 @@ class PubSub:
 
     def modify_ack_deadline(self, *, request: Mapping[str, Any]) -> None:
         self.log.append(f"lease {request['ack_deadline_seconds']}")
+        if self.leases:
+            raise self.leases.pop(0)
         if request["ack_deadline_seconds"] == 0:
             raise DOWN("a lease that cannot be changed ends by itself")
 
@@ -131,6 +135,13 @@ def test_a_pubsub_that_does_not_answer_is_asked_again() -> None:
     """An empty subscription is no error either."""
     pubsub = PubSub("m1")
     pubsub.errors += [DOWN("down"), EMPTY("nothing")]
+    assert run(pubsub).rows == ["m1"]
+
+
+def test_a_lease_that_is_not_answered_for_a_minute_ends_nothing() -> None:
+    """Pub/Sub's client says so with an error that is none of a call, and the messages may come twice."""
+    pubsub = PubSub("m1")
+    pubsub.leases.append(TIRED("Timeout of 60.0s exceeded", cause=DOWN("down")))
     assert run(pubsub).rows == ["m1"]
 
 

@@ -1,14 +1,17 @@
 """BigQuery, where a double answers: what is asked of it, and what is no answer is not taken for one."""
 
+import errno
 import io
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import requests
 
-from shared.errors import ExportError
+from shared.errors import ExportError, Transient
+from shared.exports.bucket import Bucket
 from shared.exports.folder import Folder
 from shared.exports.formats import JsonWriter
 from shared.exports.rest import BigQuery
@@ -96,3 +99,76 @@ def test_an_integer_is_loaded_as_text() -> None:
     columns = (Column("n", "integer"), Column("b", "boolean"), Column("none", "integer"))
     JsonWriter(file, Table("t", columns), as_text=True).write([(2**53 + 1, True, None)])
     assert file.getvalue() == b'{"n":"9007199254740993","b":true,"none":null}\n'
+
+
+class Stuck(BigQuery):
+    """Takes an export, or refuses its rows, and removes nothing."""
+
+    def __init__(self, refusal: str = "") -> None:
+        super().__init__(Session(), "http://bigquery", "p", "d", sleep=lambda _: None)
+        self._refusal = refusal
+        self.ran: list[str] = []
+
+    def ensure_dataset(self) -> None:
+        return
+
+    def table(self, name: str) -> None:
+        assert name
+
+    def create(self, name: str, fields: list[dict[str, Any]], **_: object) -> None:
+        assert name
+        assert fields
+
+    def load(self, name: str, fields: list[dict[str, Any]], file: Path) -> int:
+        if self._refusal:
+            raise ExportError(self._refusal)
+        assert name
+        assert fields
+        return file.read_text("utf-8").count("\n")
+
+    def run(self, sql: str) -> None:
+        self.ran.append(sql)
+
+    def drop(self, name: str) -> None:
+        raise Transient(f"{name}: 503: try later")
+
+
+def test_a_table_beside_that_stays_is_no_failed_export(caplog: pytest.LogCaptureFixture) -> None:
+    """Readers have the snapshot. BigQuery removes the table by itself, and the log says which."""
+    asked = Stuck()
+    made = world(odd=False)
+    assert Warehouse(asked).save(snapshot(made)).source == "libra"
+    assert len(asked.ran) == 1
+    assert "aggregates_categories_loading_" in caplog.text
+
+
+def test_why_an_export_failed_is_said_although_a_table_beside_stays() -> None:
+    """Not that it stays: nobody has to do anything about that."""
+    with pytest.raises(ExportError, match="the quota is used up"):
+        Warehouse(Stuck("the quota is used up")).save(snapshot(world(odd=False)))
+
+
+def test_a_disk_that_is_full_fails_the_export_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As any other failure does, so that the job goes on to the next snapshot."""
+
+    def write(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(JsonWriter, "write", write)
+    with pytest.raises(
+        ExportError, match=r"bigquery:p\.d\.aggregates_\w+: .*No space left .* make more room"
+    ):
+        Warehouse(Stuck()).save(snapshot(world(odd=False)))
+
+
+def test_a_disk_that_is_full_fails_a_comparison_with_a_bucket_by_name(tmp_path: Path) -> None:
+    """A file of it passes through one of this machine."""
+
+    def download(_: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    blob = SimpleNamespace(download_to_filename=download)
+    client = SimpleNamespace(bucket=lambda _: SimpleNamespace(blob=lambda _: blob))
+    manifest = Folder(str(tmp_path), "csv").save(snapshot(world(odd=False)))
+    with pytest.raises(ExportError, match=r"gs://b/libra-totals-.*\.csv: .*No space left on device"):
+        list(Bucket(client, "b", "", "csv").rows(manifest, manifest.tables[0]))

@@ -1,11 +1,13 @@
 """How an export reads Firestore and writes rows: any row, any declaration, and streams that break off."""
 
+import gc
+import io
 import json
 import re
 from collections.abc import Iterator
-from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -15,7 +17,7 @@ from shared.aggregation import Aggregation
 from shared.errors import Transient
 from shared.exports import FORMATS, Snapshot
 from shared.exports.folder import Folder
-from shared.exports.formats import read, writer
+from shared.exports.formats import read, writing
 from shared.exports.snapshot import Tally
 from shared.exports.tables import Column, Kind, Row, Table, Value, totals_table
 from shared.store import Document, Query
@@ -45,10 +47,52 @@ def test_any_row_comes_back_from_a_file(
 ) -> None:
     """Nothing is not the empty text; quotes, line ends and lone carriage returns are what they were."""
     path = tmp_path_factory.getbasetemp() / f"rows.{form}"
-    with path.open("wb") as file, closing(writer(form, file, EVERY)) as out:
+    with path.open("wb") as file, writing(form, file, EVERY) as out:
         out.write(given_rows[:2])
         out.write(given_rows[2:])
     assert list(read(path, EVERY)) == given_rows
+
+
+class Broken(io.BufferedIOBase):
+    """A file that takes nothing more once it is ``full``."""
+
+    def __init__(self) -> None:
+        self.full = False
+        self.refused = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
+        if self.full:
+            self.refused += 1
+            raise ConnectionError("the upload broke off")
+        return len(data)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_file_that_failed_is_not_written_to_again(
+    form: str, *, stopped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own error is raised, and no other. A bucket would upload what is left, now or in whatever thread
+    collects the writer, and each of these tries takes two minutes where nothing answers."""
+    monkeypatch.setattr("shared.exports.formats.BUFFERED_ROWS", 1)
+    file, some = Broken(), ("a", *(None for _ in CELLS))
+
+    def export() -> None:
+        with writing(form, file, EVERY) as out:
+            out.write([some])
+            file.full = True
+            if stopped:
+                raise KeyboardInterrupt
+            out.write([some])
+
+    with pytest.raises(KeyboardInterrupt if stopped else ConnectionError):
+        export()
+    before = file.refused
+    gc.collect()
+    assert (before, file.refused) == ((0, 0) if stopped else (1, 1))
 
 
 @settings(max_examples=40)

@@ -1,11 +1,12 @@
-"""Two exports at once into one folder: what the manifest names is there."""
+"""Exports into one folder, at once and one after another: what the manifest names is there."""
 
 from pathlib import Path
 
 import pytest
 
+from shared.exports import folder
 from shared.exports.folder import Folder
-from tests.support.exporting import rows, snapshot, world
+from tests.support.exporting import advance, rows, snapshot, world
 
 
 @pytest.mark.parametrize("moment", ["published half", "published"])
@@ -35,3 +36,26 @@ def test_an_export_that_ends_meanwhile_is_not_pruned(tmp_path: Path, moment: str
     assert manifest
     assert manifest.snapshot == first.name
     assert rows(older, manifest)
+
+
+def test_an_old_snapshot_that_stays_is_no_failed_export(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Readers have the new one. The log says what stays, and the next export may remove it."""
+    made = world(odd=False)
+    old = Folder(str(tmp_path), "csv").save(snapshot(made)).snapshot
+    advance(made)
+    remove = folder._remove
+
+    def refuse(snapshot: Path) -> None:
+        raise PermissionError(f"{snapshot}: not yours")
+
+    monkeypatch.setattr(folder, "_remove", refuse)
+    target = Folder(str(tmp_path), "csv", keep=1)
+    new = target.save(snapshot(made))
+    assert target.manifest("libra", "totals") == new
+    assert f"{old}: not yours" in caplog.text
+    monkeypatch.setattr(folder, "_remove", remove)
+    advance(made)
+    target.save(snapshot(made))
+    assert not (tmp_path / old).exists()

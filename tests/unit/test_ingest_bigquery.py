@@ -10,11 +10,13 @@ import pytest
 import requests
 from google.api_core import exceptions as api
 from google.auth.exceptions import DefaultCredentialsError, RefreshError, TransportError
+from google.cloud.bigquery_storage_v1.reader import ReadRowsStream
 
 from services.ingestion.bigquery import BigQuery, EventReading, Events
 from services.ingestion.errors import PartError, Unavailable
 from services.ingestion.refusals import Dataset
 from services.ingestion.requests import Part
+from services.ingestion.streams import Streams
 
 WHERE = Dataset("shop", "analytics_1")
 PART = Part("page_view", date(2026, 1, 5))
@@ -105,9 +107,9 @@ class Reads:
         """Its only stream."""
         return self
 
-    @property
-    def _wrapped(self) -> Any:
-        return type("Call", (), {"cancel": self.over.set})
+    def cancel(self) -> None:
+        """End the call, whichever it is by now."""
+        self.over.set()
 
     def __iter__(self) -> Iterator[Any]:
         """What the stream does."""
@@ -121,6 +123,22 @@ def _empty() -> bytes:
 
 
 EMPTY = _empty()
+
+
+def _row() -> bytes:
+    import pyarrow as pa
+
+    return bytes(pa.RecordBatch.from_pylist([{}], pa.schema([])).serialize())
+
+
+ROW = _row()
+
+
+def stream_of(client: Any, name: str) -> ReadRowsStream:
+    """As `BigQueryReadClient.read_rows` makes it."""
+    stream = ReadRowsStream(client, name, 0, {})  # type: ignore[no-untyped-call]
+    stream._reconnect()  # type: ignore[no-untyped-call]
+    return stream
 
 
 def silent(reads: Reads) -> Iterator[Any]:
@@ -152,6 +170,58 @@ def test_a_stream_that_stalls_or_breaks_ends_the_part(stream: Any, code: str) ->
         list(reading.batches())
     assert found.value.code == code
     assert reads.over.is_set()
+
+
+class Call:
+    """A call that brings a row as often as it is asked, a thousand times, or is broken off after one."""
+
+    def __init__(self, *, breaks: bool) -> None:
+        self.cancelled = False
+        self._breaks = breaks
+
+    def cancel(self) -> None:
+        """See `grpc.Call`."""
+        self.cancelled = True
+
+    def __iter__(self) -> Iterator[Any]:
+        """Its messages."""
+        batch = type("Batch", (), {"serialized_record_batch": ROW})
+        for number in range(1_000):
+            if self._breaks and number:
+                raise api.ServiceUnavailable("try again")  # type: ignore[no-untyped-call]
+            yield type("Message", (), {"row_count": 1, "arrow_record_batch": batch})
+
+
+@pytest.mark.parametrize("slow", [False, True])
+def test_a_stream_that_nobody_takes_is_read_no_further(*, slow: bool) -> None:
+    """Also where Google's client has called again, or has not called yet: it would read a day to its end."""
+    calls = [Call(breaks=True), Call(breaks=False)]
+    coming = iter(calls)
+    begun, closed, again, ended = (threading.Event() for _ in range(4))
+
+    def read_rows(*_: object, **__: object) -> Call:
+        call = next(coming)
+        begun.set()
+        if slow:
+            assert closed.wait(60)
+        if call is calls[1]:
+            again.set()
+        return call
+
+    client = type("Client", (), {"read_rows": staticmethod(read_rows)})
+    reads: Any = type("Reads", (), {"read_rows": lambda _, name: stream_of(client, name)})()
+    streams = Streams(reads, Reads(silent).create_read_session())
+
+    def read() -> None:
+        streams._read("one")
+        ended.set()
+
+    threading.Thread(target=read, daemon=True).start()
+    assert (begun if slow else again).wait(60)
+    streams.close()
+    closed.set()
+    assert ended.wait(60)
+    assert calls[0 if slow else 1].cancelled
 
 
 def test_a_storage_api_that_does_not_answer_ends_the_part() -> None:
