@@ -32,7 +32,7 @@ $(ALL): $(STAMP) requirements/dev.txt
 demo: $(if $(ACT),$(ALL),$(STAMP)) ## Run the main job: two weeks of a restaurant chain through the real trigger, checked to be exact (ACT=usage or ACT=ingestion for one service)
 	$(BIN)/libra demo $(ACT)
 
-up: $(if $(findstring usage,$(WITH))$(findstring ingestion,$(WITH)),$(ALL),$(STAMP)) ## Start the local stack: Firestore emulator, functions, relay, API, collector (WITH=doors,bigquery,usage,ingestion for more)
+up: $(if $(findstring usage,$(WITH))$(findstring ingestion,$(WITH)),$(ALL),$(STAMP)) $(if $(findstring doors,$(WITH)),$(if $(findstring bigquery,$(WITH)),$(BEAM))) ## Start the local stack: Firestore emulator, functions, relay, API, collector (WITH=doors,bigquery,usage,ingestion for more)
 	$(BIN)/libra up $(if $(WITH),--with $(WITH))
 
 $(ARTEFACTS): $(ALL) functions/requirements.txt $(wildcard services/*/requirements*.txt) pipelines/requirements.txt

@@ -204,7 +204,7 @@ def _table(found: Comparison | ViewComparison, other: str = "exported") -> Table
     for each in found.differences[:SHOWN]:
         table.add_row(shown(each.total), each.column, _number(each.exported), _number(each.firestore))
     if found.faults > SHOWN:
-        table.add_row(Text(f"{found.faults - SHOWN:,} more; --json has 1,000", style="dim"))
+        table.add_row(Text(f"{found.faults - SHOWN:,} more; --json has the first 1,000", style="dim"))
     return table
 
 

@@ -27,7 +27,7 @@ def command(*, runs: int, source: str, as_json: bool) -> None:
     if as_json:
         print_json(_plain(found))
     else:
-        _show(page(), found)
+        _show(page(), found, "" if source == "libra" else f" --source {source}")
 
 
 def _plain(found: Status) -> dict[str, object]:
@@ -46,13 +46,13 @@ def _plain(found: Status) -> dict[str, object]:
     }
 
 
-def _show(console: Console, found: Status) -> None:
+def _show(console: Console, found: Status, option: str) -> None:
     if found.watermark and found.age:
         console.print(
             f"Proven up to {found.watermark:%Y-%m-%d %H:%M:%S} UTC, {ago(found.age)}.", style="bold green"
         )
     else:
-        console.print("Nothing is proven yet: run libra recompute.", style="bold yellow")
+        console.print(f"Nothing is proven yet: run libra recompute{option}.", style="bold yellow")
     if found.sealed and found.sealed != found.watermark:
         console.print(
             f"Sealed up to {found.sealed:%Y-%m-%d %H:%M:%S} UTC by a run that has not completed: late "
@@ -62,7 +62,8 @@ def _show(console: Console, found: Status) -> None:
     filling, orphaned = sum(each.filling for each in found.aggregations.declared), found.aggregations.orphaned
     if filling or orphaned:
         console.print(
-            f"Aggregations: {filling} filling, {len(orphaned)} orphaned; see libra aggregation status.",
+            f"Aggregations: {filling} filling, {len(orphaned)} orphaned; "
+            f"see libra aggregation status{option}.",
             style="yellow",
         )
     pending = [(collection, f"+{amount:,}") for collection, amount in found.pending.items()]

@@ -237,6 +237,8 @@ def aside_(*, most: int, as_json: bool) -> None:
     if as_json:
         print_json({"rows": [_plain(it) for it in found]})
         return
+    if not found:
+        click.echo("Nothing is set aside.")
     for it in found:
         due = f", {it.due:,} to admit" if it.due else ""
         click.echo(

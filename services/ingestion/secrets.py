@@ -58,9 +58,13 @@ class Vault:
             return None
         if reference := found.get("reference"):
             return self.named(reference)
+        if self.key is None:
+            raise PartError(
+                "credentials", f"{VARIABLE} is not set, and the secret {name} of {tenant} is sealed with it"
+            )
         try:
             data = base64.b64decode(found["sealed"])
-            opened = AESGCM(self.key or b"").decrypt(data[:_NONCE], data[_NONCE:], _bound(tenant, name))
+            opened = AESGCM(self.key).decrypt(data[:_NONCE], data[_NONCE:], _bound(tenant, name))
         except (InvalidTag, ValueError):
             raise PartError(
                 "credentials",

@@ -85,7 +85,9 @@ class TenantSources:
     def _bigquery(self) -> Events:
         where = self.tenant.settings
         if missing := [name for name in ("project", "dataset") if not where.get(name)]:
-            raise PartError("configuration", f"tenant {self.tenant.tenant} has no {missing[0]}: set it")
+            raise PartError(
+                "configuration", f"tenant {self.tenant.tenant} has no {missing[0]}: libra tenant set"
+            )
         client = BigQuery(self._credentials(), address=self.places.bigquery, storage=self.places.storage)
         self._made.append(Events(client, Dataset(where["project"], where["dataset"]), self.today))
         return self._made[0]
@@ -118,8 +120,8 @@ class TenantSources:
         sftp: dict[str, Any] = self.tenant.settings.get("sftp", {})
         secret = self.vault.open(self.tenant.tenant, "sftp", self.tenant.secrets)
         if not sftp or secret is None:
-            missing = "secret sftp" if sftp else "sftp server"
-            raise PartError("configuration", f"tenant {self.tenant.tenant} has no {missing}: set it")
+            missing = "secret sftp: libra tenant rotate" if sftp else "sftp server: libra tenant set"
+            raise PartError("configuration", f"tenant {self.tenant.tenant} has no {missing}")
         form = self.tenant.settings.get("files", {})
         server = Server(
             sftp["host"],

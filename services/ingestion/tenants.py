@@ -89,7 +89,7 @@ class Tenants:
             self._books.of_all(insert, repeatable=False)
         except AlreadyExists:
             raise TenantError(
-                f"there is a tenant {tenant} already: change it, rotate its secrets, or take another name"
+                f"there is a tenant {tenant} already: change it with libra tenant set, or take another name"
             ) from None
         return token
 

@@ -97,7 +97,7 @@ class Snapshot:
         self.step = step
         self.what: What = what
         self._proof = RETRY.call(lambda: proof(store, source, home, at=at), sleep)
-        self.watermark = _watermark(self._proof, home)
+        self.watermark = _watermark(self._proof, source, home)
         self.read_at = self._proof.at if what == "totals" else self.watermark
         self.name = f"{source.name}-{what}-{self.read_at:%Y%m%dT%H%M%S%fZ}-{secrets.token_hex(4)}"
         self._aggregations: dict[str, Aggregation] = {}
@@ -189,9 +189,11 @@ class Snapshot:
             ) from error
 
 
-def _watermark(now: Proof, home: Home) -> datetime:
+def _watermark(now: Proof, source: Source, home: Home) -> datetime:
     if now.watermark is None:
-        raise ExportError(f"{home.state}: nothing is proven yet: run libra recompute first")
+        raise ExportError(
+            f"{home.state}: nothing is proven yet: run libra recompute --source {source.name} first"
+        )
     if not now.settled:
         held = f"run {now.lease.run_id} is under way" if now.lease else "a run has failed behind its seal"
         raise ExportError(

@@ -116,7 +116,9 @@ async def invalid(_: Request, error: Exception) -> JSONResponse:
     """Parameters or a body that are not as the schema says."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
     found = [
-        f"{'.'.join(map(str, each['loc']))}: {each['msg']}, found {shown(each.get('input'))}"
+        "body: it was read as bytes, not as JSON: send Content-Type: application/json"
+        if isinstance(each.get("input"), bytes)
+        else f"{'.'.join(map(str, each['loc']))}: {each['msg']}, found {shown(each.get('input'))}"
         for each in error.errors()
     ]
     return respond(Problem(422, "; ".join(found)))

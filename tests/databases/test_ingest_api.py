@@ -72,6 +72,13 @@ def test_what_cannot_be_asked_is_422(api: Api, body: dict[str, Any], detail: str
     assert api.ask("GET", f"{PREFIX}/ingest/jobs?after=x", headers=api.headers("acme")).status_code == 422
 
 
+def test_a_body_without_its_type_is_told_which_type_to_send(api: Api) -> None:
+    """curl says that it sends a form, unless it is told otherwise."""
+    answer = api.post("/ingest/start", content=b'{"kinds": ["purchase"]}')
+    assert answer.status_code == 422
+    assert "send Content-Type: application/json" in answer.json()["detail"]
+
+
 def test_health_says_whether_the_tables_are_there(api: Api) -> None:
     """At the root, for the platform, and under the prefix; nobody has to be known."""
     for path in ("/healthz", "/readyz", f"{PREFIX}/healthz", f"{PREFIX}/readyz"):

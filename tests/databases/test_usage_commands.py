@@ -159,6 +159,7 @@ def test_drift_and_what_is_set_aside_have_their_exit_statuses(
         "Forgotten: 0 of " + wrong
         in libra(environment, "forget", row["id"][:12], "--because", "a test").output
     )
+    assert libra(environment, "aside").output == "Nothing is set aside.\n"
     found = told(libra(environment, "status", "--json"))
     assert found["aside"] == []
     assert (found["runs"][0]["kind"], found["runs"][0]["because"]) == ("forget", "a test")

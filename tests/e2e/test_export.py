@@ -131,7 +131,7 @@ def test_what_cannot_be_exported_is_said_in_one_line(kitchen: Kitchen, tmp_path:
     nowhere = libra(kitchen, "export", "--to", "postgres", status=2)
     assert "LIBRA_POSTGRES_URL='(0 characters)': postgresql://user:password@host:port/database" in nowhere
     early = libra(kitchen, "export", "--source", "signals", "--to", str(tmp_path), status=1)
-    assert "nothing is proven yet: run libra recompute first" in early
+    assert "nothing is proven yet: run libra recompute --source signals first" in early
     assert "there is no export of the totals of libra" in libra(
         kitchen, "verify", "--against", str(tmp_path), status=1
     )

@@ -112,7 +112,7 @@ def test_a_line_of_json_holds_whole_numbers(tmp_path: Path) -> None:
 
 def test_what_is_not_proven_is_not_exported() -> None:
     """Before the first run, and while a run is behind its seal: the message says what to do."""
-    with pytest.raises(ExportError, match="nothing is proven yet: run libra recompute first"):
+    with pytest.raises(ExportError, match="nothing is proven yet: run libra recompute --source libra first"):
         snapshot(World())
     made = world()
     made.merge(made.home.state, timestamp=made.clock.now)
