@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -218,14 +219,24 @@ def fingerprint(artefact: Artefact = FUNCTIONS) -> str:
 def stage(artefact: Artefact = FUNCTIONS, into: Path = BUILD) -> None:
     """Write the artefact's folder anew."""
     folder = into / artefact.name
-    shutil.rmtree(folder, ignore_errors=True)
-    for path, content in sources(artefact):
-        file = folder / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(content)
-        file.chmod(0o644)
-    for staged in [*folder.rglob("*"), folder]:
-        os.utime(staged, (DATE, DATE))
+    with _alone(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+        for path, content in sources(artefact):
+            file = folder / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+            file.chmod(0o644)
+        for staged in [*folder.rglob("*"), folder]:
+            os.utime(staged, (DATE, DATE))
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """With nobody else at the folder: two processes may stage, and the second waits."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def configure(values: Mapping[str, str], into: Path | None = None) -> None:
@@ -258,9 +269,7 @@ def make_venv(artefact: Artefact = FUNCTIONS) -> Path:
     folder = VENV if artefact == FUNCTIONS else VENV.with_name(f"venv-{artefact.name}")
     wanted = hashlib.sha256(sys.version.encode() + requirements.read_bytes()).hexdigest()
     stamp, python = folder / ".requirements", folder / "bin" / "python"
-    folder.parent.mkdir(exist_ok=True)
-    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with _alone(folder):
         if stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
             return python
         _run(sys.executable, "-m", "venv", "--clear", str(folder))
@@ -278,7 +287,8 @@ def check(python: Path, artefact: Artefact = FUNCTIONS, into: Path = BUILD) -> N
     """
     folder, names = into / artefact.name, list(artefact.served) or entry_points()
     told = (str(folder), json.dumps(artefact.entries), json.dumps(names))
-    _run("env", *artefact.variables, str(python), "-I", "-B", "-c", IMPORT, *told)
+    with _alone(folder):
+        _run("env", *artefact.variables, str(python), "-I", "-B", "-c", IMPORT, *told)
 
 
 def entry_points() -> list[str]:
