@@ -75,7 +75,9 @@ class Door:
             if verdict.outcome is Outcome.REJECTED or verdict.differs:
                 await self._record(message, verdict)
         except (StoreError, StateError) as error:
-            self._refuse(message, error, str(error))
+            # An entry's name holds the event's id, and that is content.
+            named = f"{self._intake.entries}/" in str(error)
+            self._refuse(message, error, "it names an entry" if named else str(error))
         except Exception as error:  # noqa: BLE001 - a mistake in this code must not acknowledge what is not stored
             self._refuse(message, error, "not expected: see docs/worker.md")
         else:

@@ -66,6 +66,11 @@ class Intake:
         """What this intake has done since it was made. It does not count what a schema refused."""
         return self._admission.figures
 
+    @property
+    def entries(self) -> str:
+        """The collection of the entries."""
+        return self._home.entries
+
     def admit(self, event: object, *, sent: datetime | None = None) -> Verdict:
         """Store and count an event from a thread, and return once that is certain.
 

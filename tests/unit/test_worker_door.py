@@ -197,3 +197,20 @@ def test_no_log_line_holds_content(
     taken(door, delivery(store))
     assert len(caplog.records) >= 4
     assert not [record for record in caplog.records if CANARY in str(vars(record))]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (Transient(f"documents/user_events/0a-{CANARY}: no answer"), "it names an entry"),
+        (Transient("UNAVAILABLE: no connection"), "UNAVAILABLE: no connection"),
+        (StateError("aggregates/user_events holds a string"), "aggregates/user_events holds a string"),
+    ],
+)
+def test_no_log_line_holds_an_events_id(
+    door: Door, store: Failing, logged: list[logging.LogRecord], error: Exception, reason: str
+) -> None:
+    """Its sender chose it, and it may be anything. What is no entry's name is said."""
+    store.error = error
+    assert taken(door, delivery(store, event_id=CANARY)) == ["nack"]
+    assert [vars(each)["reason"] for each in logged] == [reason]
