@@ -39,8 +39,11 @@ class Served:
 
     @classmethod
     def api(cls, recompute: str, log: Path, environment: Mapping[str, str]) -> Self:
-        """The API, which takes tokens that nobody signed, as firebase-admin does where it is told so."""
-        own = {"LIBRA_API_RECOMPUTE_URL": f"http://{recompute}"}
+        """The API, which takes tokens that nobody signed, as firebase-admin does where it is told so.
+
+        So it reads no PostgreSQL that the shell happens to name: anybody here could ask it.
+        """
+        own = {"LIBRA_API_RECOMPUTE_URL": f"http://{recompute}", "LIBRA_POSTGRES_URL": ""}
         return cls._service("api", "the API", log, {**environment, **own})
 
     @classmethod
