@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextlib import closing
 
 from rich.table import Table
 from rich.text import Text
@@ -59,9 +60,9 @@ def compared_views(store: FirestoreStore, books: Books) -> tuple[str, ViewCompar
             "export its totals, and compare with --against bigquery:DATASET"
         )
     dataset = os.environ.get(DATASET) or default(DATASET)
-    bigquery = BigQuery.connect(dataset, store.database.split("/")[1])
-    place = f"the views of bigquery:{bigquery.project}.{dataset}"
-    return place, compare_views(bigquery, store, *books)
+    with closing(BigQuery.connect(dataset, store.database.split("/")[1])) as bigquery:
+        place = f"the views of bigquery:{bigquery.project}.{dataset}"
+        return place, compare_views(bigquery, store, *books)
 
 
 def compare_then_or_now(

@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 
 from shared import log
 from shared.catalog import sources
@@ -40,9 +41,9 @@ def main(arguments: Sequence[str]) -> int:
     try:
         settings = Settings.from_environment(os.environ)
         log.configure(settings.log_level, sys.stderr)
-        store = FirestoreStore.connect(settings)
-        run = Recompute(store, *sources(settings)[given.source], settings, beam=Engine(more))
-        report = run.verify("beam") if given.dry_run else run.run("beam", accept_loss=given.accept_loss)
+        with closing(FirestoreStore.connect(settings)) as store:
+            run = Recompute(store, *sources(settings)[given.source], settings, beam=Engine(more))
+            report = run.verify("beam") if given.dry_run else run.run("beam", accept_loss=given.accept_loss)
     except LibraError as error:
         logger.error("A recompute failed", extra={"error": type(error).__name__, "reason": str(error)})
         return 2 if isinstance(error, SettingError) else 1

@@ -49,6 +49,7 @@ class Bucket:
 
     def __init__(self, client: Any, bucket: str, prefix: str, form: str, keep: int | None = None) -> None:
         """``form``: the format of the files. ``keep``: snapshots that stay; None: all."""
+        self._client = client
         self._bucket = client.bucket(bucket)
         self._prefix = f"{prefix}/" if prefix else ""
         self._form = form
@@ -69,6 +70,10 @@ class Bucket:
             return cls(Client(project=project), bucket, prefix.strip("/"), form, keep)
         except (GoogleAuthError, OSError) as error:
             raise ExportError(f"{place}: no credentials for Cloud Storage: {error}") from error
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
 
     def save(self, snapshot: Snapshot) -> Manifest:
         """See `Target.save`."""

@@ -1,7 +1,7 @@
 """The destination that an operator names."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 from shared.errors import ExportError
 from shared.exports.folder import Folder
@@ -46,7 +46,8 @@ def opened(
 
         if not rest:
             raise ExportError(f"{place!r} names no dataset: expected bigquery:[PROJECT.]DATASET")
-        yield Warehouse(BigQuery.connect(rest, project, environment))
+        with closing(BigQuery.connect(rest, project, environment)) as bigquery:
+            yield Warehouse(bigquery)
     elif scheme == POSTGRES:
         try:
             from shared.exports.database import Database  # late: a driver that only this needs
@@ -65,7 +66,8 @@ def opened(
             raise ExportError(
                 f"{place} needs the package google-cloud-storage (make .venv/.all brings it): {error}"
             ) from error
-        yield Bucket.connect(place, project, form, keep)
+        with closing(Bucket.connect(place, project, form, keep)) as bucket:
+            yield bucket
     elif "://" in place or place.startswith("gs:"):
         raise ExportError(f"{place!r} is no place for an export: expected {PLACES}")
     else:

@@ -74,6 +74,10 @@ class BigQuery:
             raise ExportError(f"bigquery:{dataset} names no project: write bigquery:PROJECT.DATASET")
         return cls(found, host, chosen, name)
 
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
     def path(self, table: str) -> str:
         """A table as a statement names it."""
         return f"`{self.project}.{self.dataset}.{table}`"

@@ -7,8 +7,13 @@ import signal
 import subprocess
 import sys
 
+import pytest
+
 from deploy.stage import ROOT
 from local.process import wait_until
+from pipelines import recompute
+from shared.errors import PipelineError
+from shared.store.client import FirestoreStore
 from tests.emulator.test_counting_agree import fill
 from tests.support.kitchen import Kitchen
 from tests.support.recomputing import next_second
@@ -55,3 +60,22 @@ def test_a_job_that_is_told_to_end_fails_its_run_and_the_next_one_completes(kitc
     assert again.returncode == 0
     assert (report["strategy"], report["drift"] > 0) == ("beam", True)
     assert kitchen.totals() == kitchen.exact()
+
+
+def test_a_run_that_fails_closes_its_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one that ends well does."""
+    closed: list[FirestoreStore] = []
+
+    def fail(*_: object, **__: object) -> None:
+        raise PipelineError("no")
+
+    def close(store: FirestoreStore) -> None:
+        closed.append(store)
+
+    monkeypatch.setattr(recompute, "Recompute", fail)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(FirestoreStore, "close", close)
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "p")
+    monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", "127.0.0.1:9")
+    assert recompute.main([]) == 1
+    assert len(closed) == 1

@@ -11,6 +11,7 @@ import pytest
 import requests
 
 from shared.errors import ExportError, Transient
+from shared.exports import opened
 from shared.exports.bucket import Bucket
 from shared.exports.folder import Folder
 from shared.exports.formats import JsonWriter
@@ -172,3 +173,23 @@ def test_a_disk_that_is_full_fails_a_comparison_with_a_bucket_by_name(tmp_path: 
     manifest = Folder(str(tmp_path), "csv").save(snapshot(world(odd=False)))
     with pytest.raises(ExportError, match=r"gs://b/libra-totals-.*\.csv: .*No space left on device"):
         list(Bucket(client, "b", "", "csv").rows(manifest, manifest.tables[0]))
+
+
+@pytest.mark.parametrize("place", ["bigquery:p.d", "gs://b"])
+def test_a_destination_is_closed_whatever_happens(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not when Python collects it."""
+    closed: list[requests.Session] = []
+
+    def close(session: requests.Session) -> None:
+        closed.append(session)
+
+    monkeypatch.setattr(requests.Session, "close", close)
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:9")
+
+    def export() -> None:
+        with opened(place, {"BIGQUERY_EMULATOR_HOST": "http://127.0.0.1:9"}, "p"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export()
+    assert closed
