@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import httpx
 
-from cli.writing import credentials_for, refuse_real
+from cli.writing import credentials_for, refuse_other
 from local.errors import StackError
 from shared.errors import PublishError
 from shared.publishing import Publisher, message
@@ -172,8 +172,8 @@ def named_pubsub(real_project: str | None, *, reading: bool = False) -> tuple[st
     emulator = os.environ.get("PUBSUB_EMULATOR_HOST")
     if project is None:
         raise StackError("GOOGLE_CLOUD_PROJECT is not set: it names the project of the topics")
-    if not emulator and not reading:
-        refuse_real(project, real_project, "PUBSUB_EMULATOR_HOST")
+    if not reading:
+        refuse_other(project, real_project, "PUBSUB_EMULATOR_HOST")
     return project, emulator or None
 
 

@@ -99,26 +99,32 @@ def named_store(real_project: str | None) -> Iterator[tuple[FirestoreStore, Sett
 
     Raises:
         SettingError: a variable cannot be used.
-        StackError: it is a real project and not the one named, or there are no credentials for it.
+        StackError: it is a real project and not the one named, or an emulator although one is named; or there
+            are no credentials for it.
     """
     with connected() as (store, settings):
-        if settings.emulator_host is None:
-            refuse_real(store.database.split("/")[1], real_project, "FIRESTORE_EMULATOR_HOST")
+        refuse_other(store.database.split("/")[1], real_project, "FIRESTORE_EMULATOR_HOST")
         yield store, settings
 
 
-def refuse_real(project: str, named: str | None, variable: str) -> None:
-    """Refuse to write to a real project that was not named.
+def refuse_other(project: str, named: str | None, variable: str) -> None:
+    """Refuse to write to a real project that was not named, or to an emulator where one was.
 
     Args:
         project: where it would be written.
         named: what `--real-project` names.
-        variable: the one that would have named an emulator.
+        variable: the one that names an emulator, or would.
 
     Raises:
         StackError: they are not the same.
     """
-    if named != project:
+    if emulator := os.environ.get(variable):
+        if named is not None:
+            raise StackError(
+                f"--real-project {named}: this would write to the emulator at {emulator}, which {variable}"
+                f" names: unset {variable} for the real project, or leave the flag out for the emulator"
+            )
+    elif named != project:
         raise StackError(
             f"this would write to the real project {project!r} ({variable} is not set): "
             f"if that is what you want, say so with --real-project {project}"

@@ -113,6 +113,24 @@ def test_a_real_project_is_not_written_to_by_mistake(
         assert "say so with --real-project restaurants" in result.output
 
 
+@pytest.mark.parametrize(
+    ("variable", "command"),
+    [
+        ("FIRESTORE_EMULATOR_HOST", ("keys", "create", "shop", "--source", "user_events")),
+        ("FIRESTORE_EMULATOR_HOST", ("generate",)),
+        ("PUBSUB_EMULATOR_HOST", ("replay", "--source", "user_events")),
+    ],
+)
+def test_an_emulator_is_not_written_to_by_mistake(
+    credentials: str, variable: str, command: tuple[str, ...]
+) -> None:
+    """A shell that still has the variables of `libra up`: a key would be made where no sender looks."""
+    environment = {"GOOGLE_APPLICATION_CREDENTIALS": credentials, "GOOGLE_CLOUD_PROJECT": "restaurants"}
+    result = libra(environment | {variable: "127.0.0.1:9"}, *command, "--real-project", "restaurants")
+    assert result.exit_code == 1
+    assert f"write to the emulator at 127.0.0.1:9, which {variable} names: unset {variable}" in result.output
+
+
 def test_without_credentials_it_says_what_to_set(tmp_path: Path) -> None:
     """One line, not the traceback of a library."""
     missing = {"GOOGLE_APPLICATION_CREDENTIALS": str(tmp_path / "no.json"), "GOOGLE_CLOUD_PROJECT": "x"}
