@@ -78,7 +78,7 @@ def test_every_write_moves_the_totals(counted: Suite) -> None:
 def test_the_schedule_proves_the_totals(counted: Suite) -> None:
     """The scheduled function answers its report: nothing to repair on a good night."""
     last = committed(counted.create("libra", entry("Guacamole", "Heartbeat")))
-    counted.wait_for({"aggregates_categories/Staged": 1})
+    counted.wait_for({"aggregates_categories/Guacamole": 1})
     reports = tick_past(counted, last)
     assert [report["drift"] for report in reports] == [0] * len(reports)
     run = counted.get(f"aggregates_runs/{reports[-1]['run_id']}")
